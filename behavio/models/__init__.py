@@ -1,0 +1,1 @@
+"""Next step: baselines, counting and neural models behind one protocol."""

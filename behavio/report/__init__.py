@@ -1,0 +1,1 @@
+"""The journey report: one HTML file from the tables of a run."""

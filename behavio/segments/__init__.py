@@ -1,0 +1,1 @@
+"""Groups of cases that interact alike, with names a person understands."""

@@ -1,0 +1,1 @@
+"""Readers: what the company has, as it is, to events, cases and consents."""
