@@ -148,9 +148,7 @@ class SequenceSet:
                 coded[name] = Field(known.encode(events[name].cast(pl.String)), known)
         return cls(
             tokens=vocabulary.encode(events["activity"]),
-            offsets=np.concatenate([[0], np.cumsum(runs["len"].to_numpy().astype(np.int64))]).astype(
-                np.int64
-            ),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
             times=events["timestamp"].dt.epoch("us").to_numpy(),
             case_ids=runs["value"].alias("case_id"),
             vocabulary=vocabulary,
