@@ -32,6 +32,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 """Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
 
+YES = ("yes", "yes_vod", "true", "1", "1.0", "y")
 INACTIVE = ("inactive", "closed", "merged", "deceased", "deleted")
 
 
@@ -169,12 +170,26 @@ def _channel_facts(t: Timeline) -> pl.DataFrame:
     return both.filter(pl.col("channel").is_not_null())
 
 
+def privacy_flags(cases: pl.DataFrame) -> set[str]:
+    """Ids of the cases that objected to the use of their personal data."""
+    name = _column(cases, "privacy_opt_out")
+    if name is None:
+        return set()
+    objected = pl.col(name).cast(pl.String).str.to_lowercase().is_in(YES).fill_null(False)
+    return set(cases.filter(objected)["case_id"].cast(pl.String).to_list())
+
+
+def _column(cases: pl.DataFrame, flag: str) -> str | None:
+    """The column of the cases that carries a flag, whatever its vendor ending; the first spelling wins."""
+    plain = {_plain(c): c for c in reversed(cases.columns)}
+    return next((plain[s] for s in FLAGS[flag] if s in plain), None)
+
+
 def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
     """What the case table says about leaving somebody alone: one row per case."""
-    plain = {_plain(c): c for c in reversed(log.cases.columns)}
     columns = {}
-    for name, spellings in FLAGS.items():
-        found = next((plain[s] for s in spellings if s in plain), None)
+    for name in FLAGS:
+        found = _column(log.cases, name)
         value = pl.lit(None, dtype=pl.String) if found is None else pl.col(found).cast(pl.String)
         columns[name] = value.str.to_lowercase().str.strip_suffix("_vod").str.strip_suffix("__v")
     if settings.holdout_column is not None and settings.holdout_column not in log.cases.columns:
@@ -186,11 +201,10 @@ def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFram
     )
     table = log.cases.unique("case_id", keep="first", maintain_order=True)
     table = table.select(pl.col("case_id").cast(pl.String), holdout=held, **columns)
-    yes = ("yes", "true", "1", "y")
     everybody = t.case_ids.to_frame().join(table, on="case_id", how="left", maintain_order="left")
     return everybody.with_columns(
         *(
-            pl.col(c).str.to_lowercase().is_in(yes).fill_null(False)
+            pl.col(c).str.to_lowercase().is_in(YES).fill_null(False)
             for c in ("do_not_call", "privacy_opt_out", "holdout")
         ),
         inactive=pl.col("status").is_in(INACTIVE).fill_null(False),

@@ -157,12 +157,12 @@ RULES: tuple[Rule, ...] = (
     medical_firewall,
     holdout,
     not_enough_history,
+    no_evidence,
     contact_cap,
     stacking,
     cooldown,
     ignored_channel,
     fatigue,
-    no_evidence,
 )
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from behavio.files import whole_file
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
+from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity
 from behavio.suggest.candidates import read_actions, read_candidates
 from behavio.suggest.messages import choose_messages, shown_messages
 from behavio.suggest.plan import day_of, make_plan
@@ -88,13 +89,16 @@ def write_suggestions(
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> dict[str, Any]:
-    """Write suggestions.parquet and suppressed.parquet; return facts for the closing summary.
+    """Write suggestions, suppressed and affinity as Parquet; return facts for the closing summary.
 
     Nothing here is random: `seed` is taken because every stage takes it, `sequences` likewise. Errors:
     JobError for an objective, action or holdout column that the log does not have.
     """
     made, left_out, facts = suggest(log, next_steps, segments, settings, progress)
-    for name, frame in (("suggestions", made), ("suppressed", left_out)):
+    affinity = pl.DataFrame(schema=AFFINITY_SCHEMA)
+    if log.timed:
+        affinity = channel_affinity(read_timeline(log, settings), settings)
+    for name, frame in (("suggestions", made), ("suppressed", left_out), ("affinity", affinity)):
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
     progress("suggestions", 1.0)
