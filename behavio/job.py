@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -175,20 +176,9 @@ def _change(table: dict[str, Any], change: str) -> None:
     table[key] = value
 
 
-def with_all_stages(job: Job) -> Job:
-    """The job with every stage that has defaults switched on."""
-    return replace(
-        job,
-        journeys=job.journeys or JourneySettings(),
-        model=job.model or ModelSettings(),
-        segments=job.segments or SegmentSettings(),
-        patterns=job.patterns or PatternSettings(),
-        report=job.report or ReportSettings(),
-    )
-
-
 def demo_job(extracts: Path, seed: int) -> Job:
-    """The embedded default: pipelines/demo.toml's stages on simulated extracts in `extracts`."""
-    text = resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
-    return replace(job_from(table, name="demo", base=extracts.parent), seed=seed)
+    """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
+    table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
+    for part in (*table["source"].values(), table["cases"], table["consents"]):
+        part["path"] = Path(part["path"]).name
+    return replace(job_from(table, name="demo", base=extracts), seed=seed)
