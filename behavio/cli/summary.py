@@ -32,7 +32,9 @@ def closing(result: Result) -> None:
 def found(facts: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence per stage that found something."""
     log = facts["log"]
-    says = [f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"]
+    says = [
+        f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"
+    ]
     for stage, speak in SPEAKERS.items():
         if stage in facts:
             says.append(speak(facts[stage]))
@@ -49,7 +51,11 @@ def _rejected(log: dict[str, Any]) -> str:
 
 
 def _journeys(f: dict[str, Any]) -> str:
-    return f"{f['n_variants']:,} distinct journeys, {f['n_edges']:,} different steps" if "n_variants" in f else ""
+    return (
+        f"{f['n_variants']:,} distinct journeys, {f['n_edges']:,} different steps"
+        if "n_variants" in f
+        else ""
+    )
 
 
 def _models(f: dict[str, Any]) -> str:
