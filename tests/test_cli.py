@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-GOOD = "case_id,activity,timestamp\na,x,2026-01-01\na,y,2026-01-03\nb,x,2026-01-02\nb,y,2026-01-05\nb,x,2026-01-06\n"
+GOOD = """case_id,activity,timestamp
+a,x,2026-01-01
+a,y,2026-01-03
+b,x,2026-01-02
+b,y,2026-01-05
+b,x,2026-01-06
+"""
 
 
 def behavio(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,8 @@ def _suggestions(f: dict[str, Any]) -> str:
     n, cases = f.get("n_suggestions", 0), f.get("n_cases", 0)
     if not n:
         return str(f.get("note", "no suggestion"))
-    return f"[bold]{n:,} suggestions[/bold] for {cases:,} cases; {f.get('n_suppressed', 0):,} held back, each with a reason"
+    held = f.get("n_suppressed", 0)
+    return f"[bold]{n:,} suggestions[/bold] for {cases:,} cases; {held:,} held back, each with a reason"
 
 
 def _delivery(f: dict[str, Any]) -> str:
