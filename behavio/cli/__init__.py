@@ -1,1 +1,134 @@
-"""The command line."""
+"""The command line: parse, call the library, print.
+
+Data goes to stdout (a table, or --json / --csv), talk and progress to stderr. Nothing heavy is imported
+until a command runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from behavio import __version__
+from behavio.errors import BehavioError
+
+COMMANDS = {
+    "demo": "work",
+    "run": "work",
+    "simulate": "work",
+    "report": "work",
+    "deliver": "work",
+    "check": "ask",
+    "graph": "ask",
+    "variants": "ask",
+    "patterns": "ask",
+    "segments": "ask",
+    "predict": "ask",
+    "evaluate": "ask",
+    "view": "ask",
+}
+SHORT = {
+    "demo": "Simulate a year of HCPs, run the whole job, say where the report is.",
+    "run": "Run a job file into a run folder.",
+    "simulate": "Write raw extracts as a CRM would export them, with the truth beside.",
+    "check": "Data readiness: what is there, missing, rejected, and why.",
+    "graph": "What follows what, how often and after how long.",
+    "variants": "Distinct journeys, most frequent first.",
+    "patterns": "Frequent subsequences, against chance.",
+    "segments": "Groups of cases that interact alike.",
+    "predict": "Next steps with probability and time.",
+    "evaluate": "Every model against its baselines on later events.",
+    "view": "The whole story of one case.",
+    "report": "Write a run's report again.",
+    "deliver": "Write labels and suggestions for the CRM.",
+}
+
+
+class Commands(click.Group):
+    """Commands by name; each is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order people meet them."""
+        return list(SHORT)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"behavio.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SHORT.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """A wrong name gets the nearest one."""
+        from difflib import get_close_matches
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = get_close_matches(args[0], COMMANDS, 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="behavio")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Behavioral sequence mining on the interaction logs you already have.
+
+    LOG is any CSV, TSV, JSON lines, Parquet, Arrow or XES file; RUN the folder a run left.
+
+    \b
+    Start here:
+      behavio demo
+      behavio check visits.csv
+      behavio graph visits.csv --case-id customer --timestamp date
+      behavio run pipelines/open_payments.toml
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; every error ends in one message and the right exit code."""
+    given = sys.argv[1:] if args is None else args
+    debug = "--debug" in given
+    given = [a for a in given if a != "--debug"]  # works anywhere on the line
+    try:
+        sys.exit(cli.main(given, prog_name="behavio", standalone_mode=False) or 0)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.ClickException as wrong:
+        context = getattr(wrong, "ctx", None)
+        _say(f"error: {wrong.format_message()}", f"{context.command_path} --help" if context else "")
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _say("stopped", "run the same command again: whole stages are kept")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except BehavioError as problem:
+        if debug:
+            raise
+        _say(f"error: {problem}", problem.hint)
+        sys.exit(problem.exit_code)
+    except Exception as problem:
+        if debug:
+            raise
+        what = "out of memory" if isinstance(problem, MemoryError) else f"{type(problem).__name__}: {problem}"
+        _say(f"error: {what}", "this should not happen: run again with --debug and report what it shows")
+        sys.exit(1)
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(message, err=True)
+    if hint:
+        click.echo(f"\nhint: {hint}", err=True)

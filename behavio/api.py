@@ -1,0 +1,243 @@
+"""The library as people call it: one function per command, frames in and frames out.
+
+`data` is a path of any log file, a run folder, a pandas, Polars or Arrow frame, or an EventLog. Column
+names (`case_id`, `activity`, `timestamp`, `order`, `timezone`, …) go to `read` and are guessed when not
+given. Tables come back as the kind of frame that was handed in, Polars for paths. A run folder answers
+from its tables where it has them, so numbers are those of its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from behavio import sources
+from behavio.errors import RunError
+from behavio.files import read_json
+from behavio.log import EventLog
+from behavio.sequences import SequenceSet
+
+if TYPE_CHECKING:
+    from behavio.run import Result, Watcher
+    from behavio.targets import Receipt
+    from behavio.view import CaseStory
+
+Frame = Any
+Data = Any
+
+
+def read(data: Data, **columns: Any) -> EventLog:
+    """An EventLog from a file, a run folder or a frame; wrong rows are kept in `.rejected`."""
+    if isinstance(data, EventLog):
+        return data
+    folder = _run_folder(data)
+    return EventLog.read(folder / "log") if folder else sources.read(data, **columns)
+
+
+def check(data: Data, **columns: Any) -> dict[str, Any]:
+    """Data readiness of a log or of a job file (.toml): what is there, missing, rejected and why."""
+    if str(data).endswith(".toml"):
+        from behavio.job import read_job
+
+        job = read_job(Path(data))
+        return sources.readiness(sources.read_log(job.source, job.cases, job.consents, job.base))
+    return sources.readiness(read(data, **columns))
+
+
+def graph(data: Data, **columns: Any) -> Frame:
+    """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s."""
+    from behavio.journeys import directly_follows
+
+    table = _of_run(data, "journeys/graph.parquet")
+    return _like(data, table if table is not None else directly_follows(_sequences(data, columns)).to_frame())
+
+
+def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
+    """Distinct traces, most frequent first, with their share of cases and coverage."""
+    from behavio import journeys
+
+    table = _of_run(data, "journeys/variants.parquet")
+    if table is None:
+        table = journeys.variants(_sequences(data, columns), top=top)
+    return _like(data, table if top is None else table.head(top))
+
+
+def patterns(data: Data, *, top: int | None = None, **settings: Any) -> Frame:
+    """Frequent subsequences with support, lift over chance and its interval.
+
+    `settings` are those of [patterns] (min_support, max_length, …) and the column names.
+    """
+    from behavio.patterns import PatternSettings, find_patterns
+
+    table = _of_run(data, "patterns/patterns.parquet")
+    if table is None:
+        own, columns = _split(PatternSettings, settings)
+        table = find_patterns(_sequences(data, columns), _settings(PatternSettings, own))
+    return _like(data, table if top is None else table.head(top))
+
+
+def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
+    """Groups of cases that interact alike: case_id, segment_id, segment, strength."""
+    from behavio.segments import SegmentSettings, find_segments
+
+    table = _of_run(data, "segments/segments.parquet")
+    if table is None:
+        own, columns = _split(SegmentSettings, settings)
+        table = find_segments(read(data, **columns), _settings(SegmentSettings, own), seed=seed)
+    return _like(data, table)
+
+
+def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
+    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
+    from behavio.models import ModelSettings, predict_next
+
+    table = _of_run(data, "next/next_steps.parquet")
+    if table is None:
+        own, columns = _split(ModelSettings, settings)
+        table = predict_next(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
+    return _like(data, table)
+
+
+def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
+    """Every model against its baselines on the same later-in-time events: the content of metrics.json."""
+    from behavio import models
+
+    folder = _run_folder(data)
+    if folder:
+        return dict(read_json(_needed(folder, "models/metrics.json")))
+    own, columns = _split(models.ModelSettings, settings)
+    return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+
+
+def view(folder: str | Path, case_id: str) -> CaseStory:
+    """One case's whole story from a finished run."""
+    from behavio.view import story
+
+    return story(_checked_run(folder), case_id)
+
+
+def run(
+    job: str | Path,
+    *,
+    out: str | Path | None = None,
+    changes: tuple[str, ...] = (),
+    start: str | None = None,
+    watcher: Watcher | None = None,
+) -> Result:
+    """Run a job file into `out` (default runs/<job>); unchanged stages are reused."""
+    from behavio import run as room
+    from behavio.job import read_job
+
+    wanted = read_job(Path(job), changes)
+    return room.run(wanted, Path(out or Path("runs") / wanted.name), start=start, watcher=watcher)
+
+
+def simulate(out: str | Path, *, progress: Any = None, **settings: Any) -> dict[str, Any]:
+    """Raw extracts as the CRM, the mailer and the web site would export them, plus the truth beside them."""
+    from behavio.simulate import SimulateSettings
+    from behavio.simulate import simulate as make
+
+    return make(_settings(SimulateSettings, settings), Path(out), progress)
+
+
+def demo(
+    out: str | Path = "demo", *, n_cases: int = 10_000, seed: int = 7, watcher: Watcher | None = None
+) -> Result:
+    """Simulate a year of HCPs into out/data and run the whole demo job on it into out/run."""
+    from behavio import run as room
+    from behavio.job import demo_job
+
+    folder = Path(out)
+    settings = {"n_cases": n_cases, "seed": seed}
+    note = folder / "data" / "truth" / "settings.json"
+    if not (note.is_file() and read_json(note) == settings):
+        simulate(folder / "data", progress=watcher.progress if watcher else None, **settings)
+        from behavio.files import write_json
+
+        write_json(note, settings)
+    return room.run(demo_job(folder / "data" / "extracts", seed), folder / "run", watcher=watcher)
+
+
+def report(folder: str | Path, **settings: Any) -> Path:
+    """Write a finished run's report again; the path of the HTML file."""
+    from behavio.report import ReportSettings, write_report
+
+    run_folder = _checked_run(folder)
+    target = run_folder / "report"
+    target.mkdir(exist_ok=True)
+    write_report(run_folder, _settings(ReportSettings, settings), target)
+    return target / "report.html"
+
+
+def deliver(folder: str | Path, **settings: Any) -> Receipt:
+    """Write labels and suggestions of a finished run for the CRM; `dry_run=True` only plans."""
+    from behavio.targets import DeliverSettings
+    from behavio.targets import deliver as send
+
+    run_folder = _checked_run(folder)
+    target = run_folder / "delivery"
+    target.mkdir(exist_ok=True)
+    return send(run_folder, _settings(DeliverSettings, settings), target)
+
+
+def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
+    if isinstance(data, SequenceSet):
+        return data
+    folder = _run_folder(data)
+    if folder:
+        return SequenceSet.read(folder / "log" / "encoded")
+    return SequenceSet.from_log(read(data, **columns))
+
+
+def _run_folder(data: Data) -> Path | None:
+    """The folder when `data` names a run, even an unfinished one with a log; else None."""
+    if not isinstance(data, str | Path):
+        return None
+    folder = Path(data)
+    return folder if (folder / "log" / "events.parquet").is_file() else None
+
+
+def _checked_run(folder: str | Path) -> Path:
+    from behavio.run import read_manifest
+
+    read_manifest(Path(folder))
+    return Path(folder)
+
+
+def _of_run(data: Data, table: str) -> pl.DataFrame | None:
+    """The table of a run folder; None when `data` is a log. RunError when the run lacks it."""
+    folder = _run_folder(data)
+    if folder is None:
+        return None
+    return pl.read_parquet(_needed(folder, table))
+
+
+def _needed(folder: Path, table: str) -> Path:
+    path = folder / table
+    if not path.is_file():
+        stage = table.partition("/")[0]
+        raise RunError(f"{folder} has no {table}", hint=f"its job does not have that stage: add it and run ({stage})")
+    return path
+
+
+def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options that are settings of `kind`, and the rest, which name columns."""
+    own = {k: v for k, v in options.items() if k in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    return own, {k: v for k, v in options.items() if k not in own}
+
+
+def _settings(kind: type, table: Mapping[str, Any]) -> Any:
+    from behavio.job import settings_from
+
+    return settings_from(kind, {k: v for k, v in table.items() if v is not None}, kind.__name__)
+
+
+def _like(data: Data, table: pl.DataFrame) -> Frame:
+    """`table` as the kind of frame `data` is: pandas or Arrow where that was handed in, else Polars."""
+    home = type(data).__module__.partition(".")[0]
+    if home == "pandas":
+        return table.to_pandas()
+    return table.to_arrow() if home == "pyarrow" else table

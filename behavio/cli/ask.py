@@ -1,0 +1,185 @@
+"""Commands that answer a question about a log or a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from behavio.cli import show
+
+
+def _asks(name: str) -> Any:
+    """A command on LOG or RUN with the column and output options."""
+
+    def wrap(function: Any) -> click.Command:
+        command = click.argument("source", metavar="LOG|RUN")(show.output_options(show.column_options(function)))
+        return click.command(name)(command)
+
+    return wrap
+
+
+@click.command("check")
+@click.argument("source", metavar="LOG|JOB")
+@show.column_options
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+def check(source: str, form: str | None, **columns: Any) -> None:
+    """Data readiness: rows read, accepted, rejected and why, spans, what is missing.
+
+    \b
+    Example:
+      behavio check visits.csv --case-id customer
+      behavio check pipelines/demo.toml --json
+    """
+    from behavio import api
+    from behavio.cli.readiness import draw
+
+    show.value(api.check(source, **show.given(columns)), form, draw)
+
+
+@_asks("graph")
+@click.option("--top", type=click.IntRange(1), help="Only the most frequent edges.")
+def graph(source: str, form: str | None, top: int | None, **columns: Any) -> None:
+    """What directly follows what: frequency, cases, median, mean and 90th percentile of the time between.
+
+    \b
+    Example:
+      behavio graph visits.csv --top 20
+      behavio graph runs/demo --json
+    """
+    from behavio import api
+
+    found = api.graph(source, **show.given(columns))
+    show.table(found if top is None else found.head(top), form)
+
+
+@_asks("variants")
+@click.option("--top", type=click.IntRange(1), help="Only the most frequent variants.")
+def variants(source: str, form: str | None, top: int | None, **columns: Any) -> None:
+    """Distinct journeys, how many cases follow each, and how much of the log they cover.
+
+    \b
+    Example:
+      behavio variants visits.csv --top 10
+    """
+    from behavio import api
+
+    found = api.variants(source, top=top, **show.given(columns))
+    show.table(found if form == "json" else found.drop("activities"), form)
+
+
+@_asks("patterns")
+@click.option("--top", type=click.IntRange(1), help="Only the first rows.")
+@click.option("--min-support", type=click.FloatRange(0, 1), help="Least share of cases, for example 0.05.")
+@click.option("--max-length", type=click.IntRange(1), help="Longest pattern in events.")
+@click.option("--segment", help="Only what sets this segment apart (RUN only).")
+def patterns(source: str, form: str | None, segment: str | None, **options: Any) -> None:
+    """Frequent subsequences: support, and lift over the same cases with their events shuffled.
+
+    \b
+    Example:
+      behavio patterns visits.csv --min-support 0.05 --top 20
+      behavio patterns runs/demo --segment "Portal explorers"
+    """
+    import polars as pl
+
+    from behavio import api
+
+    top = options.pop("top", None)
+    found = api.patterns(source, **show.given(options))
+    if segment is not None:
+        found = found.filter(pl.col("segment") == segment)
+    found = found if top is None else found.head(top)
+    show.table(found if form == "json" else found.drop("activities"), form)
+
+
+@_asks("segments")
+@click.option("--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood).")
+@click.option("--kind", help="semi_markov (default) or kmeans.")
+@click.option("--seed", type=int, default=7, show_default=True)
+@click.option("--sizes", is_flag=True, help="Print the segments and their sizes instead of the cases.")
+def segments(source: str, form: str | None, sizes: bool, **options: Any) -> None:
+    """Groups of cases that interact alike, by order and timing, with names.
+
+    \b
+    Example:
+      behavio segments visits.csv --sizes
+      behavio segments runs/demo --csv > labels.csv
+    """
+    import polars as pl
+
+    from behavio import api
+
+    found = api.segments(source, **show.given(options))
+    if sizes:
+        found = (
+            found.group_by("segment_id", "segment")
+            .agg(pl.len().alias("n_cases"), pl.col("strength").mean().alias("mean_strength"))
+            .with_columns((pl.col("n_cases") / pl.col("n_cases").sum()).alias("share"))
+            .sort("n_cases", "segment_id", descending=[True, False])
+        )
+    show.table(found, form)
+
+
+@_asks("predict")
+@click.option("--case", help="Only this case.")
+@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--seed", type=int, default=7, show_default=True)
+def predict(source: str, form: str | None, case: str | None, **options: Any) -> None:
+    """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
+
+    \b
+    Example:
+      behavio predict visits.csv --kind ngram --csv > next.csv
+      behavio predict runs/demo --case 0015g00000B7XQ2AAN
+    """
+    import polars as pl
+
+    from behavio import api
+
+    found = api.predict(source, **show.given(options))
+    show.table(found if case is None else found.filter(pl.col("case_id") == case), form)
+
+
+@_asks("evaluate")
+@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--seed", type=int, default=7, show_default=True)
+def evaluate(source: str, form: str | None, **options: Any) -> None:
+    """Every model against its baselines, on events after one global time cut.
+
+    \b
+    Example:
+      behavio evaluate visits.csv
+      behavio evaluate runs/demo --json
+    """
+    import polars as pl
+
+    from behavio import api
+
+    found = api.evaluate(source, **show.given(options))
+    if form == "json":
+        show.value(found, form, lambda _: None)
+        return
+    show.table(pl.DataFrame(found["models"], infer_schema_length=None), form)
+
+
+@click.command("view")
+@click.argument("run", metavar="RUN")
+@click.argument("case", metavar="CASE")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+@click.option("--csv", "form", flag_value="csv", help="Print the events as CSV.")
+def view(run: str, case: str, form: str | None) -> None:
+    """The whole story of one case: touchpoints, segment, next steps, suggestions, and why.
+
+    \b
+    Example:
+      behavio view runs/demo 0015g00000B7XQ2AAN
+    """
+    from behavio import api
+    from behavio.cli.story import draw
+
+    story = api.view(run, case)
+    if form == "csv":
+        show.table(story.to_frame(), form)
+    else:
+        draw(story, form)

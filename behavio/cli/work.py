@@ -1,0 +1,126 @@
+"""Commands that do work and leave files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from behavio.cli import show
+
+
+@click.command("run")
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder (default runs/<job>).")
+@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; repeatable.")
+@click.option("--from", "start", metavar="STAGE", help="Make this stage and all after it anew.")
+def run(job: Path, out: Path | None, changes: tuple[str, ...], start: str | None) -> None:
+    """Run a job file into a run folder; unchanged stages are reused, a killed run goes on.
+
+    \b
+    Example:
+      behavio run pipelines/open_payments.toml
+      behavio run pipelines/demo.toml --out runs/test --set segments.k=5
+    """
+    from behavio import api
+    from behavio.cli.summary import closing
+
+    with show.screen() as screen:
+        first_compile()
+        result = api.run(job, out=out, changes=changes, start=start, watcher=screen)
+    closing(result)
+
+
+@click.command("demo")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--cases", "n_cases", type=click.IntRange(50), default=10_000, show_default=True, help="HCPs.")
+@click.option("--seed", type=int, default=7, show_default=True)
+def demo(out: Path, n_cases: int, seed: int) -> None:
+    """Simulate a year of HCPs, run the whole job on the raw extracts, say where the report is.
+
+    \b
+    Example:
+      behavio demo
+      behavio demo --cases 2000 --out /tmp/demo
+    """
+    from behavio import api
+    from behavio.cli.summary import closing
+
+    with show.screen() as screen:
+        first_compile()
+        result = api.demo(out, n_cases=n_cases, seed=seed, watcher=screen)
+    closing(result)
+
+
+@click.command("simulate")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for extracts/ and truth/.")
+@click.option("--cases", "n_cases", type=click.IntRange(1), help="HCPs (default 10,000).")
+@click.option("--months", type=click.IntRange(1, 60), help="Length in months (default 12).")
+@click.option("--start", help="First day, YYYY-MM-DD.")
+@click.option("--drift-date", help="Day on which behaviour changes, YYYY-MM-DD.")
+@click.option("--seed", type=int, default=7, show_default=True)
+def simulate(out: Path, **options: Any) -> None:
+    """Write raw extracts as a CRM, a mailer and a web site would export them, with the truth beside.
+
+    \b
+    Example:
+      behavio simulate --out data/sim --cases 2000 --seed 3
+    """
+    import polars as pl
+
+    from behavio import api
+
+    with show.screen() as screen:
+        first_compile()
+        screen.stage("simulate", "started", 0.0)
+        facts = api.simulate(out, progress=screen.progress, **show.given(options))
+        screen.stage("simulate", "done", facts.get("measured", {}).get("seconds", 0.0))
+    files = sorted(p for p in out.rglob("*") if p.is_file())
+    sizes = [{"file": p.relative_to(out).as_posix(), "bytes": p.stat().st_size} for p in files]
+    show.table(pl.DataFrame(sizes), None)
+
+
+@click.command("report")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--title", help="Title of the page (default: what was found).")
+def report(folder: Path, title: str | None) -> None:
+    """Write a finished run's report again.
+
+    \b
+    Example:
+      behavio report runs/demo --title "Cardiology, autumn"
+    """
+    from behavio import api
+
+    click.echo(api.report(folder, title=title))
+
+
+@click.command("deliver")
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only plan: what would be created, changed, left out.")
+@click.option("--target", default="files", show_default=True, help="Where to: files.")
+def deliver(folder: Path, dry_run: bool, target: str) -> None:
+    """Write segment labels and suggestions as files the CRM can load.
+
+    \b
+    Example:
+      behavio deliver runs/demo --dry-run
+      behavio deliver runs/demo
+    """
+    import polars as pl
+
+    from behavio import api
+
+    receipt = api.deliver(folder, dry_run=dry_run, target=target)
+    counts = {n: getattr(receipt, n) for n in ("planned", "sent", "confirmed", "rejected")}
+    show.table(pl.DataFrame([counts]), None)
+    show.console().print(f"\n{'planned' if dry_run else 'written'} in {folder / 'delivery'}")
+
+
+def first_compile() -> None:
+    """Say once, on the first run of all, why it starts slowly."""
+    from behavio import kernels
+
+    if not any(Path(kernels.__path__[0]).glob("__pycache__/*.nbi")):
+        show.console().print("  compiling the kernels, once (up to 20 s)", style="dim")

@@ -1,0 +1,184 @@
+"""A job file is the pipeline, top to bottom: TOML in, frozen settings out, every wrong word named.
+
+One table is one stage and one frozen dataclass; a stage runs when its table stands in the file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from behavio.errors import JobError
+from behavio.journeys import JourneySettings
+from behavio.models import ModelSettings
+from behavio.patterns import PatternSettings
+from behavio.report import ReportSettings
+from behavio.segments import SegmentSettings
+from behavio.sources import CasesSettings, ConsentSettings, SourceSettings
+from behavio.suggest import SuggestSettings
+from behavio.targets import DeliverSettings
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a run needs to know; `base` is the folder that relative paths start from."""
+
+    name: str
+    base: Path
+    source: Mapping[str, SourceSettings]
+    seed: int = 7
+    engine: Literal["local"] = "local"
+    cases: CasesSettings | None = None
+    consents: ConsentSettings | None = None
+    journeys: JourneySettings | None = None
+    model: ModelSettings | None = None
+    segments: SegmentSettings | None = None
+    patterns: PatternSettings | None = None
+    suggest: SuggestSettings | None = None
+    report: ReportSettings | None = None
+    deliver: DeliverSettings | None = None
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise JobError(
+                f"job {self.name} names no source", hint='add a table such as [source.calls] with path = "..."'
+            )
+        for stage, needs in {"suggest": "model", "deliver": "segments"}.items():
+            if getattr(self, stage) is not None and getattr(self, needs) is None:
+                raise JobError(f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job")
+
+
+def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
+    """Read a job file; `changes` are table.key=value pairs that win over the file."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], 1, 0.5)
+        hint = f"did you mean {path.with_name(near[0])}?" if near else "give the path of a TOML job file"
+        raise JobError(f"there is no job file {path}", hint=hint) from None
+    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as problem:
+        raise JobError(f"{path} cannot be read as a job file: {problem}") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise JobError(f"{path} is not valid TOML: {problem}", hint="see pipelines/demo.toml for an example") from None
+    for change in changes:
+        _change(table, change)
+    return job_from(table, name=path.stem, base=path.parent)
+
+
+def job_from(table: Mapping[str, Any], *, name: str, base: Path) -> Job:
+    """A job from tables already parsed."""
+    known = {f.name for f in fields(Job)} - {"name", "base"}
+    _refuse_unknown(table, known, f"job {name}")
+    parts: dict[str, Any] = {}
+    sources = table.get("source", {})
+    if not isinstance(sources, dict) or not all(isinstance(v, dict) for v in sources.values()):
+        raise JobError("[source] holds one table per source", hint="write [source.calls], [source.emails], …")
+    hints = get_type_hints(Job)
+    for key in known & table.keys():
+        if key == "source":
+            parts[key] = {n: settings_from(SourceSettings, t, f"source.{n}") for n, t in sources.items()}
+        else:
+            parts[key] = _value(hints[key], table[key], key)
+    return Job(name=name, base=base, source=parts.pop("source", {}), **parts)
+
+
+def settings_from(kind: type[Settings], table: Mapping[str, Any], where: str) -> Settings:
+    """A frozen dataclass from one TOML table; an unknown key or a wrong type is a JobError."""
+    assert is_dataclass(kind)
+    hints = get_type_hints(kind)
+    names = [f.name for f in fields(kind)]
+    _refuse_unknown(table, set(names), f"[{where}]")
+    for f in fields(kind):
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in table:
+            raise JobError(f"[{where}] lacks the key {f.name!r}", hint=f"add {f.name} = …")
+    try:
+        return kind(**{k: _value(hints[k], v, f"{where}.{k}") for k, v in table.items()})
+    except JobError as problem:
+        raise JobError(f"[{where}] {problem}", hint=problem.hint) from None
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in table:
+        if key not in known:
+            near = get_close_matches(key, sorted(known), 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else ""
+            listed = f"known: {', '.join(sorted(known))}"
+            raise JobError(f"{where} has an unknown key {key!r}", hint=f"{hint} {listed}".strip())
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the annotated type, or a JobError that says what was expected."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _one_of(args, value, where)
+    if origin is Literal:
+        if value not in args:
+            raise JobError(f"{where} = {value!r} is not possible", hint=f"one of {', '.join(map(str, args))}")
+        return value
+    if isinstance(kind, type) and is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise JobError(f"{where} must be a table", hint=f"write [{where}]")
+        return settings_from(kind, value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_value(args[0], v, where) for v in value)
+    if origin in (Mapping, dict) and isinstance(value, dict):
+        return {str(k): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is Any or (isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
+        return value
+    if kind is str and hasattr(value, "isoformat"):  # TOML has dates of its own
+        return value.isoformat()
+    raise JobError(f"{where} = {value!r} has the wrong type", hint=f"expected {_plain(kind)}")
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    problem = None
+    for kind in kinds:
+        if kind is type(None):
+            continue
+        try:
+            return _value(kind, value, where)
+        except JobError as refused:
+            problem = problem or refused
+    raise problem or JobError(f"{where} = {value!r} is not possible")
+
+
+def _plain(kind: Any) -> str:
+    words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    if get_origin(kind) is tuple:
+        return "a list"
+    return words.get(kind, "a table" if get_origin(kind) in (Mapping, dict) else str(kind))
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    """Apply table.key=value; the value is TOML, or a plain text where it is not."""
+    path, sign, text = change.partition("=")
+    if not sign or not path.strip():
+        raise JobError(f"--set {change!r} is not table.key=value", hint="for example --set model.max_order=4")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *tables, key = path.strip().split(".")
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise JobError(f"--set {change!r}: {name} is no table")
+    table[key] = value
+
+
+def demo_job(extracts: Path, seed: int) -> Job:
+    """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
+    table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
+    for part in (*table["source"].values(), table["cases"], table["consents"]):
+        part["path"] = Path(part["path"]).name
+    return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -1,0 +1,321 @@
+"""A run: the stages of a job in one folder, each whole or absent, the manifest written last.
+
+A stage works in a hidden draft folder that takes its name only when it is complete; its record in
+`.stages/` is written after that. A record carries a key over everything the stage depends on (settings,
+seed, inputs, code, versions, the stages before it) and the hash of every file, so an unchanged stage is
+reused and a killed run goes on from the last whole stage with the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
+from behavio.errors import RunError
+from behavio.files import read_json, write_json
+from behavio.job import Job
+from behavio.log import EventLog
+from behavio.manifest import code_fingerprint, fingerprints, key_of, outputs_of, peak_memory_mb, plain, versions
+from behavio.sequences import SequenceSet
+
+Facts = dict[str, Any]
+
+
+class Watcher(Protocol):
+    """Hears how a run goes on; the command line draws it, tests and notebooks need not."""
+
+    def stage(self, name: str, state: str, seconds: float) -> None:
+        """`state` is started, reused or done."""
+
+    def progress(self, what: str, share: float) -> None:
+        """Inside a stage: what is being done, and how much of it (0-1)."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def stage(self, name: str, state: str, seconds: float) -> None:
+        """Ignore."""
+
+    def progress(self, what: str, share: float) -> None:
+        """Ignore."""
+
+
+@dataclass
+class Context:
+    """What stages share: the job, the folder, and tables read back only when a stage needs them."""
+
+    job: Job
+    folder: Path
+    watcher: Watcher = field(default_factory=Silent)
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The event log of this run."""
+        return EventLog.read(self.folder / "log")
+
+    @cached_property
+    def sequences(self) -> SequenceSet:
+        """The encoded log, memory-mapped."""
+        return SequenceSet.read(self.folder / "log" / "encoded")
+
+    def table(self, path: str) -> pl.DataFrame | None:
+        """A Parquet table of an earlier stage, None when that stage is not part of the job."""
+        file = self.folder / path
+        return pl.read_parquet(file) if file.exists() else None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One room at work: which table of the job switches it on, what it rests on, how it writes."""
+
+    name: str
+    table: str
+    needs: tuple[str, ...]
+    write: Callable[[Context, Path], Facts]
+
+
+def _log(c: Context, folder: Path) -> Facts:
+    job = c.job
+    log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
+    log.write(folder)
+    sequences = SequenceSet.from_log(log)
+    sequences.write(folder / "encoded")
+    read = sum(s.read for s in log.sources)
+    return {
+        "rows_in": read,
+        "rows_out": log.n_events,
+        "n_events": log.n_events,
+        "n_cases": sequences.n_cases,
+        "n_known_cases": log.cases.height,
+        "n_rejected": log.rejected.height,
+        "n_activities": len(sequences.vocabulary.activities),
+        "first": str(log.events["timestamp"].min()) if log.timed else "",
+        "last": str(log.events["timestamp"].max()) if log.timed else "",
+    }
+
+
+def _journeys(c: Context, folder: Path) -> Facts:
+    return journeys.write_journeys(c.sequences, c.job.journeys, folder, c.watcher.progress)
+
+
+def _models(c: Context, folder: Path) -> Facts:
+    return models.write_models(c.sequences, c.job.model, c.job.seed, folder, c.watcher.progress)
+
+
+def _segments(c: Context, folder: Path) -> Facts:
+    return segments.write_segments(c.log, c.sequences, c.job.segments, c.job.seed, folder, c.watcher.progress)
+
+
+def _patterns(c: Context, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return patterns.write_patterns(c.sequences, c.job.patterns, c.job.seed, folder, labels, c.watcher.progress)
+
+
+def _next(c: Context, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return models.write_next(c.sequences, c.folder / "models", c.job.model, folder, labels, c.watcher.progress)
+
+
+def _suggest(c: Context, folder: Path) -> Facts:
+    steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
+    return suggest.write_suggestions(
+        c.log, c.sequences, steps, labels, c.job.suggest, c.job.seed, folder, c.watcher.progress
+    )
+
+
+def _report(c: Context, folder: Path) -> Facts:
+    return report.write_report(c.folder, c.job.report, folder, c.watcher.progress)
+
+
+def _deliver(c: Context, folder: Path) -> Facts:
+    return plain(targets.deliver(c.folder, c.job.deliver, folder))
+
+
+STAGES = (
+    Stage("log", "source", (), _log),
+    Stage("journeys", "journeys", ("log",), _journeys),
+    Stage("models", "model", ("log",), _models),
+    Stage("segments", "segments", ("log",), _segments),
+    Stage("patterns", "patterns", ("log", "segments"), _patterns),
+    Stage("next", "model", ("log", "models", "segments"), _next),
+    Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),
+    Stage(
+        "report",
+        "report",
+        ("log", "journeys", "models", "segments", "patterns", "next", "suggestions"),
+        _report,
+    ),
+    Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its folder, its manifest, and which stages were taken over as they were."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    reused: tuple[str, ...]
+
+    def table(self, path: str) -> pl.DataFrame:
+        """A Parquet table of the run, e.g. `segments/segments.parquet`."""
+        return pl.read_parquet(self.folder / path)
+
+
+def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | None = None) -> Result:
+    """Run every stage the job asks for into the folder `out`.
+
+    `start` names a stage that is made anew, with all after it, even when nothing changed. Errors:
+    RunError when the folder cannot be used; whatever a stage raises, with its draft removed.
+    """
+    stages = [s for s in STAGES if getattr(job, s.table)]
+    if start is not None and start not in [s.name for s in stages]:
+        listed = ", ".join(s.name for s in stages)
+        raise RunError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
+    context = Context(job, out, watcher or Silent())
+    with _locked(out):
+        (out / "manifest.json").unlink(missing_ok=True)
+        inputs = fingerprints(sources.input_files(job.source, job.cases, job.consents, job.base))
+        records: dict[str, dict[str, Any]] = {}
+        reused, forced = [], False
+        for stage in stages:
+            forced = forced or stage.name == start
+            key = _key(stage, job, inputs, records)
+            record = None if forced else _whole(out, stage, key)
+            if record is None:
+                record = _make(stage, context, key)
+            else:
+                reused.append(stage.name)
+                context.watcher.stage(stage.name, "reused", 0.0)
+            records[stage.name] = record
+        _drop_others(out, {s.name for s in stages})
+        manifest = _manifest(job, inputs, records)
+        write_json(out / "manifest.json", manifest)
+    return Result(out, manifest, tuple(reused))
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run; RunError when the folder holds none."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        unfinished = (folder / ".stages").is_dir()
+        what = "was not finished" if unfinished else "is not a run folder"
+        hint = "run the job again: it goes on where it stopped" if unfinished else "give the folder behavio run wrote"
+        raise RunError(f"{folder} {what}: it has no manifest.json", hint=hint)
+    return dict(read_json(path))
+
+
+def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
+    settings = getattr(job, stage.table)
+    rest = (job.cases, job.consents, inputs) if stage.name == "log" else ()
+    before = {n: records[n]["key"] for n in stage.needs if n in records}
+    return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
+
+
+def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:
+    """The stage's record when it was made from the same things and every file is as it was left."""
+    path = out / ".stages" / f"{stage.name}.json"
+    if not path.is_file():
+        return None
+    record = dict(read_json(path))
+    same = record["key"] == key and outputs_of(out / stage.name) == record["outputs"]
+    return record if same else None
+
+
+def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
+    """Let a stage write into a draft folder, then put it in place and record it."""
+    out, watcher = context.folder, context.watcher
+    draft, old = out / f".draft-{stage.name}", out / f".old-{stage.name}"
+    watcher.stage(stage.name, "started", 0.0)
+    began = time.perf_counter()
+    with _disk_errors(out):
+        try:
+            for rest in (draft, old):
+                shutil.rmtree(rest, ignore_errors=True)
+            draft.mkdir(parents=True)
+            facts = stage.write(context, draft)
+            outputs = outputs_of(draft)
+            (out / ".stages" / f"{stage.name}.json").unlink(missing_ok=True)
+            if (out / stage.name).exists():
+                (out / stage.name).rename(old)
+            draft.rename(out / stage.name)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+        seconds = time.perf_counter() - began
+        measured = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
+        measured |= facts.pop("measured", {})
+        record = {"key": key, "facts": facts, "outputs": outputs, "measured": measured}
+        write_json(out / ".stages" / f"{stage.name}.json", record)
+    watcher.stage(stage.name, "done", seconds)
+    return record
+
+
+def _manifest(job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Everything but `measured` is the same, byte for byte, whenever inputs, settings and code are."""
+    settings = {k: v for k, v in plain(job).items() if k not in ("base", "name") and v is not None}
+    return {
+        "job": job.name,
+        "seed": job.seed,
+        "versions": versions(),
+        "code": code_fingerprint(),
+        "settings": settings,
+        "inputs": inputs,
+        "stages": {n: {k: r[k] for k in ("key", "facts", "outputs")} for n, r in records.items()},
+        "measured": {n: r["measured"] for n, r in records.items()},
+    }
+
+
+def _drop_others(out: Path, wanted: set[str]) -> None:
+    """Remove what stages of an earlier job left that this job does not have."""
+    for stage in STAGES:
+        if stage.name not in wanted:
+            shutil.rmtree(out / stage.name, ignore_errors=True)
+            (out / ".stages" / f"{stage.name}.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Only one run at a time in a folder; a killed one leaves no lock behind."""
+    with _disk_errors(out):
+        if out.exists() and not (out / ".stages").exists() and any(out.iterdir()):
+            raise RunError(f"{out} holds other files", hint="give an empty or new folder with --out")
+        (out / ".stages").mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / ".stages" / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"another run is at work in {out}", hint="wait for it, or give another --out") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _disk_errors(out: Path) -> Iterator[None]:
+    """What the operating system refuses, in words a user can act on."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space and run the same command again: whole stages are kept"
+            raise RunError(f"the disk of {out} is full", hint=hint) from problem
+        if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RunError(f"{out} may not be written", hint="give another folder with --out") from problem
+        if problem.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise RunError(f"{out} is a file, not a folder", hint="give another --out") from problem
+        raise
