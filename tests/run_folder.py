@@ -200,7 +200,9 @@ def _write_journeys(rows: list[tuple[str, str, datetime]], out: Path) -> None:
 
 
 def _write_patterns(rename: dict[str, str], out: Path) -> None:
-    def row(steps: list[str], n: int, lift: float, low: float, high: float, segment: str | None = None) -> dict:
+    def row(
+        steps: list[str], n: int, lift: float, low: float, high: float, segment: str | None = None
+    ) -> dict:
         names = [rename.get(s, s) for s in steps]
         return {
             "pattern": " → ".join(names),
@@ -230,7 +232,14 @@ def _write_patterns(rename: dict[str, str], out: Path) -> None:
 
 def _write_models(out: Path) -> None:
     def model(name: str, kind: str, accuracy: float, nll: float | None) -> dict[str, Any]:
-        return {"name": name, "kind": kind, "accuracy": accuracy, "top3": accuracy + 0.2, "nll": nll, "ece": 0.02}
+        return {
+            "name": name,
+            "kind": kind,
+            "accuracy": accuracy,
+            "top3": accuracy + 0.2,
+            "nll": nll,
+            "ece": 0.02,
+        }
 
     write_json(
         out / "metrics.json",
@@ -318,7 +327,9 @@ def _write_segments(segments: list[tuple[str, int, str]], rename: dict[str, str]
             }
         )
     curve = [{"k": k, "held_out_nll_per_event": 2.0 - 0.2 * k if k < 4 else 1.5} for k in range(1, 6)]
-    write_json(out / "profiles.json", {"k": 3, "curve": curve, "segments": profiles, "method": "", "notes": []})
+    write_json(
+        out / "profiles.json", {"k": 3, "curve": curve, "segments": profiles, "method": "", "notes": []}
+    )
 
 
 def _write_suggestions(segments: list[tuple[str, int, str]], out: Path) -> None:
@@ -347,9 +358,9 @@ def _write_suggestions(segments: list[tuple[str, int, str]], out: Path) -> None:
         }
         for i, (case, _, segment) in enumerate(segments[:40])
     ]
-    pl.DataFrame(made, schema_overrides={"message": pl.String, "brand": pl.String, "owner_id": pl.String}).write_parquet(
-        out / "suggestions.parquet"
-    )
+    pl.DataFrame(
+        made, schema_overrides={"message": pl.String, "brand": pl.String, "owner_id": pl.String}
+    ).write_parquet(out / "suggestions.parquet")
     held = [
         {"case_id": case, "action": "email_sent", "channel": "email", "reason": reason, "detail": ""}
         for i, (case, _, _) in enumerate(segments)

@@ -120,7 +120,9 @@ def opened_after_visit(
     events: pl.DataFrame, mails: pl.DataFrame, within: timedelta = timedelta(days=10)
 ) -> Ratio | None:
     """How often an email is opened when a visit came in the days before it, against when none did."""
-    calls = events.filter(pl.col("activity").is_in(VISITS)).select("case_id", pl.col("timestamp").alias("call"))
+    calls = events.filter(pl.col("activity").is_in(VISITS)).select(
+        "case_id", pl.col("timestamp").alias("call")
+    )
     if calls.height == 0 or mails.height == 0:
         return None
     marked = mails.sort("timestamp").join_asof(
@@ -158,7 +160,9 @@ def followed_up(events: pl.DataFrame, within: timedelta = timedelta(days=10)) ->
     end = events["timestamp"].max()
     calls = events.filter(pl.col("activity").is_in(VISITS)).select("case_id", "timestamp")
     calls = calls.filter(pl.col("timestamp") <= end - within)
-    sent = events.filter(pl.col("activity") == "email_sent").select("case_id", pl.col("timestamp").alias("mail"))
+    sent = events.filter(pl.col("activity") == "email_sent").select(
+        "case_id", pl.col("timestamp").alias("mail")
+    )
     if calls.height == 0 or sent.height == 0:
         return None
     marked = calls.sort("timestamp").join_asof(

@@ -12,12 +12,39 @@ from typing import Any, Literal
 from behavio import words
 
 Kind = Literal[
-    "text", "count", "number", "share", "score", "points", "ratio", "signed", "seconds", "days", "nats", "chance", "date"
+    "text",
+    "count",
+    "number",
+    "share",
+    "score",
+    "points",
+    "gap",
+    "ratio",
+    "signed",
+    "seconds",
+    "days",
+    "nats",
+    "chance",
+    "date",
 ]
 NONE = "–"
 SPACE = "\u00a0"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+SMALL = (
+    "no",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
 
 
 def write(value: Any, kind: Kind) -> str:
@@ -109,6 +136,7 @@ _WRITERS: dict[str, Any] = {
     "share": words.percent,
     "score": _score,
     "points": _points,
+    "gap": lambda v: f"{v * 100:.1f} points",
     "ratio": ratio,
     "signed": _signed,
     "seconds": words.duration,

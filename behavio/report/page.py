@@ -49,6 +49,7 @@ class Page:
     head: headline.Headline
     kpis: list[Kpi]
     kpi_table: Table
+    kpi_note: str
     facts: Table
     sections: list[Section]
 
@@ -63,12 +64,12 @@ def build(c: Context, progress: Callable[[str, float], None]) -> Page:
     """Ask every section; the sentences of the first page come first."""
     progress("sentences", 0.05)
     head = headline.headline(c)
-    strip, table = kpis.strip(c)
+    strip, table, note = kpis.strip(c)
     sections = []
     for i, (name, section) in enumerate(SECTIONS):
         progress(name, 0.2 + 0.6 * i / len(SECTIONS))
         sections.append(section(c))
-    return Page("en", head, strip, table, c.facts.table(), sections)
+    return Page("en", head, strip, table, note, c.facts.table(), sections)
 
 
 def render(page: Page) -> str:
@@ -93,7 +94,9 @@ def write(
     """Write report.html and tables/*.csv; give back what the closing summary may say."""
     previous = None if settings.previous is None else Path(settings.previous)
     if previous is not None and not previous.is_dir():
-        raise RunError(f"the earlier run {previous} is not there", hint="leave report.previous out of the job")
+        raise RunError(
+            f"the earlier run {previous} is not there", hint="leave report.previous out of the job"
+        )
     progress("reading the run", 0.0)
     tables = RunTables.read(run, previous)
     context = Context.of(tables, settings)

@@ -183,4 +183,6 @@ class Facts:
             Column("kind", "Unit"),
             Column("what", "What it counts"),
         )
-        return Table("facts", "Every number of the sentences", columns, tuple(self.rows), "behavio report RUN")
+        return Table(
+            "facts", "Every number of the sentences", columns, tuple(self.rows), "behavio report RUN"
+        )

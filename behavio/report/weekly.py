@@ -43,8 +43,8 @@ class Calendar:
             span=(pl.col("timestamp").max() - pl.col("timestamp").min()).dt.total_seconds()
         )["span"]
         whole = (run.last - run.first).total_seconds()
-        relative = float(spans.median() or 0) < whole / 2
-        length = float(spans.quantile(0.9, "nearest") or 0) if relative else whole
+        relative = quantile(spans, 0.5) < whole / 2
+        length = quantile(spans, 0.9) if relative else whole
         seconds, unit = next(((s, u) for s, u in UNITS if length / s < MOST_BINS - 1), UNITS[-1])
         bins = min(int(length // seconds) + 1, MOST_BINS)
         return cls(unit, seconds, relative, bins)
@@ -80,6 +80,12 @@ class Calendar:
                 ticks.append((max(seconds, 0.0) / self.seconds, label))
             year, month = (year, month + 1) if month < 12 else (year + 1, 1)
         return [t for i, t in enumerate(ticks) if len(ticks) <= 14 or t[1].isdigit() or i % 3 == 0]
+
+
+def quantile(values: pl.Series, q: float) -> float:
+    """The nearest quantile of a column, 0 when it is empty."""
+    found = values.quantile(q, "nearest")
+    return 0.0 if found is None else float(found)
 
 
 def shares(

@@ -37,7 +37,11 @@ def _element(node: ElementTree.Element) -> Markup:
         return Markup("")
     parts = [Markup(f"<{name}")]
     for key, value in node.attrib.items():
-        if key.startswith("{") or not ATTRIBUTE.match(key) or key in ("href", "id" if name == "svg" else "href"):
+        if (
+            key.startswith("{")
+            or not ATTRIBUTE.match(key)
+            or key in ("href", "id" if name == "svg" else "href")
+        ):
             continue
         if not OUTSIDE.search(value):
             parts.append(Markup(' {}="{}"').format(Markup(key), value))

@@ -24,7 +24,7 @@ class Bin:
 
 def reliability(bins: Sequence[Bin]) -> Markup:
     """Dots by bin, their area the number of forecasts; the diagonal is "as often as said"."""
-    shapes = _frame()
+    shapes = [*_frame(), _diagonal_label(bins)]
     largest = max((b.n for b in bins), default=1)
     spots = []
     for b in bins:
@@ -53,6 +53,18 @@ def _y(share: float) -> float:
     return TOP + (1 - share) * SIZE
 
 
+def _diagonal_label(bins: Sequence[Bin]) -> Markup:
+    """The name of the diagonal, above it where the fewest dots are near."""
+
+    def room(share: float) -> float:
+        return min((abs(share - b.said) + abs(share - b.seen) for b in bins), default=1.0)
+
+    share = max((0.82, 0.66, 0.34, 0.5, 0.18), key=room)
+    turn = f"rotate(-45 {_x(share):.0f} {_y(share):.0f}) translate(0 -7)"
+    spot = {"x": _x(share), "y": _y(share), "transform": turn, "text_anchor": "middle"}
+    return tag("text", "as often as said", class_="t mut", **spot)
+
+
 def _frame() -> list[Markup]:
     shapes = [
         tag("line", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(0), class_="axis"),
@@ -63,22 +75,7 @@ def _frame() -> list[Markup]:
         label = f"{share * 100:.0f}\u00a0%"
         shapes.append(tag("text", label, x=_x(share), y=_y(0) + 19, class_="t mut", text_anchor="middle"))
         if share:
-            shapes.append(
-                tag("text", label, x=_x(0) - 8, y=_y(share) + 4, class_="t mut", text_anchor="end")
-            )
-    middle = _x(0.5), _y(0.5)
-    turn = f"rotate(-45 {middle[0]:.0f} {middle[1]:.0f}) translate(0 -8)"
-    shapes.append(
-        tag(
-            "text",
-            "as often as said",
-            x=middle[0] + 88,
-            y=middle[1],
-            transform=turn,
-            class_="t mut",
-            text_anchor="middle",
-        )
-    )
+            shapes.append(tag("text", label, x=_x(0) - 8, y=_y(share) + 4, class_="t mut", text_anchor="end"))
     shapes.append(tag("text", "said", x=_x(0.75), y=_y(0) + 19, class_="t", text_anchor="middle"))
     shapes.append(tag("text", "seen", x=_x(0) - 8, y=_y(0.75) + 4, class_="t", text_anchor="end"))
     return shapes

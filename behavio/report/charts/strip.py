@@ -87,9 +87,7 @@ def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
     return stacks
 
 
-def _labels(
-    stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float
-) -> tuple[list[Markup], int]:
+def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float) -> tuple[list[Markup], int]:
     """Labels beneath the dots, on two rows, each only where it touches no other; a new kind comes first."""
     taken: list[list[tuple[float, float]]] = [[], []]
     order = sorted(range(len(stacks)), key=lambda i: (not _first_of_kind(stacks, i), i))

@@ -98,7 +98,9 @@ def ratio_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     span = math.log2(above / below)
     every = 1 if span <= 5 else 2 if span <= 9 else 3
     ticks = [
-        (s, _times(s)) for i, s in zip(range(-6, 13), steps, strict=True) if below <= s <= above and i % every == 0
+        (s, _times(s))
+        for i, s in zip(range(-6, 13), steps, strict=True)
+        if below <= s <= above and i % every == 0
     ]
     return Axis(below / 1.15, above * 1.15, tuple(ticks), 1.0)
 
@@ -137,7 +139,7 @@ def _thinned(ticks: Sequence[tuple[float, str]], low: float, high: float) -> tup
     kept: list[tuple[float, str]] = []
     whole = math.log(high / low)
     for value, label in ticks:
-        if kept and label and math.log(value / kept[-1][0]) / whole < 0.11:
+        if kept and label and math.log(value / kept[-1][0]) / whole < 0.15:
             continue
         kept.append((value, label))
     return tuple(kept)

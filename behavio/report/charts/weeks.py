@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
 
-TICK_ROOM = 0.13
+TICK_ROOM = 0.095
 
 
 def weeks(

@@ -14,7 +14,9 @@ from behavio.words import CHANNELS, touchpoint
 UNKNOWN = Markup('<span class="mut">unknown: {}</span>')
 
 
-def answers(c: Context, segment_id: int, name: str, profile: dict[str, Any]) -> tuple[tuple[str, Markup], ...]:
+def answers(
+    c: Context, segment_id: int, name: str, profile: dict[str, Any]
+) -> tuple[tuple[str, Markup], ...]:
     """Question and answer; an answer the data do not carry says what is missing."""
     who = _who(c, segment_id, profile)
     if not c.run.hcp:
@@ -39,12 +41,12 @@ def _events(c: Context, segment_id: int) -> pl.DataFrame:
 
 
 def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
-    found = []
+    found: list[Markup] = []
     for a in profile.get("attributes", [])[:3]:
         label = f"{str(a['attribute']).replace('_', ' ')} {a['value']}"
         fact = f"group_{segment_id}_{a['attribute']}_{a['value']}"
         share = c.facts.add(fact, float(a["share"]), "share", f"{label} in the group")
-        text = say("{label}: {share}", label=label, share=share.shown)
+        text = say("{label}: {share}", label=label if found else sentence_case(label), share=share.shown)
         if a.get("rest") is not None:
             rest = c.facts.add(f"{fact}_elsewhere", float(a["rest"]), "share", f"{label} in all other groups")
             text += say(" against {rest} elsewhere", rest=rest.shown)
@@ -57,7 +59,9 @@ def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
 
 
 def _traits(profile: dict[str, Any], kinds: tuple[str, ...], most: int = 3) -> Markup:
-    texts = [str(t["text"]) for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")]
+    texts = [
+        str(t["text"]) for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")
+    ]
     if not texts:
         return UNKNOWN.format("nothing differs from the rest beyond chance")
     return say("{t}", t=sentence_case("; ".join(texts[:most])))
@@ -114,7 +118,7 @@ def _mix(c: Context, fact: str, rows: pl.DataFrame, column: str, what: str) -> M
         .sort(["n", column], descending=[True, False])
         .head(3)
     )
-    parts = []
+    parts: list[Markup] = []
     for value, n, _ in counted.iter_rows():
         label = CHANNELS.get(value, value) if column == "channel" else value
         share = c.facts.add(f"{fact}_{value}", n / rows.height, "share", f"{label}, of {what}", n=rows.height)

@@ -19,7 +19,8 @@ from behavio.report.tables import Column, Table
 from behavio.report.weekly import Calendar, shares
 
 MISSING = (
-    "No groups in this run. They need the segments stage: at least a few dozen {many} with several events each; "
+    "No groups in this run. They need the segments stage: at least a few dozen {many} with several "
+    "events each; "
     "add a [segments] table to the job and run it again."
 )
 
@@ -43,9 +44,7 @@ def sizes(c: Context) -> list[Group]:
     counted = table.filter(pl.col("segment_id") >= 0).group_by("segment_id", "segment").len()
     profiles = {p["segment_id"]: p for p in (c.run.profiles or {}).get("segments", [])}
     rows = counted.filter(pl.col("len") >= c.k).sort(["len", "segment_id"], descending=[True, False])
-    return [
-        Group(i, str(name), n, n / table.height, profiles.get(i, {})) for i, name, n in rows.iter_rows()
-    ]
+    return [Group(i, str(name), n, n / table.height, profiles.get(i, {})) for i, name, n in rows.iter_rows()]
 
 
 def opposite_order(c: Context) -> tuple[Group, Group] | None:
@@ -70,7 +69,9 @@ def section(c: Context) -> Section:
     """Groups with their cards, or what it takes to have them."""
     groups = sizes(c)
     if not groups:
-        return Section("groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),))
+        return Section(
+            "groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),)
+        )
     table = _table(c, groups)
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)
@@ -83,7 +84,7 @@ def section(c: Context) -> Section:
 def _heading(c: Context, groups: list[Group]) -> Markup:
     pair = opposite_order(c)
     if pair is not None:
-        return say("{a} and {b} want the opposite order", a=pair[0].name, b=pair[1].name)
+        return say("“{a}” and “{b}” go in opposite order", a=pair[0].name, b=pair[1].name)
     if len(groups) == 1:
         return say("One group: the {many} differ too little to tell them apart", many=c.many)
     return say(
@@ -94,7 +95,11 @@ def _heading(c: Context, groups: list[Group]) -> Markup:
 def _sub(c: Context, groups: list[Group]) -> Markup:
     assert c.run.segments is not None
     text = "Groups by order and timing of their journeys, not by counts. {n} {many}"
-    sub = say(text, n=c.facts.add("segmented", c.run.segments.height, "count", f"{c.many} looked at").shown, many=c.many)
+    sub = say(
+        text,
+        n=c.facts.add("segmented", c.run.segments.height, "count", f"{c.many} looked at").shown,
+        many=c.many,
+    )
     left = int((c.run.segments["segment_id"] == -1).sum())
     if left:
         what = f"{c.many} with too few events for a group"
@@ -160,7 +165,9 @@ def _weekly(c: Context, groups: list[Group], calendar: Calendar) -> Table:
 
 
 def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calendar: Calendar) -> Card:
-    size = say("{n} {many} · {share}", n=table.show(row, "n_cases"), many=c.many, share=table.show(row, "share"))
+    size = say(
+        "{n} {many} · {share}", n=table.show(row, "n_cases"), many=c.many, share=table.show(row, "share")
+    )
     if table.rows[row]["median_events"] is not None:
         size += say(" · {e} events each, median", e=table.show(row, "median_events"))
     return Card(
@@ -184,7 +191,10 @@ def _journey(c: Context, group: Group) -> Figure | None:
     ]
     length = dots[-1].day - dots[0].day
     said = " → ".join(dict.fromkeys(d.label for d in dots))
-    caption = "Typical journey: the one closest to all others in the group. {n} events over {t}; dots stand where the {u} fall."
+    caption = (
+        "Typical journey: the one closest to all others in the group. {n} events over {t}; dots "
+        "stand where the {u} fall."
+    )
     text = say(
         caption,
         n=write(len(dots), "count"),

@@ -14,6 +14,7 @@ from behavio.report.kinds import sentence_case
 from behavio.report.numbers import day, spelled
 from behavio.report.sections import outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
+from behavio.report.weekly import quantile
 from behavio.words import touchpoint
 
 Sentence = Callable[[Context], Markup | None]
@@ -46,10 +47,10 @@ def _title(c: Context) -> Markup:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]
-        share = c.facts.add("largest_group", lead.share, "share", f"share of {c.many} in the largest group", n=lead.n)
-        text = "{n} ways to move through the year; {share} of {many} share one: {name}"
-        if not c.run.hcp:
-            text = "{n} kinds of journey; {share} of {many} share one: {name}"
+        share = c.facts.add(
+            "largest_group", lead.share, "share", f"share of {c.many} in the largest group", n=lead.n
+        )
+        text = "{n} kinds of journey; {share} of {many} share one, “{name}”"
         word = count.as_text(sentence_case(spelled(len(groups))))
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
@@ -77,18 +78,29 @@ def _groups(c: Context) -> Markup | None:
     if len(groups) < 2:
         return None
     count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
-    covered = sum(g.n for g in groups[:2])
     total = c.facts.add("grouped_cases", sum(g.n for g in groups), "count", f"{c.many} in a group")
-    both = c.facts.add(
-        "two_largest_groups", covered / total.value, "share", "share of the two largest groups", n=total.value
+    lead = c.facts.add(
+        "largest_group_cases", groups[0].n, "count", f"{c.many} in the largest group", n=total.value
     )
-    text = (
-        "<b>{k} groups differ in the order and timing of their steps.</b> The two largest, {a} and {b}, "
-        "hold {share} of {n} {many}."
+    sentence = say(
+        "<b>{k} groups differ in the order and timing of their steps.</b> The largest, “{a}”, holds {n} "
+        "of {all} {many}",
+        k=count.as_text(sentence_case(spelled(len(groups)))),
+        a=groups[0].name,
+        n=lead.shown,
+        all=total.shown,
+        many=c.many,
     )
-    return say(
-        text, k=count.shown, a=groups[0].name, b=groups[1].name, share=both.shown, n=total.shown, many=c.many
-    )
+    if len(groups) > 2:
+        both = c.facts.add(
+            "two_largest_groups",
+            (groups[0].n + groups[1].n) / total.value,
+            "share",
+            "share of the two largest groups",
+            n=total.value,
+        )
+        return sentence + say("; with “{b}” it is {share}.", b=groups[1].name, share=both.shown)
+    return sentence + say("; the other is “{b}”.", b=groups[1].name)
 
 
 def _after_visit(c: Context) -> Markup | None:
@@ -118,7 +130,8 @@ def _after_visit(c: Context) -> Markup | None:
         )
     else:
         text = (
-            "An email within ten days <b>after a visit is opened {t} times as often</b> {ci} as any other: {a} of "
+            "An email within ten days <b>after a visit is opened {t} times as often</b> {ci} as any "
+            "other: {a} of "
             "{n} against {b}."
         )
     sentence = say(text, t=many.shown, ci=many.between, a=rate.shown, b=other.shown, n=base.shown)
@@ -145,7 +158,9 @@ def _silent(c: Context) -> Markup | None:
     if len(quiet) < c.k:
         return None
     base = c.facts.add("known", len(known), "count", f"{c.many} known")
-    n = c.facts.add("silent_60_days", len(quiet), "count", f"{c.many} without contact in the last 60 days", n=base.value)
+    n = c.facts.add(
+        "silent_60_days", len(quiet), "count", f"{c.many} without contact in the last 60 days", n=base.value
+    )
     text = "<b>{n} of {all} {many} heard nothing from us in the last 60 days</b> of the log"
     sentence = say(text, n=n.shown, all=base.shown, many=c.many)
     column = next((x for x in ("potential", "tier", "value") if x in c.run.cases.columns), None)
@@ -167,7 +182,8 @@ def _unknown(c: Context) -> Markup | None:
         return None
     share = c.facts.add("unassigned", n / total, "share", f"{c.many} in no group", n=total)
     return say(
-        "For <b>{share} of {many} we know too little</b> to put them in a group; they are counted, not guessed.",
+        "For <b>{share} of {many} we know too little</b> to put them in a group; they are counted, not "
+        "guessed.",
         share=share.shown,
         many=c.many,
     )
@@ -180,14 +196,19 @@ def _duration(c: Context) -> Markup | None:
     spread = times["duration_s"].drop_nulls()
     if spread.len() == 0:
         return None
-    low, middle, high = (float(spread.quantile(q, "linear") or 0) for q in (0.1, 0.5, 0.9))
-    length = float(times["events"].median() or 0)
+    low, middle, high = (quantile(spread, q) for q in (0.1, 0.5, 0.9))
+    length = quantile(times["events"], 0.5)
     half = c.facts.add("median_duration", middle, "seconds", "first to last event, median", n=times.height)
-    first = c.facts.add("duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=times.height)
-    last = c.facts.add("duration_p90", high, "seconds", "first to last event, one in ten is longer", n=times.height)
+    first = c.facts.add(
+        "duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=times.height
+    )
+    last = c.facts.add(
+        "duration_p90", high, "seconds", "first to last event, one in ten is longer", n=times.height
+    )
     events = c.facts.add("median_events", length, "number", f"events per {c.one}, median", n=times.height)
     return say(
-        "<b>Half of {n} {many} are through within {t}</b> and {e} events; the middle eight in ten take between "
+        "<b>Half of {n} {many} are through within {t}</b> and {e} events; the middle eight in ten take "
+        "between "
         "{a} and {b}.",
         n=c.cases.shown,
         many=c.many,
@@ -205,10 +226,15 @@ def _variants(c: Context) -> Markup | None:
     n = c.facts.add("variants", v.height, "count", "distinct journeys")
     top = min(10, v.height)
     share = c.facts.add(
-        "top_variants_share", float(v["cumulative_share"][top - 1]), "share", f"share of the {top} most common journeys"
+        "top_variants_share",
+        float(v["cumulative_share"][top - 1]),
+        "share",
+        f"share of the {top} most common journeys",
     )
     steps = [touchpoint(a) for a in v["activities"][0].to_list()]
-    first = c.facts.add("top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey")
+    first = c.facts.add(
+        "top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey"
+    )
     sentence = say(
         "<b>{k} of {n} distinct journeys cover {share}</b> of {many}.",
         k="The most common one" if top == 1 else f"The {spelled(top)} most common",
@@ -217,9 +243,7 @@ def _variants(c: Context) -> Markup | None:
         many=c.many,
     )
     if len(steps) <= 5:
-        sentence += say(
-            " Most often, for {n}, it is {v}.", n=first.shown, v=" → ".join(steps)
-        )
+        sentence += say(" Most often, for {n}, it is {v}.", n=first.shown, v=" → ".join(steps))
     return sentence
 
 

@@ -14,7 +14,10 @@ from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
 EDGES, VARIANTS = 12, 10
-MISSING = "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and run it again."
+MISSING = (
+    "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and "
+    "run it again."
+)
 
 
 def section(c: Context) -> Section:
@@ -52,7 +55,9 @@ def _heading(c: Context) -> Markup:
             many=c.many,
         )
     half = int((v["cumulative_share"] < 0.5).sum()) + 1
-    n = c.facts.add("variants_for_half", half, "count", f"most common journeys that cover half of the {c.many}")
+    n = c.facts.add(
+        "variants_for_half", half, "count", f"most common journeys that cover half of the {c.many}"
+    )
     return say(
         "{n} of {all} distinct journeys cover{s} half of the {many}",
         n=n.shown,
@@ -64,7 +69,8 @@ def _heading(c: Context) -> Markup:
 
 def _sub(c: Context) -> Markup:
     return say(
-        "What directly follows what in the journeys of {n} {many}, {p}. The newest event of a journey is not its end: "
+        "What directly follows what in the journeys of {n} {many}, {p}. The newest event of a journey is "
+        "not its end: "
         "journeys still run.",
         n=c.cases.shown,
         many=c.many,
@@ -107,7 +113,9 @@ def _map(c: Context, edges: Table) -> Figure | None:
     assert graph is not None
     top = graph.row(0, named=True)
     total = int(graph["frequency"].sum())
-    share = c.facts.add("top_step_share", top["frequency"] / total, "share", "share of the most frequent step", n=total)
+    share = c.facts.add(
+        "top_step_share", top["frequency"] / total, "share", "share of the most frequent step", n=total
+    )
     title = say(
         "The most frequent step, {a} → {b}, is {share} of all",
         a=touchpoint(top["source"]),
@@ -117,7 +125,10 @@ def _map(c: Context, edges: Table) -> Figure | None:
     alt = "Process map. Most frequent steps: " + "; ".join(
         f"{edges.rows[i]['step']} {edges.text(i, 'frequency')} times" for i in range(min(5, len(edges.rows)))
     )
-    caption = say("Thickness is how often one step directly follows the other. The table holds the {n} most frequent.", n=len(edges.rows))
+    caption = say(
+        "Thickness is how often one step directly follows the other. The table holds the {n} most frequent.",
+        n=len(edges.rows),
+    )
     return Figure(title, drawing, alt, caption, edges, "map")
 
 
@@ -138,15 +149,20 @@ def _variants(c: Context) -> Table | None:
     if c.run.timed:
         columns.append(Column("median_duration_s", "Duration, median", "seconds"))
     found = [
-        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])} for r in rows.iter_rows(named=True)
+        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])}
+        for r in rows.iter_rows(named=True)
     ]
-    return Table.of("variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}")
+    return Table.of(
+        "variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}"
+    )
 
 
 def _variant_title(c: Context) -> Markup:
     v = c.run.variants
     assert v is not None
-    share = c.facts.add("top_variant_share", float(v["share"][0]), "share", "share of the most common journey")
+    share = c.facts.add(
+        "top_variant_share", float(v["share"][0]), "share", "share of the most common journey"
+    )
     return say("The most common journey is taken by {s} of {many}", s=share.shown, many=c.many)
 
 
@@ -184,9 +200,13 @@ def _times(c: Context, edges: Table) -> Figure:
         )
     slow = max(range(len(edges.rows)), key=lambda i: edges.rows[i]["median_s"] or 0)
     title = say(
-        "Of the frequent steps, {s} takes longest: {t}, median", s=edges.rows[slow]["step"], t=edges.show(slow, "median_s")
+        "Of the frequent steps, {s} takes longest: {t}, median",
+        s=edges.rows[slow]["step"],
+        t=edges.show(slow, "median_s"),
     )
     axis = time_axis([r.low for r in rows], [r.high for r in rows])
-    caption = Markup("Time between two events that follow each other. Dot: median; line: eight in ten lie on it.")
+    caption = Markup(
+        "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
+    )
     alt = "; ".join(f"{r['step']}: {edges.text(i, 'median_s')}" for i, r in enumerate(edges.rows[:6]))
     return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges)

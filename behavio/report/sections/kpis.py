@@ -14,13 +14,15 @@ from behavio.report.blocks import Kpi
 from behavio.report.context import Context, say
 from behavio.report.numbers import Kind, write
 from behavio.report.tables import Column, Table
+from behavio.report.weekly import quantile
 
 Measure = Callable[[pl.DataFrame], "tuple[float | None, float | None, float | None, int]"]
 RECENT = timedelta(days=91)
+NOTE = "Large: the whole period. Small: the last 13 weeks, and what it was in the 13 weeks before."
 
 
-def strip(c: Context) -> tuple[list[Kpi], Table]:
-    """The numbers and their table."""
+def strip(c: Context) -> tuple[list[Kpi], Table, str]:
+    """The numbers, their table, and what the small print under them says."""
     found = _hcp(c) if c.run.hcp else _cases(c)
     columns = (
         Column("kpi", "Number"),
@@ -33,7 +35,8 @@ def strip(c: Context) -> tuple[list[Kpi], Table]:
         Column("kind", "Unit"),
     )
     table = Table("kpis", "The strip of numbers", columns, tuple(f[0] for f in found), "behavio report RUN")
-    return [_kpi(table, i, label, c) for i, (_, label) in enumerate(found)], table
+    strip = [_kpi(table, i, label, c) for i, (_, label) in enumerate(found)]
+    return strip, table, NOTE if any(k.change for k in strip) else ""
 
 
 def _kpi(table: Table, i: int, label: Markup, c: Context) -> Kpi:
@@ -49,7 +52,7 @@ def _kpi(table: Table, i: int, label: Markup, c: Context) -> Kpi:
     change = Markup("")
     if row["recent"] is not None and row["before"] is not None:
         change = say(
-            "{now} in the last 13 weeks, {then} in the 13 before",
+            "{now}, was {then}",
             now=_value(table, i, "recent", kind),
             then=_value(table, i, "before", kind),
         )
@@ -142,10 +145,13 @@ def _cases(c: Context) -> list[tuple[dict[str, Any], Markup]]:
         moved = windows[0].height, windows[1].height
         active = windows[0]["case_id"].n_unique(), windows[1]["case_id"].n_unique()
     found = [
-        (_row("cases", "count", plain(run.n_cases, run.n_cases), *active), say("{many}", many=c.noun(run.n_cases))),
+        (
+            _row("cases", "count", plain(run.n_cases, run.n_cases), *active),
+            say("{many}", many=c.noun(run.n_cases)),
+        ),
         (_row("events", "count", plain(run.n_events, run.n_events), *moved), Markup("events")),
         (
-            _row("median_events", "number", plain(float(lengths.median() or 0), run.n_cases)),
+            _row("median_events", "number", plain(quantile(lengths, 0.5), run.n_cases)),
             say("events per {one}, median", one=c.one),
         ),
     ]

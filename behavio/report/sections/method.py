@@ -14,7 +14,8 @@ def section(c: Context) -> Section:
     """How it was done and how far it carries."""
     texts = [
         say(
-            "<b>Order.</b> Every event has a {one}, an activity and a time. Events of one {one} are ordered by time; equal "
+            "<b>Order.</b> Every event has a {one}, an activity and a time. Events of one {one} are "
+            "ordered by time; equal "
             "times keep the order of the source. A journey is not taken to end where the log ends.",
             one=c.one,
         )
@@ -29,9 +30,12 @@ def section(c: Context) -> Section:
     if c.run.patterns is not None:
         texts.append(
             say(
-                "<b>Patterns.</b> A sequence of steps is compared with the same journeys after their events were put in "
-                "random order. “2 times as often” means twice as many {many} show it as would by chance. An estimate is "
-                "hollow when its interval holds “as often as by chance”, or when so many patterns were looked at that it "
+                "<b>Patterns.</b> A sequence of steps is compared with the same journeys after their "
+                "events were put in "
+                "random order. “2 times as often” means twice as many {many} show it as would by chance. "
+                "An estimate is "
+                "hollow when its interval holds “as often as by chance”, or when so many patterns were "
+                "looked at that it "
                 "may be luck (false discovery rate above 5 %).",
                 many=c.many,
             )
@@ -39,7 +43,8 @@ def section(c: Context) -> Section:
     if c.run.metrics is not None:
         texts.append(
             Markup(
-                "<b>Outlook.</b> Models are fitted on everything before one date and tried on everything after it. Nothing "
+                "<b>Outlook.</b> Models are fitted on everything before one date and tried on everything "
+                "after it. Nothing "
                 "after that date is seen before the trial. A model that does not beat counting is not used."
             )
         )
@@ -47,11 +52,13 @@ def section(c: Context) -> Section:
         texts.append(_contact(c))
     texts += [
         Markup(
-            "<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, not the faults of "
+            "<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, "
+            "not the faults of "
             "the data."
         ),
         Markup(
-            "<b>Association, not effect.</b> People choose whom they visit and write to. Without a group left out by lot, "
+            "<b>Association, not effect.</b> People choose whom they visit and write to. Without a group "
+            "left out by lot, "
             "nothing on this page proves that a contact causes what follows it."
         ),
         say(
@@ -64,12 +71,19 @@ def section(c: Context) -> Section:
     for table in tables:
         blocks.append(Sheet(table, Markup("How many groups: chosen by later, unseen journeys")))
     blocks.append(Definitions(_open_questions(c)))
-    return Section("method", "Method", Markup("How this was done, and how far it carries"), blocks=tuple(blocks), tables=tuple(tables))
+    return Section(
+        "method",
+        "Method",
+        Markup("How this was done, and how far it carries"),
+        blocks=tuple(blocks),
+        tables=tuple(tables),
+    )
 
 
 def _groups(c: Context) -> Markup:
     return say(
-        "<b>Groups.</b> {many} are grouped by what follows what and how soon. The number of groups is the one that "
+        "<b>Groups.</b> {many} are grouped by what follows what and how soon. The number of groups is "
+        "the one that "
         "foretells left-out journeys best. Names come from what sets a group apart.",
         many=c.many[:1].upper() + c.many[1:],
     )
@@ -80,9 +94,12 @@ def _contact(c: Context) -> Markup:
     if any(k in c.run.events.columns for k in ("email_id", "sent_email_id", "touch_id")):
         counted = " by the email's own number where the log has it"
     return say(
-        "<b>Contact and response.</b> A contact is a call or an email sent. An email counts as opened when an open follows "
-        "within {days} days{how} and before the next email. Opens are partly made by mail programs; those within "
-        "seconds of sending are left out on reading. Net reaction is positive minus negative, over all reactions recorded.",
+        "<b>Contact and response.</b> A contact is a call or an email sent. An email counts as opened "
+        "when an open follows "
+        "within {days} days{how} and before the next email. Opens are partly made by mail programs; "
+        "those within "
+        "seconds of sending are left out on reading. Net reaction is positive minus negative, over all "
+        "reactions recorded.",
         days=measures.OPEN_WITHIN.days,
         how=counted,
     )
@@ -110,11 +127,14 @@ def _open_questions(c: Context) -> tuple[tuple[str | Markup, str | Markup], ...]
     items.append(
         (
             "Effect of a contact",
-            "Unknown: it takes a group left out by lot for some weeks; its share then has to be named in the job.",
+            "Unknown: it takes a group left out by lot for some weeks; its share then has to be named in "
+            "the job.",
         )
     )
     if c.run.previous is None:
-        items.append(("What changed since last time", "Name an earlier run as previous in the [report] table."))
+        items.append(
+            ("What changed since last time", "Name an earlier run as previous in the [report] table.")
+        )
     return tuple(items)
 
 

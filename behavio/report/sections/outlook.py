@@ -50,8 +50,12 @@ def sentence(c: Context) -> Markup | None:
     n = (c.run.metrics or {}).get("n_test_events")
     if model is None or rule is None or not n or n < c.k:
         return None
-    right = c.facts.add("accuracy", model["accuracy"], "score", f"next step named right by {model['name']}", n=n)
-    base = c.facts.add("baseline_accuracy", rule["accuracy"], "score", f"next step named right by {rule['name']}", n=n)
+    right = c.facts.add(
+        "accuracy", model["accuracy"], "score", f"next step named right by {model['name']}", n=n
+    )
+    base = c.facts.add(
+        "baseline_accuracy", rule["accuracy"], "score", f"next step named right by {rule['name']}", n=n
+    )
     events = c.facts.add("test_events", n, "count", "later events, not seen in fitting")
     return say(
         "<b>The next step is named right in {a} of {n} later events</b>; {rule} gets {b}.",
@@ -65,7 +69,10 @@ def sentence(c: Context) -> Markup | None:
 def section(c: Context) -> Section:
     """Next steps, models against their baselines, reliability."""
     if c.run.metrics is None and c.run.next_steps is None:
-        text = "No prediction in this run. It needs the models stage; add a [model] table to the job and run it again."
+        text = (
+            "No prediction in this run. It needs the models stage; add a [model] table to the job "
+            "and run it again."
+        )
         return Section("next", "What happens next", Markup("No outlook yet"), blocks=(Prose((say(text),)),))
     blocks: list[Block] = []
     tables: list[Table] = []
@@ -89,7 +96,9 @@ def _heading(c: Context) -> Markup:
     if model is None or model.get("accuracy") is None:
         return Markup("What happens next")
     n = (c.run.metrics or {}).get("n_test_events")
-    right = c.facts.add("accuracy", model["accuracy"], "score", f"next step named right by {model['name']}", n=n)
+    right = c.facts.add(
+        "accuracy", model["accuracy"], "score", f"next step named right by {model['name']}", n=n
+    )
     return say("The next step can be named right {a} of the time", a=right.shown)
 
 
@@ -136,14 +145,20 @@ def _next_steps(c: Context) -> Table | None:
             Column("low_days", "at the earliest", "days"),
             Column("high_days", "at the latest", "days"),
         ]
-    rows = [{**r, "activity": sentence_case(touchpoint(r["activity"]))} for r in counted.iter_rows(named=True)]
+    rows = [
+        {**r, "activity": sentence_case(touchpoint(r["activity"]))} for r in counted.iter_rows(named=True)
+    ]
     return Table.of("next_steps", "Most likely next steps", columns, rows, "behavio predict RUN")
 
 
 def _next_title(c: Context, steps: Table) -> Markup:
     total = c.run.next_steps["case_id"].n_unique() if c.run.next_steps is not None else 0
     share = c.facts.add(
-        "top_next_share", steps.rows[0]["n_cases"] / total, "share", f"{c.many} whose next step is most likely this", n=total
+        "top_next_share",
+        steps.rows[0]["n_cases"] / total,
+        "share",
+        f"{c.many} whose next step is most likely this",
+        n=total,
     )
     return say(
         "For {s} of {many} the most likely next step is {a}",
@@ -155,7 +170,8 @@ def _next_title(c: Context, steps: Table) -> Markup:
 
 def _next_note(c: Context) -> Markup:
     return say(
-        "Counted over all {many}; a step that is most likely for fewer than {k} is not shown. Earliest and latest: "
+        "Counted over all {many}; a step that is most likely for fewer than {k} is not shown. Earliest "
+        "and latest: "
         "eight in ten fall between.",
         many=c.many,
         k=c.k,
@@ -187,7 +203,9 @@ def _model_title(c: Context) -> Markup:
     a, b = learned.get("nll"), counting.get("nll")
     if a is None or b is None:
         return Markup("Every model stands beside its baselines")
-    gap = c.facts.add("nll_gain", b - a, "nats", f"surprise per event saved by {learned['name']} over {counting['name']}")
+    gap = c.facts.add(
+        "nll_gain", b - a, "nats", f"surprise per event saved by {learned['name']} over {counting['name']}"
+    )
     if a < b:
         return say("{m} beats counting, by {g} nats per event", m=sentence_case(_name(learned)), g=gap.shown)
     return say("No model beats counting what followed before; counting is used", g=gap.shown)
@@ -223,12 +241,19 @@ def _reliability(c: Context, table: Table) -> Figure:
     ]
     total = sum(r["n"] for r in rows)
     off = sum(abs(r["predicted"] - r["seen"]) * r["n"] for r in rows) / max(total, 1)
-    fact = c.facts.add("reliability_off", off, "score", "mean distance of said and seen, by forecasts", n=total)
-    title = say("What is said comes true: off by {o} points on average", o=say("{x}", x=fact.shown))
-    if off >= 0.05:
-        title = say("Forecasts are off by {o} on average", o=fact.shown)
-    caption = say("{n} forecasts of the next step. A dot on the line: it came as often as said. Numbers: forecasts.", n=write(total, "count"))
+    fact = c.facts.add("reliability_off", off, "gap", "mean distance of said and seen, by forecasts", n=total)
+    text = (
+        "What is said comes true: off by {o} on average"
+        if off < 0.05
+        else "Forecasts are off by {o} on average"
+    )
+    title = say(text, o=fact.shown)
+    caption = say(
+        "{n} forecasts of the next step. A dot on the line: it came as often as said. Numbers: forecasts.",
+        n=write(total, "count"),
+    )
     alt = "; ".join(
-        f"said {write(r['predicted'], 'share')}, seen {write(r['seen'], 'share')} ({write(r['n'], 'count')})" for r in rows
+        f"said {write(r['predicted'], 'share')}, seen {write(r['seen'], 'share')} ({write(r['n'], 'count')})"
+        for r in rows
     )
     return Figure(title, reliability(bins), f"Reliability: {alt}", caption, table, "square")

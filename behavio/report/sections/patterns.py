@@ -25,12 +25,15 @@ def steps(activities: Any) -> str:
 
 
 def _rows(c: Context, segment: str | None) -> pl.DataFrame:
-    """Patterns of the whole log, or of one group, of two steps or more and at least k people, as they come."""
+    """Patterns of the whole log, or of one group, of two steps or more and at least k people, as they "
+    "come."""
     table = c.run.patterns
     if table is None or table.height == 0:
         return pl.DataFrame()
     where = pl.col("segment").is_null() if segment is None else pl.col("segment") == segment
-    return table.filter(where & (pl.col("n_cases") >= c.k) & (pl.col("length") > 1) & pl.col("lift").is_not_null())
+    return table.filter(
+        where & (pl.col("n_cases") >= c.k) & (pl.col("length") > 1) & pl.col("lift").is_not_null()
+    )
 
 
 def _sure(row: dict[str, Any]) -> bool:
@@ -64,7 +67,9 @@ def sentence(c: Context) -> Markup | None:
         low=best["low"],
         high=best["high"],
     )
-    n = c.facts.add("strongest_pattern_cases", best["n_cases"], "count", f"{c.many} holding {best['pattern']}")
+    n = c.facts.add(
+        "strongest_pattern_cases", best["n_cases"], "count", f"{c.many} holding {best['pattern']}"
+    )
     words = [touchpoint(a) for a in best["activities"]]
     return say(
         "<b>{first}, then {rest}</b>: {t} times as often as by chance {ci}, seen at {n} {many}.",
@@ -81,7 +86,9 @@ def section(c: Context) -> Section:
     """Forest plot of the log's patterns and the telling ones of each group."""
     if c.run.patterns is None:
         text = "No patterns in this run. They need the patterns stage; add a [patterns] table to the job."
-        return Section("patterns", "What stands out", Markup("No patterns yet"), blocks=(Prose((say(text),)),))
+        return Section(
+            "patterns", "What stands out", Markup("No patterns yet"), blocks=(Prose((say(text),)),)
+        )
     rows = _rows(c, None).head(TOP)
     if rows.height == 0:
         text = "No sequence of two steps is shared by {k} {many} or more at the support asked for."
@@ -117,7 +124,8 @@ def _heading(rows: pl.DataFrame) -> Markup:
 
 def _sub(c: Context) -> Markup:
     return say(
-        "How many {many} take these steps in this order, other steps allowed between, against the same journeys "
+        "How many {many} take these steps in this order, other steps allowed between, against the same "
+        "journeys "
         "with their events shuffled. Lines are 95 % intervals. Association, not proof.",
         many=c.many,
     )
@@ -157,7 +165,11 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
         )
     axis = ratio_axis([d.low for d in drawn], [d.high for d in drawn])
     hollow = sum(d.hollow for d in drawn)
-    caption = say("{n} sequences of the patterns table; {m}", n=len(drawn), m="hollow: may be chance." if hollow else "none may be chance.")
+    caption = say(
+        "{n} sequences of the patterns table; {m}",
+        n=len(drawn),
+        m="hollow: may be chance." if hollow else "none may be chance.",
+    )
     alt = "; ".join(
         f"{steps(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
     )
@@ -180,4 +192,6 @@ def _telling(c: Context) -> Table | None:
         rows += [{**r, "pattern": steps(r["activities"])} for r in own[:PER_GROUP]]
     if not rows:
         return None
-    return Table.of("telling", "Patterns that set a group apart", columns, rows, "behavio patterns RUN --segment NAME")
+    return Table.of(
+        "telling", "Patterns that set a group apart", columns, rows, "behavio patterns RUN --segment NAME"
+    )

@@ -21,7 +21,8 @@ def section(c: Context) -> Section:
     if sources is not None:
         tables.append(sources)
         note = Markup(
-            "Read = accepted + rejected + merged. Merged rows are repeats of one fact or rows the reader leaves out on "
+            "Read = accepted + rejected + merged. Merged rows are repeats of one fact or rows the reader "
+            "leaves out on "
             "purpose, such as planned calls."
         )
         blocks.append(Sheet(sources, note=note))

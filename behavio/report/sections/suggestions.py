@@ -27,7 +27,12 @@ def sentence(c: Context) -> Markup | None:
         top = held.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).row(0)
         back = c.facts.add("suppressed", held.height, "count", "suggestions held back")
         most = c.facts.add("suppressed_top", top[1], "count", f"held back: {top[0]}")
-        text += say("; {m} more were held back, {t} of them by the rule “{r}”", m=back.shown, t=most.shown, r=_rule(top[0]))
+        text += say(
+            "; {m} more were held back, {t} of them by the rule “{r}”",
+            m=back.shown,
+            t=most.shown,
+            r=_rule(top[0]),
+        )
     return text + Markup(".")
 
 
@@ -40,21 +45,35 @@ def section(c: Context) -> Section:
     made, held = c.run.suggestions, c.run.suppressed
     if made is None:
         text = (
-            "No suggestions in this run. They need next steps, groups and contacts of the company; add a [suggest] table "
+            "No suggestions in this run. They need next steps, groups and contacts of the company; add a "
+            "[suggest] table "
             "to the job."
         )
-        return Section("suggestions", "Suggestions", Markup("No suggestions yet"), blocks=(Prose((say(text),)),))
+        return Section(
+            "suggestions", "Suggestions", Markup("No suggestions yet"), blocks=(Prose((say(text),)),)
+        )
     blocks: list[Block] = []
     tables: list[Table] = []
     actions = _actions(c, made)
     if actions is not None:
         tables.append(actions)
-        blocks.append(Sheet(actions, Markup("What is suggested"), say("Base: what would be expected without choosing. Likely: share of suggested contacts expected to be answered.")))
+        blocks.append(
+            Sheet(
+                actions,
+                Markup("What is suggested"),
+                say(
+                    "Base: what would be expected without choosing. Likely: share of suggested contacts "
+                    "expected to be answered."
+                ),
+            )
+        )
     reasons = _reasons(c, held)
     if reasons is not None:
         tables.append(reasons)
         blocks.append(Sheet(reasons, Markup("What was held back, and by which rule")))
-    sub = say("Counts only; names stand in the CRM file. Nobody is suggested anything they have not consented to.")
+    sub = say(
+        "Counts only; names stand in the CRM file. Nobody is suggested anything they have not consented to."
+    )
     return Section("suggestions", "Suggestions", _heading(c), sub, tuple(blocks), tuple(tables))
 
 
@@ -89,7 +108,11 @@ def _actions(c: Context, made: pl.DataFrame) -> Table | None:
         Column("base_probability", "Base", "share"),
     )
     rows = [
-        {**r, "action": sentence_case(touchpoint(r["action"])), "channel": CHANNELS.get(r["channel"], r["channel"])}
+        {
+            **r,
+            "action": sentence_case(touchpoint(r["action"])),
+            "channel": CHANNELS.get(r["channel"], r["channel"]),
+        }
         for r in counted.iter_rows(named=True)
     ]
     return Table.of("suggestions", "Suggestions by action", columns, rows, "behavio report RUN")
