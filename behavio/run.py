@@ -27,7 +27,15 @@ from behavio.errors import RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
 from behavio.log import EventLog
-from behavio.manifest import code_fingerprint, fingerprints, key_of, outputs_of, peak_memory_mb, plain, versions
+from behavio.manifest import (
+    code_fingerprint,
+    fingerprints,
+    key_of,
+    outputs_of,
+    peak_memory_mb,
+    plain,
+    versions,
+)
 from behavio.sequences import SequenceSet
 
 Facts = dict[str, Any]
@@ -121,12 +129,16 @@ def _segments(c: Context, folder: Path) -> Facts:
 
 def _patterns(c: Context, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.sequences, c.job.patterns, c.job.seed, folder, labels, c.watcher.progress)
+    return patterns.write_patterns(
+        c.sequences, c.job.patterns, c.job.seed, folder, labels, c.watcher.progress
+    )
 
 
 def _next(c: Context, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.sequences, c.folder / "models", c.job.model, folder, labels, c.watcher.progress)
+    return models.write_next(
+        c.sequences, c.folder / "models", c.job.model, folder, labels, c.watcher.progress
+    )
 
 
 def _suggest(c: Context, folder: Path) -> Facts:
@@ -213,7 +225,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         unfinished = (folder / ".stages").is_dir()
         what = "was not finished" if unfinished else "is not a run folder"
-        hint = "run the job again: it goes on where it stopped" if unfinished else "give the folder behavio run wrote"
+        hint = (
+            "run the job again: it goes on where it stopped"
+            if unfinished
+            else "give the folder behavio run wrote"
+        )
         raise RunError(f"{folder} {what}: it has no manifest.json", hint=hint)
     return dict(read_json(path))
 
@@ -299,7 +315,9 @@ def _locked(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"another run is at work in {out}", hint="wait for it, or give another --out") from None
+            raise RunError(
+                f"another run is at work in {out}", hint="wait for it, or give another --out"
+            ) from None
         yield
     finally:
         os.close(handle)
