@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from conftest import traces
+from hypothesis import given
 from oracles_suggest import DAY, START, Recount, log_of, opt_in
 
 from behavio.errors import JobError, ModelError
@@ -88,9 +90,9 @@ def test_windows_that_are_not_over_are_left_out() -> None:
 
 
 def test_controls_are_others_at_the_same_moment_without_the_action() -> None:
-    # visits: a on day 0 and 30, b on day 5, c on day 33. At a's day 0 nobody else has begun (b starts on
-    # day 5, c on day 1). At b's day 5: a is free (her visit of day 0 still running), so is c. At a's day 30: b,
-    # not c (visited on day 33). At c's day 33: b is free, a too (her visit of day 30 is running).
+    # visits: a on day 0 and 30, b on day 5, c on day 33.
+    # a's day 0: nobody else has begun yet. b's day 5: a is free (her visit of day 0 is running), so is c.
+    # a's day 30: b, not c (visited on day 33). c's day 33: b, and a (her visit of day 30 is running).
     log = log_of(
         [
             ("a", 0, "call_f2f"),
@@ -459,6 +461,47 @@ def test_cases_without_events_are_held_back_and_one_event_is_no_history() -> Non
     assert reasons == {"a": "no_evidence", "b": "not_enough_history", "silent": "not_enough_history"}
     assert left_out.filter(pl.col("case_id") == "silent")["detail"][0] == "0 of the 2 events needed"
     assert facts["n_cases"] == 3
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("a", 0, "call_f2f")],
+        [("a", 0, "call_f2f"), ("a", 0, "portal_visit")],
+        [("a", d, ("call_f2f", "portal_visit")[d % 2]) for d in range(200)],
+        [(f"c{i}", 0, ("call_f2f", "portal_visit")[d]) for i in range(50) for d in range(2)],
+    ],
+    ids=["one event", "one moment", "one case", "all at once"],
+)
+def test_small_and_lopsided_logs_say_nothing_rather_than_something(events: list[tuple[Any, ...]]) -> None:
+    made, left_out, facts = suggest(log_of(events), None, None, SuggestSettings(min_evidence=1))
+    assert made.height == 0
+    assert left_out.height == facts["n_candidates"]
+
+
+def test_of_many_actions_the_most_frequent_are_weighed() -> None:
+    out = {"direction": "outbound", "channel": "mail"}
+    events = [("a", float(i) / 10, f"mailing {i:03d}", out) for i in range(300)]
+    events += [("a", 31.0, "mailing 299", out), ("b", 40.0, "portal_visit")]
+    _, left_out, facts = suggest(log_of(events), None, None, SuggestSettings())
+    assert len(facts["actions"]) == 20
+    assert facts["actions"][-1] == "mailing 299"
+    assert facts["notes"][0].startswith("20 of 300 outbound activities")
+    assert left_out.height == 40
+    chosen = SuggestSettings(actions=("mailing 123",))
+    assert suggest(log_of(events), None, None, chosen)[2]["actions"] == ["mailing 123"]
+
+
+@given(traces=traces)
+def test_any_log_is_accounted_for(traces: list[list[str]]) -> None:
+    name = {"a": "call_f2f", "b": "email_sent", "c": "portal_visit", "d": "email_open"}
+    events = [(f"c{i}", 9.0 * j, name[a]) for i, trace in enumerate(traces) for j, a in enumerate(trace)]
+    made, left_out, facts = suggest(
+        log_of(events), None, None, SuggestSettings(min_evidence=1, min_history=1)
+    )
+    assert made.height + left_out.height == facts["n_candidates"]
+    assert made.select((pl.col("gain_low") > 0).all()).item()
+    assert left_out["reason"].null_count() == 0
 
 
 def test_odd_names_and_a_bare_log_go_through() -> None:

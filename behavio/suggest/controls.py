@@ -101,6 +101,7 @@ def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> np.ndarray:
     """What the free windows say about the contacts: float64 (n_contacts,), least squares of least norm."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import lsqr
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     both = pl.concat([controls.select(EFFECTS), contacts.select(EFFECTS)])
     n, columns, width = both.height, [], 0
@@ -112,5 +113,7 @@ def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> np.ndarray:
     design = csr_matrix((np.ones(n * len(EFFECTS)), place, np.arange(n + 1) * len(EFFECTS)), (n, width))
     response = controls["response"].to_numpy().astype(float)
     fitted = design[: controls.height]
-    found = lsqr(fitted, response - response.mean(), atol=1e-8, btol=1e-8, iter_lim=400)[0]
-    return response.mean() + design[controls.height :] @ found
+    # one thread and six digits: the same numbers whatever the number of cores
+    with threadpool_limits(1, user_api="blas"):
+        found = lsqr(fitted, response - response.mean(), atol=1e-8, btol=1e-8, iter_lim=400)[0]
+    return np.round(response.mean() + design[controls.height :] @ found, 6)
