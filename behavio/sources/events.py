@@ -261,7 +261,7 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
         "timestamp": pl.col("__time__"),
     }
     for attribute, field in mapping.attributes.items():
-        if field.constant is not None or any(c in sieve.frame.columns for c in field.needs):
+        if sieve.can_fill(field):
             columns[attribute] = _typed(sieve, attribute, field)
     if "__seconds__" in sieve.frame.columns:
         columns["duration_s"] = pl.col("__seconds__")

@@ -40,7 +40,7 @@ def cases_of(
     sieve.prepare(mapping, settings.joins, base, beside)
     _case(sieve, mapping)
     _once(sieve)
-    found = {a: sieve.text(f) for a, f in attributes.items() if _has(sieve, f)}
+    found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
     used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values}
     more = [c for c in sieve.columns if c not in used] if "*" in keep else []
@@ -86,7 +86,7 @@ def consents_of(
     )
     consents = sieve.frame.select(
         pl.col("__case__").alias("case_id"),
-        (sieve.text(channel).fill_null("*") if _has(sieve, channel) else pl.lit("*")).alias("channel"),
+        (sieve.text(channel).fill_null("*") if sieve.can_fill(channel) else pl.lit("*")).alias("channel"),
         pl.col("__state__").alias("state"),
         pl.col("__time__").alias("timestamp"),
         pl.col("__expires__").alias("expires"),
@@ -109,10 +109,6 @@ def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping,
         found[what] = Field(column=(named_or_guessed(what, named, columns, shown),))
     mapping = SourceMapping(case_id=found.pop("case_id"), timestamp=found.pop("timestamp"))
     return replace(mapping, timestamp_format=settings.timestamp_format), found
-
-
-def _has(sieve: Sieve, field: Field) -> bool:
-    return field.constant is not None or any(c in sieve.frame.columns for c in field.needs)
 
 
 def _case(sieve: Sieve, mapping: SourceMapping) -> None:

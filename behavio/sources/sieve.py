@@ -101,6 +101,11 @@ class Sieve:
             hint=f"{hint}it has: {', '.join(self.columns[:30])}",
         )
 
+    def can_fill(self, field: Field) -> bool:
+        """True when the field has something to say: a constant, a value for empty cells, or a column."""
+        said = field.constant is not None or field.empty is not None
+        return said or any(c in self.frame.columns for c in field.needs)
+
     def text(self, field: Field) -> pl.Expr:
         """The field as text, null where it is empty; columns the file does not have are passed over."""
         if field.constant is not None:
@@ -108,19 +113,19 @@ class Sieve:
         if field.template:
             return self._template(field.template)
         parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
-        found = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
+        raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
+        found = raw
         if field.values:
             known = pl.Series(list(field.values), dtype=pl.String)
             new = pl.Series(list(field.values.values()), dtype=pl.String)
-            rest = None if field.strict else (pl.lit(field.other) if field.other is not None else found)
-            found = (
-                pl.when(found.is_null())
-                .then(None)
-                .otherwise(found.replace_strict(known, new, default=rest, return_dtype=pl.String))
-            )
+            rest = None if field.strict else (pl.lit(field.other) if field.other is not None else raw)
+            mapped = raw.replace_strict(known, new, default=rest, return_dtype=pl.String)
+            found = pl.when(raw.is_not_null()).then(mapped)
         if field.times is not None:
             found = (found.cast(pl.Float64, strict=False) * field.times).cast(pl.String)
-        return found if field.empty is None else found.fill_null(field.empty)
+        if field.empty is None:
+            return found
+        return pl.when(raw.is_null()).then(pl.lit(field.empty)).otherwise(found)
 
     def _template(self, template: str) -> pl.Expr:
         pieces: list[pl.Expr] = []
