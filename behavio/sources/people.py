@@ -42,7 +42,7 @@ def cases_of(
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
-    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values}
+    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and not f.trim}
     more = [c for c in sieve.columns if c not in used] if "*" in keep else []
     more += [c for c in keep if c != "*" and c not in more]
     for column in more:

@@ -114,6 +114,7 @@ class Sieve:
             return self._template(field.template)
         parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
         raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
+        raw = raw.str.strip_chars(field.trim) if field.trim else raw
         found = raw
         if field.values:
             known = pl.Series(list(field.values), dtype=pl.String)
@@ -179,7 +180,7 @@ class Sieve:
                     hint=f'name it: joins.{name} = "…/{join.file}"',
                 )
             if table is None:
-                self.notes.append(f"{join.file} was not found: {', '.join(join.columns)} stay empty")
+                self.notes.append(f"{join.file} is not beside the file: {', '.join(columns)} stay empty")
         if table is None:
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)
             return
