@@ -163,12 +163,14 @@ def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nob
     column = " or ".join(field.needs[:3])
     clean = found.str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
-        pl.when(clean.is_in(list(NOTHING))).then(None).otherwise(clean).alias(target),
+        pl.when(clean.is_in(sieve.nothing)).then(None).otherwise(clean).alias(target),
         (clean != found).alias("__stripped__"),
     )
     if n := int(sieve.frame["__stripped__"].sum()):
         sieve.notes.append(f"{n:,} {what}s had blanks around them: removed")
     sieve.frame = sieve.frame.drop("__stripped__")
+    if odd := int(sieve.frame.select(pl.col(target).is_in(list(NOTHING)).sum()).item()):
+        sieve.notes.append(f"{odd:,} rows have a {what} such as nan or None: is it missing there?")
     empty = nobody or f"the {what} is empty"
     sieve.reject(pl.col(target).is_null(), column, empty, f"fill {column}, or leave such rows out")
     sieve.reject(

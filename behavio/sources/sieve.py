@@ -19,7 +19,7 @@ from behavio.sources.tabular import FILE, RAW_LENGTH, ROW, RawTable, read_inputs
 from behavio.sources.times import read_times
 
 NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "NaT", "<NA>", "#N/A", "N/A", "\\N")
-"""What stands for an empty cell where a case, an activity or a time is expected."""
+"""What stands for an empty cell of a text file where a case, an activity or a time is expected."""
 LONGEST = 1_000
 
 
@@ -34,6 +34,7 @@ class Sieve:
         self.name = name
         self.files = table.files
         self.n_read = table.n_read
+        self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
         self.left_out: dict[str, int] = {}
         self.filtered = 0
