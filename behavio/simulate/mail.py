@@ -38,7 +38,7 @@ def last_time(mail: np.ndarray, time: np.ndarray, n: int) -> tuple[np.ndarray, p
 def mail_table(
     history: History, clean: CleanLog, scanned: np.ndarray, rng: np.random.Generator
 ) -> pl.DataFrame:
-    """One row per email of the clean log; the machine open of `scanned` ones counts as an open, as in the CRM."""
+    """One row per email of the clean log; machine opens (`scanned`) count as opens, as in the CRM."""
     rows = np.flatnonzero(clean.what == SENT)
     n = len(rows)
     time, wave, message = clean.time[rows], clean.wave[rows], clean.message[rows]
