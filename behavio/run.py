@@ -92,10 +92,10 @@ class Stage:
     name: str
     table: str
     needs: tuple[str, ...]
-    write: Callable[[Context, Path], Facts]
+    write: Callable[[Context, Any, Path], Facts]
 
 
-def _log(c: Context, folder: Path) -> Facts:
+def _log(c: Context, settings: Any, folder: Path) -> Facts:
     job = c.job
     log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
     log.write(folder)
@@ -115,45 +115,41 @@ def _log(c: Context, folder: Path) -> Facts:
     }
 
 
-def _journeys(c: Context, folder: Path) -> Facts:
-    return journeys.write_journeys(c.sequences, c.job.journeys, folder, c.watcher.progress)
+def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
 
 
-def _models(c: Context, folder: Path) -> Facts:
-    return models.write_models(c.sequences, c.job.model, c.job.seed, folder, c.watcher.progress)
+def _models(c: Context, settings: Any, folder: Path) -> Facts:
+    return models.write_models(c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
-def _segments(c: Context, folder: Path) -> Facts:
-    return segments.write_segments(c.log, c.sequences, c.job.segments, c.job.seed, folder, c.watcher.progress)
+def _segments(c: Context, settings: Any, folder: Path) -> Facts:
+    return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
-def _patterns(c: Context, folder: Path) -> Facts:
+def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(
-        c.sequences, c.job.patterns, c.job.seed, folder, labels, c.watcher.progress
-    )
+    return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
 
 
-def _next(c: Context, folder: Path) -> Facts:
+def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(
-        c.sequences, c.folder / "models", c.job.model, folder, labels, c.watcher.progress
-    )
+    return models.write_next(c.sequences, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
-def _suggest(c: Context, folder: Path) -> Facts:
+def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
     return suggest.write_suggestions(
-        c.log, c.sequences, steps, labels, c.job.suggest, c.job.seed, folder, c.watcher.progress
+        c.log, c.sequences, steps, labels, settings, c.job.seed, folder, c.watcher.progress
     )
 
 
-def _report(c: Context, folder: Path) -> Facts:
-    return report.write_report(c.folder, c.job.report, folder, c.watcher.progress)
+def _report(c: Context, settings: Any, folder: Path) -> Facts:
+    return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
-def _deliver(c: Context, folder: Path) -> Facts:
-    return plain(targets.deliver(c.folder, c.job.deliver, folder))
+def _deliver(c: Context, settings: Any, folder: Path) -> Facts:
+    return plain(targets.deliver(c.folder, settings, folder))
 
 
 STAGES = (
@@ -262,7 +258,7 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
             for rest in (draft, old):
                 shutil.rmtree(rest, ignore_errors=True)
             draft.mkdir(parents=True)
-            facts = stage.write(context, draft)
+            facts = stage.write(context, getattr(context.job, stage.table), draft)
             outputs = outputs_of(draft)
             (out / ".stages" / f"{stage.name}.json").unlink(missing_ok=True)
             if (out / stage.name).exists():

@@ -162,7 +162,7 @@ def test_what_the_disk_refuses_leaves_no_half_stage(
 ) -> None:
     table = {"source": {"calls": {"kind": "veeva.call", "path": "Call2_vod__c.csv"}}, "journeys": {}}
 
-    def full(_context: object, folder: Path) -> dict[str, object]:
+    def full(_context: object, _settings: object, folder: Path) -> dict[str, object]:
         (folder / "graph.parquet").write_bytes(b"half")
         raise OSError(number, "no")
 
