@@ -219,7 +219,9 @@ def _needed(folder: Path, table: str) -> Path:
     path = folder / table
     if not path.is_file():
         stage = table.partition("/")[0]
-        raise RunError(f"{folder} has no {table}", hint=f"its job does not have that stage: add it and run ({stage})")
+        raise RunError(
+            f"{folder} has no {table}", hint=f"its job does not have that stage: add it and run ({stage})"
+        )
     return path
 
 

@@ -58,7 +58,9 @@ def main() -> None:
             sys.exit("the run did not end after the kills")
         same = hashes(calm) == hashes(killed)
         left = [p.name for p in killed.iterdir() if p.name.startswith((".draft", ".old"))]
-        print(f"undisturbed {whole:.1f} s; killed {len(deaths)} times; same hashes: {same}; leftovers: {left}")
+        print(
+            f"undisturbed {whole:.1f} s; killed {len(deaths)} times; same hashes: {same}; leftovers: {left}"
+        )
         for stages in deaths:
             print(f"  killed with {len(stages)} whole stages: {', '.join(stages)}")
         sys.exit(0 if same and not left else 1)

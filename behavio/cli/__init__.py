@@ -120,6 +120,12 @@ def main(args: list[str] | None = None) -> None:
             raise
         _say(f"error: {problem}", problem.hint)
         sys.exit(problem.exit_code)
+    except OSError as problem:
+        if debug:
+            raise
+        _say(f"error: {problem.strerror or problem}", f"it happened at {problem.filename or 'the output'}")
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - nothing left to flush into a full disk
+        sys.exit(1)
     except Exception as problem:
         if debug:
             raise

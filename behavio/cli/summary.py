@@ -13,6 +13,7 @@ def closing(result: Result) -> None:
     import click
 
     out = console()
+    out.soft_wrap = True
     facts = {name: stage["facts"] for name, stage in result.manifest["stages"].items()}
     out.print()
     for line in found(facts):
@@ -32,7 +33,9 @@ def closing(result: Result) -> None:
 def found(facts: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence per stage that found something."""
     log = facts["log"]
-    says = [f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"]
+    says = [
+        f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"
+    ]
     for stage, speak in SPEAKERS.items():
         if stage in facts:
             says.append(speak(facts[stage]))
@@ -49,7 +52,11 @@ def _rejected(log: dict[str, Any]) -> str:
 
 
 def _journeys(f: dict[str, Any]) -> str:
-    return f"{f['n_variants']:,} distinct journeys, {f['n_edges']:,} different steps" if "n_variants" in f else ""
+    return (
+        f"{f['n_variants']:,} distinct journeys, {f['n_edges']:,} different steps"
+        if "n_variants" in f
+        else ""
+    )
 
 
 def _models(f: dict[str, Any]) -> str:
@@ -70,7 +77,8 @@ def _suggestions(f: dict[str, Any]) -> str:
     n, cases = f.get("n_suggestions", 0), f.get("n_cases", 0)
     if not n:
         return str(f.get("note", "no suggestion"))
-    return f"[bold]{n:,} suggestions[/bold] for {cases:,} cases; {f.get('n_suppressed', 0):,} held back, each with a reason"
+    held = f.get("n_suppressed", 0)
+    return f"[bold]{n:,} suggestions[/bold] for {cases:,} cases; {held:,} held back, each with a reason"
 
 
 def _delivery(f: dict[str, Any]) -> str:

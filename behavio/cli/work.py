@@ -13,7 +13,9 @@ from behavio.cli import show
 @click.command("run")
 @click.argument("job", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder (default runs/<job>).")
-@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; repeatable.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; repeatable."
+)
 @click.option("--from", "start", metavar="STAGE", help="Make this stage and all after it anew.")
 def run(job: Path, out: Path | None, changes: tuple[str, ...], start: str | None) -> None:
     """Run a job file into a run folder; unchanged stages are reused, a killed run goes on.
@@ -54,7 +56,9 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
 
 
 @click.command("simulate")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for extracts/ and truth/.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for extracts/ and truth/."
+)
 @click.option("--cases", "n_cases", type=click.IntRange(1), help="HCPs (default 10,000).")
 @click.option("--months", type=click.IntRange(1, 60), help="Length in months (default 12).")
 @click.option("--start", help="First day, YYYY-MM-DD.")
