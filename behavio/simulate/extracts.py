@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from behavio.files import whole_file
-from behavio.simulate.truth import moments
+from behavio.simulate.clean import moments
 
 BROKEN = ("31.02.2026 25:61", "0000-00-00T00:00:00.000Z", "not recorded")
 SENTENCES = (
