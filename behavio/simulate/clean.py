@@ -134,22 +134,22 @@ def lookup(names: list[str | None], codes: np.ndarray) -> pl.Series:
 
 
 def contents(clean: CleanLog, occasion: np.ndarray) -> pl.Series:
-    """Content of each event: category of its message, page of the portal, name of the event."""
+    """Content of each event: category of its message, portal page, downloaded file, name of the event."""
     names: list[str | None] = [CATEGORIES[c] for brand in MESSAGES for _, c in brand]
     n = len(names)
     code = np.where(clean.message >= 0, clean.message, -1)
     code = np.where(clean.page >= 0, n + clean.page, code)
-    code = np.where(occasion >= 0, n + len(PAGES) + occasion, code)
-    return lookup([*names, *PAGES, *EVENTS, None], code)
+    code = np.where(clean.asset >= 0, n + len(PAGES) + clean.asset, code)
+    code = np.where(occasion >= 0, n + len(PAGES) + len(ASSETS) + occasion, code)
+    return lookup([*names, *PAGES, *ASSETS, *EVENTS, None], code)
 
 
 def clean_events(clean: CleanLog, occasion: np.ndarray) -> pl.DataFrame:
     """The clean log as a table; `occasion` says which event was attended (-1: none)."""
-    what, message = clean.what, clean.message
+    what = clean.what
     talk = (what >= POSITIVE) & (what <= SHOWN)
     mail = (what == SENT) | (what == OPEN) | (what == CLICK) | (what == UNSUBSCRIBE)
     names: list[str | None] = [m for brand in MESSAGES for m, _ in brand]
-    said = np.where(clean.asset >= 0, len(names) + clean.asset, message)
     reaction: list[str | None] = ["positive", "neutral", "negative", None]
     length = np.where(clean.minutes > 0, clean.minutes * 60.0, clean.seconds.astype(np.float64))
     frame = pl.DataFrame(
@@ -161,7 +161,7 @@ def clean_events(clean: CleanLog, occasion: np.ndarray) -> pl.DataFrame:
             "channel": lookup([*CHANNELS], np.where(talk, what[clean.parent], what)),
             "direction": lookup(["inbound", "outbound"], np.isin(what, OUTBOUND).astype(np.int64)),
             "brand": lookup([*BRANDS, None], clean.brand),
-            "message": lookup([*names, *ASSETS, None], said),
+            "message": lookup([*names, None], clean.message),
             "reaction": lookup(reaction, np.where(talk & (what < SHOWN), what - POSITIVE, -1)),
             "content": contents(clean, occasion),
             "duration_s": pl.Series(length).replace(0.0, None),

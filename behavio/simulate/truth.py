@@ -117,6 +117,8 @@ def effect_table(history: History) -> pl.DataFrame:
 def oracle_numbers(history: History, clean: CleanLog) -> dict[str, Any]:
     """How well the true probabilities predict the last 30 % of events in time: no model can do better."""
     track = history.track
+    if len(clean.what) == 0:
+        return {"cut": None, "n_events": 0}
     cut = np.quantile(clean.time, HELD_OUT_FROM, method="higher")
     later = clean.time > cut
     later[np.searchsorted(clean.case, clean.case) == np.arange(len(clean.case))] = False
