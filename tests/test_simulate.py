@@ -68,7 +68,7 @@ def quiet_world(rules: list[Rule]) -> tuple[World, Population]:
 
 def constant(then: int, per_day: float, until: float = NEVER_ENDS) -> Rule:
     """A rule whose bump is so long that its hazard is constant, from the last event attended on."""
-    scale = 1e15
+    scale = 1e11
     return Rule(EVENT, then, per_day / DAY * scale, scale, onset=0.0, until=until, now=True)
 
 
@@ -95,7 +95,7 @@ def test_two_constant_hazards_have_their_closed_form() -> None:
     waits = np.array([time - 2.0 for _, time, *_ in drawn]) / DAY
     assert waits.mean() == pytest.approx(0.25, rel=0.07)
     wanted = np.log(4.0 / DAY) - 4.0 * waits
-    assert [density for *_, density in drawn] == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+    assert [density for *_, density in drawn] == pytest.approx(wanted, abs=1e-4)
 
 
 def test_a_hazard_that_ends_has_its_closed_form() -> None:
@@ -108,10 +108,10 @@ def test_a_hazard_that_ends_has_its_closed_form() -> None:
 
 
 def test_a_rule_fires_as_often_as_its_mass_says() -> None:
-    # expected number of visits 0.9, fading within 40 s: P(a visit at all) = 1 − exp(−0.9), the rest is
-    # constant hazard of downloads, so small that it never comes first
+    # expected number of visits 0.9, fading within 40 s: P(visit first) = 1 − exp(−0.9); downloads at 1 a day
+    # are left for the rest
     rule = Rule(EVENT, VISIT, 0.9, 40.0, onset=2.0, now=True)
-    world, people = quiet_world([rule, constant(DOWNLOAD, 0.02)])
+    world, people = quiet_world([rule, constant(DOWNLOAD, 1.0)])
     _, _, odds, _ = draw_from(world, people, 1)
     assert odds[VISIT] == pytest.approx(1 - exp(-0.9), abs=1e-3)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def test_mail_dirt_is_what_was_counted(out: Path, files: dict[str, dict[str, Any
 
 def test_portal_dirt_is_what_was_counted(out: Path, files: dict[str, dict[str, Any]]) -> None:
     counts = files["ga4_events.jsonl"]
-    hits = [json.loads(line) for line in (out / "extracts" / "ga4_events.jsonl").open()]
+    hits = [json.loads(line) for line in (out / "extracts" / "ga4_events.jsonl").read_text().splitlines()]
     assert sum(h["user_id"] is None for h in hits) == counts["dirt"]["anonymous"]
     assert sum(h["device"]["category"] == "bot" for h in hits) == counts["dirt"]["bot_named"]
     sessions: dict[tuple[str, int], int] = {}
@@ -121,7 +122,7 @@ def test_portal_dirt_is_what_was_counted(out: Path, files: dict[str, dict[str, A
     assert sum(bursts) == counts["dirt"]["bot_burst"]
     assert len(sessions) - len(bursts) == counts["marks"]["visits"]
     assert sum(h["event_name"] == "file_download" for h in hits) == counts["marks"]["downloads"]
-    assert all(a["event_timestamp"] <= b["event_timestamp"] for a, b in zip(hits, hits[1:], strict=False))
+    assert all(a["event_timestamp"] <= b["event_timestamp"] for a, b in pairwise(hits))
 
 
 def test_holdout_gets_no_campaign_wave(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 Between two events every activity a has a hazard λ_a(t) that is constant on short bins. The bins are cut at
 2 s, 20 s, 1, 3, 10, 30 min, 1 and 3 h after the last event, and at 7, 12, 17 and 24 o'clock UTC every day;
-150 days after the last event everything becomes constant. Inside a bin [s, s + w) with Λ = Σ_a λ_a the next
+400 days after the last event everything becomes constant. Inside a bin [s, s + w) with Λ = Σ_a λ_a the next
 event falls into the bin and is a with probability S(s) · λ_a/Λ · (1 − exp(−Λ w)), so
 
     P(next is a | history) = Σ_bins S(s) · λ_a/Λ · (1 − exp(−Λ w))        with S(s + w) = S(s) · exp(−Λ w)
@@ -27,7 +27,7 @@ N = 14
 DAY = 86_400.0
 FINE = np.array((0.0, 2.0, 20.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10800.0))
 PART_STARTS = np.array((0.0, 7.0, 12.0, 17.0, 24.0)) * 3600.0
-LOOK_AHEAD = 150 * DAY
+LOOK_AHEAD = 400 * DAY
 PRESSURE_DAYS, PRESSURE_FADE = 28.0, 0.4
 PORTAL_REST = 1800.0
 EMAIL_REST = 4 * DAY
