@@ -155,9 +155,15 @@ def test_a_perfect_reader_gets_the_clean_log(out: Path) -> None:
         "veeva.sent_email": "Sent_Email_vod__c.csv",
         "veeva.email_activity": "Email_Activity_vod__c.csv",
         "ga4": "ga4_events.jsonl",
-        "veeva.event_attendee": "Event_Attendee_vod__c.csv",
     }
     sources = {kind: SourceSettings(path=f"extracts/{file}", kind=kind) for kind, file in kinds.items()}
+    sources["events"] = SourceSettings(
+        path="extracts/Event_Attendee_vod__c.csv",
+        case_id="Account_vod__c",
+        activity="Activity__c",
+        timestamp="Start_Datetime__c",
+        columns={"channel": "Channel__c", "direction": "Direction__c"},
+    )
     log = read_log(sources, CasesSettings(path="extracts/Account.csv", kind="veeva.account"), None, out)
     truth = pl.read_parquet(out / "truth" / "events.parquet")
     columns = ["case_id", "activity", "timestamp", "channel", "direction", "message", "reaction", "brand"]

@@ -31,7 +31,7 @@ LOOK_AHEAD = 400 * DAY
 PRESSURE_DAYS, PRESSURE_FADE = 28.0, 0.4
 PORTAL_REST = 1800.0
 EMAIL_REST = 4 * DAY
-CALL_PHASE, MESSAGE_SCALE, MAX_MESSAGES = 1200.0, 50.0, 3
+CALL_PHASE, TALK_REST, MESSAGE_SCALE, MAX_MESSAGES = 1200.0, 18.0, 80.0, 3
 NO_TIME = -1.0
 WAVE_PACE = 4.0
 FADED = 1e-9
@@ -193,7 +193,7 @@ def add_talk(world: World, people: Population, i: int, state: State, n: int, bin
     if state.last[CALL] < 0 or spoken >= MAX_MESSAGES:
         return
     kind = people.archetype[i]
-    start = max(state.last[CALL], state.last[MESSAGE]) + 2.0
+    start = max(state.last[CALL], state.last[MESSAGE]) + TALK_REST
     for k in range(n):
         a, b = bins.edge[k], bins.edge[k + 1]
         if a - state.last[CALL] >= CALL_PHASE:
