@@ -88,10 +88,11 @@ def _counts(spots: Sequence[tuple[float, float, float, Bin]]) -> list[Markup]:
     for x, y, radius, b in sorted(spots, key=lambda s: -s[3].n):
         label = f"{b.n:,}"
         right = x + radius + 5
+        beside = y + 14 if y < _y(b.said) else y + 4
         if right + 7 * len(label) > LEFT + SIZE + 20:
-            right = x - radius - 5 - 7 * len(label)
+            right, beside = x - radius - 5 - 7 * len(label), y + 4
         if any(abs(right - a) < 7 * len(label) + 6 and abs(y - c) < 13 for a, c in taken):
             continue
         taken.append((right, y))
-        texts.append(tag("text", label, x=right, y=y + 14 if y < _y(b.said) else y + 4, class_="t mut"))
+        texts.append(tag("text", label, x=right, y=beside, class_="t mut"))
     return texts

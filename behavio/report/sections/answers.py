@@ -59,12 +59,16 @@ def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
 
 
 def _traits(profile: dict[str, Any], kinds: tuple[str, ...], most: int = 3) -> Markup:
+    """What else sets the group apart, beyond what its sentence says already."""
+    said = str(profile.get("sentence", "")).casefold()
     texts = [
         str(t["text"]) for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")
     ]
+    more = [t for t in texts if t.partition(": ")[0].casefold() not in said]
     if not texts:
         return UNKNOWN.format("nothing differs from the rest beyond chance")
-    return say("{t}", t=sentence_case("; ".join(texts[:most])))
+    lines = [say("{t}", t=sentence_case(t)) for t in (more or texts)[:most]]
+    return Markup("<br>").join(lines)
 
 
 def _pace(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:

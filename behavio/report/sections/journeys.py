@@ -202,9 +202,9 @@ def _times(c: Context, edges: Table) -> Figure:
                 say("{s}", s=r["step"]),
                 say("{m}", m=edges.show(i, "median_s")),
                 say("{n} times", n=edges.show(i, "frequency")),
-                max(r["median_s"], 1.0),
-                max(r["p10_s"] if r["p10_s"] is not None else r["median_s"], 1.0),
-                max(r["p90_s"], 1.0),
+                r["median_s"],
+                r["p10_s"] if r["p10_s"] is not None else r["median_s"],
+                r["p90_s"],
             )
         )
     slow = max(range(len(edges.rows)), key=lambda i: edges.rows[i]["median_s"] or 0)
@@ -213,7 +213,7 @@ def _times(c: Context, edges: Table) -> Figure:
         s=edges.rows[slow]["step"],
         t=edges.show(slow, "median_s"),
     )
-    axis = time_axis([r.low for r in rows], [r.high for r in rows])
+    axis = time_axis([r.low for r in rows], [v for r in rows for v in (r.middle, r.high)])
     caption = Markup(
         "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
     )

@@ -50,7 +50,7 @@ RULES = {
     "cooldown": "last contact too recent",
     "ignored_channel": "channel never answered, another one is",
     "fatigue": "message seen often without a good reaction",
-    "capacity": "no room left in the day of the owner",
+    "max_per_owner_day": "no room left in the day of the owner",
 }
 """The rules in plain words; a rule not listed keeps its name."""
 
