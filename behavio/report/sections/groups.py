@@ -13,11 +13,11 @@ from behavio.report.charts.strip import Dot, strip
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import Context, say
 from behavio.report.kinds import SILENCE, sentence_case
-from behavio.report.numbers import spelled, write
+from behavio.report.numbers import held, spelled, write
 from behavio.report.sections.answers import answers
 from behavio.report.tables import Column, Table
 from behavio.report.weekly import Calendar, shares
-from behavio.words import short_touchpoint
+from behavio.words import short_touchpoint, touchpoint
 
 CLEARLY = 1.5
 MISSING = (
@@ -49,28 +49,39 @@ def sizes(c: Context) -> list[Group]:
     return [Group(i, str(name), n, n / table.height, profiles.get(i, {})) for i, name, n in rows.iter_rows()]
 
 
-def _follows(group: Group) -> dict[tuple[str, str], float]:
-    """How many times as often as elsewhere b follows a in a group, where that is beyond chance."""
-    found: dict[tuple[str, str], float] = {}
+def _follows(group: Group) -> dict[tuple[str, str, bool], float]:
+    """(a, b, directly) → how many times as often as elsewhere b follows a, where that is beyond chance."""
+    found: dict[tuple[str, str, bool], float] = {}
     for trait in group.profile.get("distinguishing", []):
         steps = [s.strip() for s in str(trait.get("what", "")).split("→")]
         if trait.get("kind") == "order" and len(steps) == 2 and steps[0] != steps[1]:
-            found[steps[0], steps[1]] = float(trait.get("low") or trait.get("lift") or 0)
+            directly = "directly" in str(trait.get("text", ""))
+            found[steps[0], steps[1], directly] = float(trait.get("low") or trait.get("lift") or 0)
     return found
 
 
-def opposite_order(c: Context) -> tuple[Group, Group] | None:
-    """The largest two groups of which one goes from a to b and the other from b to a, each only its way.
+@dataclass(frozen=True, slots=True)
+class Opposite:
+    """Two groups, one going from a to b, the other from b to a."""
+
+    one: Group
+    other: Group
+    first: str
+    then: str
+
+
+def opposite_order(c: Context) -> Opposite | None:
+    """The largest two groups that take two steps in opposite order, each only its own way.
 
     Both ways must be clearly above the rest (`CLEARLY` at the lower end of the interval).
     """
     groups = [(g, _follows(g)) for g in sizes(c)]
     for i, (one, there) in enumerate(groups):
         for other, back in groups[i + 1 :]:
-            for (a, b), low in there.items():
-                only = there.get((b, a), 0) <= 1 and back.get((a, b), 0) <= 1
-                if only and low >= CLEARLY and back.get((b, a), 0) >= CLEARLY:
-                    return one, other
+            for (a, b, directly), low in there.items():
+                only = there.get((b, a, directly), 0) <= 1 and back.get((a, b, directly), 0) <= 1
+                if only and low >= CLEARLY and back.get((b, a, directly), 0) >= CLEARLY:
+                    return Opposite(one, other, a, b)
     return None
 
 
@@ -98,7 +109,13 @@ def _index(groups: list[Group], table: Table) -> Index:
 def _heading(c: Context, groups: list[Group]) -> Markup:
     pair = opposite_order(c)
     if pair is not None:
-        return say("“{a}” and “{b}” go in opposite order", a=pair[0].name, b=pair[1].name)
+        return say(
+            "“{x}” go from {a} to {b}, “{y}” from {b} to {a}",
+            x=pair.one.name,
+            y=pair.other.name,
+            a=touchpoint(pair.first),
+            b=touchpoint(pair.then),
+        )
     if len(groups) == 1:
         return say("One group: the {many} differ too little to tell them apart", many=c.many)
     return say(
@@ -115,7 +132,9 @@ def _sub(c: Context, groups: list[Group]) -> Markup:
         many=c.many,
     )
     left = int((c.run.segments["segment_id"] == -1).sum())
-    if left:
+    if 0 < left < c.k:
+        sub += say(", of which fewer than {k} in no group", k=c.k)
+    elif left:
         what = f"{c.many} with too few events for a group"
         sub += say(", of which {n} in no group", n=c.facts.add("unassigned_n", left, "count", what).shown)
     small = c.run.segments.filter(pl.col("segment_id") >= 0)["segment"].n_unique() - len(groups)
@@ -188,7 +207,7 @@ def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calen
         id=f"group-{group.id}",
         name=group.name,
         size=size,
-        sentence=str(group.profile.get("sentence", "")),
+        sentence=held(str(group.profile.get("sentence", ""))),
         journey=_journey(c, group),
         weeks=_weeks(c, group, weekly, calendar),
         answers=answers(c, group.id, group.name, group.profile),

@@ -12,7 +12,7 @@ from behavio.report import measures
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import day, spelled
-from behavio.report.sections import outlook, patterns, suggestions
+from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
 from behavio.report.weekly import Calendar, quantile
 from behavio.words import touchpoint
@@ -50,7 +50,7 @@ def _title(c: Context) -> Markup:
         share = c.facts.add(
             "largest_group", lead.share, "share", f"share of {c.many} in the largest group", n=lead.n
         )
-        text = "{n} kinds of journey; {share} of {many} share one, “{name}”"
+        text = "{n} kinds of journey; the largest, “{name}”, takes {share} of {many}"
         word = count.as_text(sentence_case(spelled(len(groups))))
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
@@ -231,7 +231,7 @@ def _variants(c: Context) -> Markup | None:
     v = c.run.variants
     if v is None or v.height == 0 or int(v["cases"][0]) < c.k:
         return None
-    n = c.facts.add("variants", v.height, "count", "distinct journeys")
+    n = c.facts.add("variants", len(journeys.ways(c)), "count", "distinct journeys")
     top = min(10, v.height)
     share = c.facts.add(
         "top_variants_share",
