@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 from markupsafe import Markup, escape
 
 SVG = "{http://www.w3.org/2000/svg}"
-ELEMENTS = frozenset(
-    "svg g path line polyline polygon rect circle ellipse text tspan title desc defs marker style".split()
-)
+SHAPES = ("g", "path", "line", "polyline", "polygon", "rect", "circle", "ellipse", "text", "tspan")
+ELEMENTS = frozenset(["svg", *SHAPES, "title", "desc", "defs", "marker", "style"])
 ATTRIBUTE = re.compile(r"^(?!on)[a-zA-Z_:][-\w:.]*$")
 OUTSIDE = re.compile(r"url\(\s*['\"]?(?!#)|@import|expression\(|javascript:|</", re.IGNORECASE)
 

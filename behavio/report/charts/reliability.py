@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
 
-SIZE, LEFT, BOTTOM, TOP = 330.0, 52.0, 44.0, 14.0
+SIZE, LEFT, BOTTOM, TOP = 280.0, 52.0, 44.0, 14.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ import polars as pl
 from markupsafe import Markup
 
 from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
+from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
@@ -109,6 +111,13 @@ def _map(c: Context, edges: Table) -> Figure | None:
     drawing = embedded(c.run.map_svg)
     if drawing is None:
         return None
+    narrow = bars(
+        [
+            (str(r["step"]), edges.show(i, "frequency"), edges.share_of_largest(i, "frequency"))
+            for i, r in enumerate(edges.rows)
+        ]
+    )
+    chart = tag("div", drawing, class_="roomy") + tag("div", narrow, class_="tight")
     graph = c.run.graph
     assert graph is not None
     top = graph.row(0, named=True)
@@ -129,7 +138,7 @@ def _map(c: Context, edges: Table) -> Figure | None:
         "Thickness is how often one step directly follows the other. The table holds the {n} most frequent.",
         n=len(edges.rows),
     )
-    return Figure(title, drawing, alt, caption, edges, "map")
+    return Figure(title, chart, alt, caption, edges, "map")
 
 
 def _variants(c: Context) -> Table | None:

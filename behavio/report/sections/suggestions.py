@@ -36,8 +36,27 @@ def sentence(c: Context) -> Markup | None:
     return text + Markup(".")
 
 
+RULES = {
+    "inactive_account": "account inactive, closed or merged",
+    "privacy_opt_out": "objected to the use of their data",
+    "no_consent": "no valid consent for the channel",
+    "do_not_call": "asked not to be called",
+    "medical_firewall": "belongs to the medical team",
+    "holdout": "left out by lot, so that effects can be measured",
+    "not_enough_history": "too few events to say anything",
+    "no_evidence": "too few like contacts in the past",
+    "contact_cap": "enough contacts in four weeks already",
+    "stacking": "a colleague was in contact just now",
+    "cooldown": "last contact too recent",
+    "ignored_channel": "channel never answered, another one is",
+    "fatigue": "message seen often without a good reaction",
+    "capacity": "no room left in the day of the owner",
+}
+"""The rules in plain words; a rule not listed keeps its name."""
+
+
 def _rule(reason: str) -> str:
-    return str(reason).replace("_", " ")
+    return RULES.get(str(reason), str(reason).replace("_", " "))
 
 
 def section(c: Context) -> Section:
