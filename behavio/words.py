@@ -154,3 +154,48 @@ def times(ratio: float) -> str:
         return f"{number(ratio)} times"
     rounded = f"{ratio:.1f}"
     return {"2.0": "twice", "0.5": "half", "1.0": "just"}.get(rounded, f"{rounded} times")
+
+
+PLURALS: dict[str, str] = {
+    "call_f2f": "rep visits",
+    "call_video": "video calls",
+    "call_phone": "phone calls",
+    "reaction_positive": "positive reactions",
+    "reaction_neutral": "neutral reactions",
+    "reaction_negative": "negative reactions",
+    "message_shown": "messages shown",
+    "email_sent": "emails",
+    "email_open": "email opens",
+    "email_click": "email clicks",
+    "email_unsubscribe": "unsubscribes",
+    "portal_visit": "portal visits",
+    "portal_download": "downloads",
+    "event_attended": "events attended",
+    "sample": "samples",
+}
+
+SINGULARS: dict[str, str] = {
+    "email_sent": "an email",
+    "email_open": "an email open",
+    "email_click": "an email click",
+    "email_unsubscribe": "an unsubscribe",
+    "portal_visit": "a portal visit",
+    "event_attended": "an event",
+}
+
+
+def plural(activity: str) -> str:
+    """Several of an activity: "rep visits"; of any other log "Consulting Fee events"."""
+    return PLURALS.get(activity) or f"{short_touchpoint(activity, 40)} events"
+
+
+def one(activity: str) -> str:
+    """One of an activity: "a rep visit"; of any other log its own name."""
+    if activity in SINGULARS:
+        return SINGULARS[activity]
+    return f"a {TOUCHPOINTS[activity]}" if activity in TOUCHPOINTS else short_touchpoint(activity, 40)
+
+
+def capital(text: str) -> str:
+    """With a capital first letter; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
