@@ -18,6 +18,7 @@ from behavio.suggest import SuggestSettings, suggest, write_suggestions
 from behavio.suggest.controls import with_base
 from behavio.suggest.plan import make_plan, working_days
 from behavio.suggest.reasons import contact_name, date, did
+from behavio.suggest.scoring import Cells, Levels, shrink
 from behavio.suggest.settings import DAY_US, moment
 from behavio.suggest.situations import read_situations, seen_touches
 from behavio.suggest.timeline import read_timeline
@@ -144,9 +145,7 @@ def test_every_reason_is_counted_again_from_the_rows(
         case = oracle.traces[s["case_id"]]
         assert (s["segment"], s["pressure"], s["seen"]) == oracle.situation(s["case_id"], case, oracle.end)
         assert f"{percent(k / n)} of {n:,} " in s["reason"]
-        assert (
-            f"without one {percent(base_share)} would be usual ({base_n:,} periods compared)" in s["reason"]
-        )
+        assert f"without one an estimated {percent(s['base_probability'])} ({base_n:,} periods" in s["reason"]
         _check_story(s, [events[row] for row in s["evidence_rows"]], case, oracle)
 
 
@@ -212,6 +211,22 @@ def test_a_busy_season_does_not_make_a_campaign_look_good() -> None:
     made, _, facts = suggest(log_of(events), None, None, LOOSE)
     assert facts["n_touches"] > 300
     assert made.height == 0
+
+
+def test_shares_are_pulled_to_the_level_above_by_how_little_they_rest_on() -> None:
+    # two groups of one situation each: 900 of 1,000 against 0 of 1; overall 900 of 1,001
+    frame = pl.DataFrame({"segment": ["big", "small"], "pressure": [0, 0], "seen": ["", ""]})
+    cells = Cells.of(frame)
+    n = np.array([[1_001.0] * 2, [1_000.0, 1.0], [1_000.0, 1.0]])
+    k = np.array([[900.0] * 2, [900.0, 0.0], [900.0, 0.0]])
+    a, b = shrink(cells, Levels(n, k, k / n, n))
+    mean = a / (a + b)
+    assert mean[0].tolist() == pytest.approx([900.5 / 1_002] * 2)
+    assert abs(mean[2][0] - 0.9) < 0.002
+    assert 0.3 < mean[2][1] < 0.9  # one window says little
+    nothing = Levels(n * 0, k * 0, k * 0, n * 0)
+    a, b = shrink(cells, nothing)
+    assert (a / (a + b)).tolist() == [[0.5, 0.5]] * 3
 
 
 # --- what must and must not be suggested -----------------------------------------------------------------
@@ -302,6 +317,9 @@ def test_an_owner_gets_three_a_day_on_working_days() -> None:
     assert made["due_to"].unique().to_list() == [days[-1]]
     assert made["expires_on"].unique().to_list() == [dt.date(2025, 8, 8)]
     assert "max_per_owner_day" in set(left_out["reason"])
+    urgent = made.filter(pl.col("priority") == "urgent")
+    assert 0 < urgent.height < made.height
+    assert urgent["due_from"].unique().to_list() == days[:1]
 
 
 def test_two_suggestions_for_one_case_keep_the_cooldown_between_them(
