@@ -10,6 +10,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -48,11 +49,14 @@ class Job:
     def __post_init__(self) -> None:
         if not self.source:
             raise JobError(
-                f"job {self.name} names no source", hint='add a table such as [source.calls] with path = "..."'
+                f"job {self.name} names no source",
+                hint='add a table such as [source.calls] with path = "..."',
             )
         for stage, needs in {"suggest": "model", "deliver": "segments"}.items():
             if getattr(self, stage) is not None and getattr(self, needs) is None:
-                raise JobError(f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job")
+                raise JobError(
+                    f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
+                )
 
 
 def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
@@ -66,7 +70,9 @@ def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
     except (IsADirectoryError, PermissionError, UnicodeDecodeError) as problem:
         raise JobError(f"{path} cannot be read as a job file: {problem}") from None
     except tomllib.TOMLDecodeError as problem:
-        raise JobError(f"{path} is not valid TOML: {problem}", hint="see pipelines/demo.toml for an example") from None
+        raise JobError(
+            f"{path} is not valid TOML: {problem}", hint="see pipelines/demo.toml for an example"
+        ) from None
     for change in changes:
         _change(table, change)
     return job_from(table, name=path.stem, base=path.parent)
@@ -132,7 +138,9 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return {str(k): _value(args[1], v, f"{where}.{k}") for k, v in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind is Any or (isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool)):
+    if kind is Any or (
+        isinstance(kind, type) and isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
+    ):
         return value
     if kind is str and hasattr(value, "isoformat"):  # TOML has dates of its own
         return value.isoformat()
@@ -175,20 +183,10 @@ def _change(table: dict[str, Any], change: str) -> None:
     table[key] = value
 
 
-def with_all_stages(job: Job) -> Job:
-    """The job with every stage that has defaults switched on."""
-    return replace(
-        job,
-        journeys=job.journeys or JourneySettings(),
-        model=job.model or ModelSettings(),
-        segments=job.segments or SegmentSettings(),
-        patterns=job.patterns or PatternSettings(),
-        report=job.report or ReportSettings(),
-    )
-
-
 def demo_job(extracts: Path, seed: int) -> Job:
-    """The embedded default: pipelines/demo.toml's stages on simulated extracts in `extracts`."""
-    text = resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8")
-    table = tomllib.loads(text)
-    return replace(job_from(table, name="demo", base=extracts.parent), seed=seed)
+    """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
+    table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
+    for part in (*table["source"].values(), table["cases"], table["consents"]):
+        part["path"] = Path(part["path"]).name
+    table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
+    return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -7,10 +7,11 @@ ties are broken by the source, never by a name, and the same input always gives 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from html import escape
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
@@ -68,7 +69,10 @@ class SourceCount:
     """Rows of one source: read = accepted + rejected + merged.
 
     `repeats` counts accepted rows equal to an earlier one in every column; `filtered` is the part of
-    `merged` that the mapping leaves out on purpose (a planned call is no fact).
+    `merged` that the mapping leaves out on purpose (a planned call is no fact). `left_out` says why each
+    merged row is no event of its own (its values sum to `merged`); `notes` are what a reader of the
+    numbers should know: the delimiter, the zone that was assumed, events in the future. `role` is what
+    the rows are: events, cases or consents.
     """
 
     name: str
@@ -82,6 +86,9 @@ class SourceCount:
     filtered: int = 0
     first: str = ""
     last: str = ""
+    role: str = "events"
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +99,44 @@ class SourceEvents:
     events: pl.DataFrame
     rejected: pl.DataFrame
     timed: bool = True
+
+
+def as_polars(frame: Any) -> pl.DataFrame:
+    """A Polars table of any frame: Polars (lazy too), pandas, Arrow, or a dict of columns.
+
+    pandas columns of mixed types become text. The caller's frame is never changed.
+    Raises LogError for anything else.
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    try:
+        if type(frame).__module__.partition(".")[0] == "pandas":
+            return _from_pandas(frame)
+        if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
+            raise TypeError("no table")
+        return pl.DataFrame(frame, strict=False)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
+        raise LogError(
+            f"a {type(frame).__name__} cannot be read as a table",
+            hint="give a path, or a pandas, Polars or Arrow table",
+        ) from problem
+
+
+def _from_pandas(frame: Any) -> pl.DataFrame:
+    columns = {}
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        kinds = {type(v) for v in column.dropna()} if column.dtype == object else set()
+        try:
+            if len(kinds) > 1 or any(hasattr(k, "tzinfo") for k in kinds):
+                raise TypeError  # some with a zone and some without would lose it silently
+            columns[str(name)] = pl.from_pandas(column, nan_to_null=True)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            texts = [None if gone else str(v) for v, gone in zip(column, column.isna(), strict=True)]
+            columns[str(name)] = pl.Series(texts, dtype=pl.String)
+    return pl.DataFrame(columns)
 
 
 def empty(schema: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -129,15 +174,44 @@ class EventLog:
             raise LogError("the log has no event", hint="look at the rejected rows and the mapping")
         if self.events.select(pl.any_horizontal(pl.col(*EVENT_SCHEMA).null_count() > 0)).item():
             raise LogError("case_id, activity, timestamp and event_index may not be empty")
+        blank = (pl.col("case_id") == "") | (pl.col("activity") == "")
+        if self.events.select(blank.any()).item():
+            raise LogError("case_id and activity may not be blank", hint="use behavio.read(table)")
         if not self.in_order():
             raise LogError("events are not in the order (case_id, timestamp, event_index)")
 
     def in_order(self) -> bool:
         """True when events are strictly ascending by (case_id, timestamp, event_index)."""
-        case, time, index = (pl.col(c) for c in ("case_id", "timestamp", "event_index"))
-        later = (time > time.shift()) | ((time == time.shift()) & (index > index.shift()))
-        rising = (case > case.shift()) | ((case == case.shift()) & later)
-        return bool(self.events.select(rising.slice(1).all()).item())
+        return _in_order(self.events)
+
+    @classmethod
+    def from_frame(cls, frame: Any, *, timed: bool = True) -> Self:
+        """A log from a clean table: Polars, pandas or Arrow with `case_id`, `activity`, `timestamp`.
+
+        Times without a zone are taken as UTC; rows at the same time keep the order of the table; other
+        columns travel along. Nothing is repaired or left out here: an empty cell is a LogError. For raw
+        tables use `behavio.read`, which rejects rows one by one and says why.
+        """
+        events = as_polars(frame)
+        missing = [c for c in ("case_id", "activity", "timestamp") if c not in events.columns]
+        if missing:
+            raise LogError(
+                f"the table has no column {missing[0]!r}, it has {', '.join(events.columns)}",
+                hint="rename the column, or use behavio.read(table, case_id=..., activity=...)",
+            )
+        time = events["timestamp"]
+        if not time.dtype.is_temporal():
+            raise LogError(f"timestamp is {time.dtype}, not a time", hint="use behavio.read(table)")
+        utc = time.cast(pl.Datetime("us", getattr(time.dtype, "time_zone", None)))
+        zoned = utc.dt.convert_time_zone if utc.dtype.time_zone else utc.dt.replace_time_zone  # type: ignore[attr-defined]
+        events = events.with_columns(
+            pl.col("case_id", "activity").cast(pl.String), zoned("UTC").alias("timestamp")
+        )
+        span = events["timestamp"].drop_nulls()
+        n = events.height
+        count = SourceCount("table", "frame", "", n, n, 0, 0, 0, 0, *_span(span))
+        part = SourceEvents(count, events.drop("event_index", strict=False), empty(REJECTED_SCHEMA), timed)
+        return cls.assemble([part])
 
     @classmethod
     def assemble(
@@ -147,10 +221,12 @@ class EventLog:
         consents: pl.DataFrame | None = None,
     ) -> Self:
         """Join what the sources gave into one log; sources keep the order they are given in."""
-        events = pl.concat([p.events for p in parts], how="diagonal_relaxed")
+        events = pl.concat(alike([p.events for p in parts]), how="diagonal_relaxed")
         events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("event_index"))
         rest = [c for c in events.columns if c not in EVENT_SCHEMA]
-        events = events.select(*EVENT_SCHEMA, *rest).sort("case_id", "timestamp", "event_index")
+        events = events.select(*EVENT_SCHEMA, *rest)
+        if not _in_order(events):
+            events = events.sort("case_id", "timestamp", "event_index")
         if cases is None:
             cases = events.select(pl.col("case_id").unique(maintain_order=True))
         return cls(
@@ -172,6 +248,12 @@ class EventLog:
         """Number of cases with at least one event."""
         return self.events["case_id"].n_unique()
 
+    def reasons(self) -> list[dict[str, Any]]:
+        """Why rows were rejected: source, reason, hint, rows, most frequent first."""
+        keys = ["source", "reason", "hint"]
+        counted = self.rejected.group_by(keys).agg(pl.len().alias("rows"))
+        return counted.sort("rows", *keys, descending=[True, False, False, False]).to_dicts()
+
     def write(self, folder: Path) -> None:
         """Write events, cases, consents, rejected rows as Parquet and the counts as readiness.json."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,6 +268,7 @@ class EventLog:
                 "n_cases": self.n_cases,
                 "n_rejected": self.rejected.height,
                 "timed": self.timed,
+                "rejected": self.reasons(),
             },
         )
 
@@ -196,4 +279,47 @@ class EventLog:
         table = {
             n: pl.read_parquet(folder / f"{n}.parquet") for n in ("events", "cases", "consents", "rejected")
         }
-        return cls(**table, sources=tuple(SourceCount(**s) for s in facts["sources"]), timed=facts["timed"])
+        sources = tuple(SourceCount(**(s | {"notes": tuple(s.get("notes", ()))})) for s in facts["sources"])
+        return cls(**table, sources=sources, timed=facts["timed"])
+
+    def _repr_html_(self) -> str:
+        """A small card for notebooks: the counts, the span, the first events."""
+        shown = self.events.head(5)
+        head = "".join(f"<th>{escape(c)}</th>" for c in shown.columns)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape('' if v is None else str(v)[:60])}</td>" for v in row) + "</tr>"
+            for row in shown.iter_rows()
+        )
+        first, last = _span(self.events["timestamp"])
+        span = f", {first[:10]} to {last[:10]}" if self.timed else ", order only"
+        return (
+            f"<p><b>EventLog</b>: {self.n_events:,} events of {self.n_cases:,} cases, "
+            f"{self.events['activity'].n_unique():,} activities{span}; "
+            f"{self.rejected.height:,} rows rejected</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def _span(times: pl.Series) -> tuple[str, str]:
+    """First and last time as ISO text; empty without any time."""
+    if times.len() == 0:
+        return "", ""
+    ends = times.to_frame("t").select(pl.min("t").alias("a"), pl.max("t").alias("b")).row(0)
+    return ends[0].isoformat(), ends[1].isoformat()
+
+
+def _in_order(events: pl.DataFrame) -> bool:
+    case, time, index = (pl.col(c) for c in ("case_id", "timestamp", "event_index"))
+    later = (time > time.shift()) | ((time == time.shift()) & (index > index.shift()))
+    rising = (case > case.shift()) | ((case == case.shift()) & later)
+    return bool(events.select(rising.slice(1).all()).item())
+
+
+def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The tables with one type per column: where they differ beyond number widths, text."""
+    kinds: dict[str, set[pl.DataType]] = {}
+    for table in tables:
+        for name, kind in table.schema.items():
+            kinds.setdefault(name, set()).add(kind)
+    mixed = [n for n, k in kinds.items() if len(k - {pl.Null()}) > 1 and not all(t.is_numeric() for t in k)]
+    return [t.with_columns(pl.col(c).cast(pl.String) for c in mixed if c in t.columns) for t in tables]

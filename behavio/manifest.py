@@ -16,7 +16,18 @@ from typing import Any
 
 from behavio import __version__
 
-PACKAGES = ("numpy", "pandas", "polars", "pyarrow", "numba", "scikit-learn", "torch", "gensim", "pm4py", "r4pm")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "numba",
+    "scikit-learn",
+    "torch",
+    "gensim",
+    "pm4py",
+    "r4pm",
+)
 
 
 def sha256_of(path: Path) -> str:
@@ -65,7 +76,9 @@ def code_fingerprint() -> str:
     """SHA-256 over behavio's own source files: changed code never reuses an old stage."""
     here = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(p for p in here.rglob("*") if p.suffix in {".py", ".toml", ".html", ".css", ".js", ".j2"}):
+    for path in sorted(
+        p for p in here.rglob("*") if p.suffix in {".py", ".toml", ".html", ".css", ".js", ".j2"}
+    ):
         digest.update(path.relative_to(here).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +27,15 @@ from behavio.errors import RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
 from behavio.log import EventLog
-from behavio.manifest import code_fingerprint, fingerprints, key_of, outputs_of, peak_memory_mb, plain, versions
+from behavio.manifest import (
+    code_fingerprint,
+    fingerprints,
+    key_of,
+    outputs_of,
+    peak_memory_mb,
+    plain,
+    versions,
+)
 from behavio.sequences import SequenceSet
 
 Facts = dict[str, Any]
@@ -84,10 +92,10 @@ class Stage:
     name: str
     table: str
     needs: tuple[str, ...]
-    write: Callable[[Context, Path], Facts]
+    write: Callable[[Context, Any, Path], Facts]
 
 
-def _log(c: Context, folder: Path) -> Facts:
+def _log(c: Context, settings: Any, folder: Path) -> Facts:
     job = c.job
     log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
     log.write(folder)
@@ -107,41 +115,50 @@ def _log(c: Context, folder: Path) -> Facts:
     }
 
 
-def _journeys(c: Context, folder: Path) -> Facts:
-    return journeys.write_journeys(c.sequences, c.job.journeys, folder, c.watcher.progress)
+def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
 
 
-def _models(c: Context, folder: Path) -> Facts:
-    return models.write_models(c.sequences, c.job.model, c.job.seed, folder, c.watcher.progress)
+def _models(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "truth", c.job.base)
+    return models.write_models(c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
-def _segments(c: Context, folder: Path) -> Facts:
-    return segments.write_segments(c.log, c.sequences, c.job.segments, c.job.seed, folder, c.watcher.progress)
+def _segments(c: Context, settings: Any, folder: Path) -> Facts:
+    return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
-def _patterns(c: Context, folder: Path) -> Facts:
+def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.sequences, c.job.patterns, c.job.seed, folder, labels, c.watcher.progress)
+    return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
 
 
-def _next(c: Context, folder: Path) -> Facts:
+def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.sequences, c.folder / "models", c.job.model, folder, labels, c.watcher.progress)
+    return models.write_next(c.sequences, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
-def _suggest(c: Context, folder: Path) -> Facts:
+def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
     return suggest.write_suggestions(
-        c.log, c.sequences, steps, labels, c.job.suggest, c.job.seed, folder, c.watcher.progress
+        c.log, c.sequences, steps, labels, settings, c.job.seed, folder, c.watcher.progress
     )
 
 
-def _report(c: Context, folder: Path) -> Facts:
-    return report.write_report(c.folder, c.job.report, folder, c.watcher.progress)
+def _report(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "previous", c.job.base)
+    return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
-def _deliver(c: Context, folder: Path) -> Facts:
-    return plain(targets.deliver(c.folder, c.job.deliver, folder))
+def _deliver(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "previous", c.job.base)
+    return plain(targets.deliver(c.folder, settings, folder))
+
+
+def _placed(settings: Any, name: str, base: Path) -> Any:
+    """The settings with one path, relative to the job file, made a path from here."""
+    path = getattr(settings, name, None)
+    return settings if path is None else replace(settings, **{name: str(base / path)})
 
 
 STAGES = (
@@ -188,7 +205,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     context = Context(job, out, watcher or Silent())
     with _locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
-        inputs = fingerprints(sources.input_files(job.source, job.cases, job.consents, job.base))
+        inputs = fingerprints(_input_files(job))
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
         for stage in stages:
@@ -213,14 +230,25 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         unfinished = (folder / ".stages").is_dir()
         what = "was not finished" if unfinished else "is not a run folder"
-        hint = "run the job again: it goes on where it stopped" if unfinished else "give the folder behavio run wrote"
+        hint = (
+            "run the job again: it goes on where it stopped"
+            if unfinished
+            else "give the folder behavio run wrote"
+        )
         raise RunError(f"{folder} {what}: it has no manifest.json", hint=hint)
     return dict(read_json(path))
 
 
+def _input_files(job: Job) -> list[tuple[str, Path]]:
+    """Every file a result rests on: sources, cases, consents, a table of true probabilities."""
+    files = sources.input_files(job.source, job.cases, job.consents, job.base)
+    truth = job.model.truth if job.model else None
+    return files if truth is None else [*files, (truth, job.base / truth)]
+
+
 def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
     settings = getattr(job, stage.table)
-    rest = (job.cases, job.consents, inputs) if stage.name == "log" else ()
+    rest = (job.cases, job.consents, inputs) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 
@@ -246,7 +274,7 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
             for rest in (draft, old):
                 shutil.rmtree(rest, ignore_errors=True)
             draft.mkdir(parents=True)
-            facts = stage.write(context, draft)
+            facts = stage.write(context, getattr(context.job, stage.table), draft)
             outputs = outputs_of(draft)
             (out / ".stages" / f"{stage.name}.json").unlink(missing_ok=True)
             if (out / stage.name).exists():
@@ -256,8 +284,9 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
             shutil.rmtree(draft, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
         seconds = time.perf_counter() - began
-        measured = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
-        measured |= facts.pop("measured", {})
+        measured: Facts = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
+        if detail := facts.pop("measured", None):
+            measured["detail"] = detail
         record = {"key": key, "facts": facts, "outputs": outputs, "measured": measured}
         write_json(out / ".stages" / f"{stage.name}.json", record)
     watcher.stage(stage.name, "done", seconds)
@@ -299,7 +328,9 @@ def _locked(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RunError(f"another run is at work in {out}", hint="wait for it, or give another --out") from None
+            raise RunError(
+                f"another run is at work in {out}", hint="wait for it, or give another --out"
+            ) from None
         yield
     finally:
         os.close(handle)

@@ -154,7 +154,8 @@ def test_same_graph_same_svg_and_the_repr_holds_it():
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(None, ""), (0, "same time"), (0.4, "< 1 s"), (1, "1 s"), (75, "75 s"), (96, "1.6 min"),
-     (5_400, "1.5 h"), (86_400, "24 h"), (3.7 * 86_400, "3.7 d"), (400 * 86_400, "400 d"), (5_000 * 86_400, "5,000 d")],
+     (5_400, "1.5 h"), (86_400, "24 h"), (3.7 * 86_400, "3.7 d"), (400 * 86_400, "400 d"),
+     (5_000 * 86_400, "5,000 d")],
 )  # fmt: skip
 def test_durations_are_said_in_their_unit(seconds, said):
     assert span(seconds).replace("\u00a0", " ") == said

@@ -74,8 +74,8 @@ class Commands(click.Group):
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             near = get_close_matches(args[0], COMMANDS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else "behavio --help lists the commands"
-            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"there is no command {args[0]!r}{meant}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -106,7 +106,8 @@ def main(args: list[str] | None = None) -> None:
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as wrong:
-        wrong.show()
+        context = getattr(wrong, "ctx", None)
+        _say(f"error: {wrong.format_message()}", f"{context.command_path} --help" if context else "")
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         _say("stopped", "run the same command again: whole stages are kept")
@@ -119,6 +120,12 @@ def main(args: list[str] | None = None) -> None:
             raise
         _say(f"error: {problem}", problem.hint)
         sys.exit(problem.exit_code)
+    except OSError as problem:
+        if debug:
+            raise
+        _say(f"error: {problem.strerror or problem}", f"it happened at {problem.filename or 'the output'}")
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - nothing left to flush into a full disk
+        sys.exit(1)
     except Exception as problem:
         if debug:
             raise

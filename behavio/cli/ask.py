@@ -13,7 +13,9 @@ def _asks(name: str) -> Any:
     """A command on LOG or RUN with the column and output options."""
 
     def wrap(function: Any) -> click.Command:
-        command = click.argument("source", metavar="LOG|RUN")(show.output_options(show.column_options(function)))
+        command = click.argument("source", metavar="LOG|RUN")(
+            show.output_options(show.column_options(function))
+        )
         return click.command(name)(command)
 
     return wrap
@@ -94,7 +96,9 @@ def patterns(source: str, form: str | None, segment: str | None, **options: Any)
 
 
 @_asks("segments")
-@click.option("--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood).")
+@click.option(
+    "--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood)."
+)
 @click.option("--kind", help="semi_markov (default) or kmeans.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--sizes", is_flag=True, help="Print the segments and their sizes instead of the cases.")

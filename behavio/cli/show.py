@@ -23,7 +23,9 @@ Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--json and --csv."""
     command = click.option("--csv", "form", flag_value="csv", help="Print CSV.")(command)
-    return click.option("--json", "form", flag_value="json", help="Print JSON; keys are the column names.")(command)
+    return click.option("--json", "form", flag_value="json", help="Print JSON; keys are the column names.")(
+        command
+    )
 
 
 def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +106,9 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         if value != value:
             return "–"
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:,.2f}"
+        return (
+            f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:,.2f}"
+        )
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, list):

@@ -13,7 +13,9 @@ from behavio.cli import show
 @click.command("run")
 @click.argument("job", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder (default runs/<job>).")
-@click.option("--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; repeatable.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="TABLE.KEY=VALUE", help="Change one setting; repeatable."
+)
 @click.option("--from", "start", metavar="STAGE", help="Make this stage and all after it anew.")
 def run(job: Path, out: Path | None, changes: tuple[str, ...], start: str | None) -> None:
     """Run a job file into a run folder; unchanged stages are reused, a killed run goes on.
@@ -54,7 +56,9 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
 
 
 @click.command("simulate")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for extracts/ and truth/.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for extracts/ and truth/."
+)
 @click.option("--cases", "n_cases", type=click.IntRange(1), help="HCPs (default 10,000).")
 @click.option("--months", type=click.IntRange(1, 60), help="Length in months (default 12).")
 @click.option("--start", help="First day, YYYY-MM-DD.")
@@ -115,7 +119,7 @@ def deliver(folder: Path, dry_run: bool, target: str) -> None:
     receipt = api.deliver(folder, dry_run=dry_run, target=target)
     counts = {n: getattr(receipt, n) for n in ("planned", "sent", "confirmed", "rejected")}
     show.table(pl.DataFrame([counts]), None)
-    show.console().print(f"\n{'planned' if dry_run else 'written'} in {folder / 'delivery'}")
+    click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
 
 
 def first_compile() -> None:

@@ -1,1 +1,62 @@
-"""Next step: baselines, counting and neural models behind one protocol."""
+"""Next step: baselines, counting and neural models behind one protocol.
+
+Only the settings are imported with the package; compiled kernels and torch wait until they are needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from behavio.models.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from behavio.models.activity2vec import Activity2Vec
+    from behavio.models.base import Prefixes, SequenceModel
+    from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
+    from behavio.models.gaps import GapModel
+    from behavio.models.neural import GRU
+    from behavio.models.ngram import NGram
+    from behavio.models.pool import Pool
+    from behavio.models.stages import evaluate, predict_next, write_models, write_next
+
+_HOME = {
+    "Activity2Vec": "activity2vec",
+    "GRU": "neural",
+    "Pool": "pool",
+    "Prefixes": "base",
+    "SequenceModel": "base",
+    "FirstOrder": "baselines",
+    "MostPopular": "baselines",
+    "RepeatLast": "baselines",
+    "GapModel": "gaps",
+    "NGram": "ngram",
+    "evaluate": "stages",
+    "predict_next": "stages",
+    "write_models": "stages",
+    "write_next": "stages",
+}
+
+__all__ = [
+    "Activity2Vec",
+    "GRU",
+    "FirstOrder",
+    "GapModel",
+    "ModelSettings",
+    "MostPopular",
+    "NGram",
+    "Pool",
+    "Prefixes",
+    "RepeatLast",
+    "SequenceModel",
+    "evaluate",
+    "predict_next",
+    "write_models",
+    "write_next",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

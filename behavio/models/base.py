@@ -1,0 +1,192 @@
+"""What every next-activity model is asked, on which prefixes, and how a log is cut in time for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from behavio.errors import ModelError
+from behavio.estimator import Estimator
+from behavio.files import read_json
+from behavio.sequences import PAD, UNKNOWN, SequenceSet, Vocabulary, time_cut
+
+HOMES = {
+    "MostPopular": "baselines",
+    "RepeatLast": "baselines",
+    "FirstOrder": "baselines",
+    "NGram": "ngram",
+    "GRU": "neural",
+    "Pool": "pool",
+}
+"""The module of each model, imported when one is loaded."""
+CELLS = 4_000_000
+"""Probabilities held at once: rows are made in batches of at most this many cells."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefixes:
+    """Cases so far: prefix k is tokens[offsets[cases[k]]:ends[k]], never empty.
+
+    cases  int64 (n,)
+    ends   int64 (n,)  one past the newest event that is known; what comes next is tokens[ends[k]]
+    """
+
+    cases: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, part: slice | np.ndarray) -> Prefixes:
+        return Prefixes(self.cases[part], self.ends[part])
+
+    @classmethod
+    def last(cls, sequences: SequenceSet) -> Self:
+        """Every case as far as it is known."""
+        return cls(np.arange(sequences.n_cases), np.asarray(sequences.offsets[1:]))
+
+    @classmethod
+    def before(cls, sequences: SequenceSet, from_time: int) -> Self:
+        """One per event at or after `from_time` (µs) that has a predecessor in its case."""
+        return cls._where(sequences, np.asarray(sequences.times) >= from_time)
+
+    @classmethod
+    def of_cases(cls, sequences: SequenceSet, first_case: int) -> Self:
+        """One per event that has a predecessor, of the cases from `first_case` on."""
+        return cls._where(sequences, np.arange(sequences.n_events) >= sequences.offsets[first_case])
+
+    @classmethod
+    def _where(cls, sequences: SequenceSet, keep: np.ndarray) -> Self:
+        keep = keep.copy()
+        keep[sequences.offsets[:-1]] = False
+        ends = np.flatnonzero(keep)
+        return cls(np.searchsorted(sequences.offsets, ends, side="right") - 1, ends)
+
+    def starts(self, sequences: SequenceSet) -> np.ndarray:
+        """int64 (n,): where each prefix begins."""
+        return np.asarray(sequences.offsets)[self.cases]
+
+    def thin(self, most: int) -> Prefixes:
+        """At most `most` of them, evenly spread."""
+        return self if len(self) <= most else self[np.linspace(0, len(self) - 1, most).astype(np.int64)]
+
+    def batches(self, columns: int) -> Iterator[tuple[slice, Prefixes]]:
+        """Runs of prefixes whose (n, columns) table holds at most CELLS cells."""
+        step = max(CELLS // columns, 1)
+        for low in range(0, len(self), step):
+            part = slice(low, min(low + step, len(self)))
+            yield part, self[part]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """One global cut: `train` is all that is known before it, `prefixes` point into the whole log.
+
+    cut     µs; None when the log has no clock and whole cases were held out instead
+    method  how it was cut, in words
+    """
+
+    train: SequenceSet
+    sequences: SequenceSet
+    prefixes: Prefixes
+    cut: int | None
+    method: str
+
+
+def later_slice(sequences: SequenceSet, share: float, at_least: int = 1) -> Split | None:
+    """Hold out the latest `share` of events; None when a side has fewer than `at_least` steps to learn from.
+
+    A log without a clock has no later: there the last `share` of cases is held out.
+    """
+    if sequences.timed:
+        cut = time_cut(sequences, 1.0 - share)
+        if not (np.asarray(sequences.times) < cut).any():
+            return None
+        train, prefixes = sequences.until(cut), Prefixes.before(sequences, cut)
+        method = f"one cut in time, {share:.0%} of events after it held out"
+    else:
+        first = round(sequences.n_cases * (1.0 - share))
+        if not 0 < first < sequences.n_cases:
+            return None
+        cut, train = None, sequences.select(np.arange(first))
+        prefixes = Prefixes.of_cases(sequences, first)
+        method = f"no clock in the log: the last {share:.0%} of cases held out, in the order of the case ids"
+    if train.n_events - train.n_cases < at_least or len(prefixes) < at_least:
+        return None
+    return Split(train, sequences, prefixes, cut, method)
+
+
+def recode(sequences: SequenceSet, vocabulary: Vocabulary) -> SequenceSet:
+    """The same traces under another vocabulary; activities it does not list become unknown."""
+    if sequences.vocabulary is vocabulary or sequences.vocabulary == vocabulary:
+        return sequences
+    place = {name: i for i, name in enumerate(vocabulary.names)}
+    names = sequences.vocabulary.activities
+    table = np.array([PAD, UNKNOWN, *(place.get(n, UNKNOWN) for n in names)], dtype=np.int32)
+    return replace(sequences, tokens=table[sequences.tokens], vocabulary=vocabulary)
+
+
+class Coded(Estimator):
+    """An estimator with a vocabulary of its own: the activities seen in training."""
+
+    vocabulary_: Vocabulary
+
+    def coded(self, sequences: SequenceSet) -> SequenceSet:
+        """The traces in the model's vocabulary."""
+        self.check_fitted()
+        return recode(sequences, self.vocabulary_)
+
+
+class SequenceModel(Coded):
+    """Probability of each next activity after a prefix.
+
+    Columns are the ids of `vocabulary_`, the activities seen in training: column 0 (padding) is 0,
+    column 1 stands for any activity never seen in training, each row sums to 1.
+    """
+
+    def fit(self, sequences: SequenceSet) -> Self:
+        """Learn from every event of these traces; forgets any earlier fit."""
+        return self.learn(recode(sequences, sequences.own_vocabulary()))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read any saved model of this kind, and the models it is made of."""
+        name = read_json(folder / "model.json")["class"]
+        if name not in Estimator.kinds and name in HOMES:
+            import_module(f"behavio.models.{HOMES[name]}")
+        model = super().load(folder)
+        model.read_members(folder)
+        return model
+
+    def read_members(self, folder: Path) -> None:
+        """Read the models this one is made of; most are made of none."""
+
+    def learn(self, coded: SequenceSet) -> Self:
+        """Learn from traces whose vocabulary is to be the model's own."""
+        raise NotImplementedError
+
+    def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """`probabilities` for traces already in the model's vocabulary."""
+        raise NotImplementedError
+
+    def probabilities(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """float64 (n, n_vocabulary): what comes after each prefix.
+
+        Raises NotFittedError before `fit`, ModelError for an empty prefix.
+        """
+        coded = self.coded(sequences)
+        if (prefixes.ends <= prefixes.starts(coded)).any():
+            raise ModelError("a prefix needs at least one event", hint="use Prefixes.last(sequences)")
+        return self.rows(coded, prefixes)
+
+    def of_truth(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """float64 (n,): probability given to what really came next, in batches."""
+        result = np.empty(len(prefixes))
+        for part, some in prefixes.batches(len(self.vocabulary_)):
+            result[part] = self.rows(coded, some)[np.arange(len(some)), coded.tokens[some.ends]]
+        return result

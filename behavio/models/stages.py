@@ -1,0 +1,141 @@
+"""The stages a run calls: train and judge the models; write every case's next steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from behavio.errors import RunError
+from behavio.files import read_json, whole_file, write_json
+from behavio.models.activity2vec import Activity2Vec
+from behavio.models.base import SequenceModel
+from behavio.models.gaps import GapModel
+from behavio.models.next import group_codes, next_steps
+from behavio.models.ngram import NGram
+from behavio.models.settings import ModelSettings
+from behavio.models.training import Progress, Training, known_at, silent, train
+from behavio.sequences import SequenceSet
+
+
+def write_models(
+    sequences: SequenceSet,
+    settings: ModelSettings,
+    seed: int,
+    folder: Path,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train, judge and save: metrics.json, <name>/, gaps/, activity2vec/, and the tables of vectors.
+
+    A pool holds its members: pool/ngram and pool/gru stand for ngram and gru.
+    Returns facts for the manifest and the closing summary; what differs between equal runs (seconds)
+    stands under "measured" and nowhere else.
+    """
+    training = train(sequences, settings, seed, progress)
+    for name, model in training.models.items():
+        if "pool" not in training.models or name not in ("ngram", "gru"):
+            model.save(folder / name)
+    training.gaps.save(folder / "gaps")
+    progress("learning activity vectors", 0.9)
+    known = known_at(sequences, settings)
+    vectors = Activity2Vec(settings.dimensions, seed=seed).fit(known)
+    vectors.save(folder / "activity2vec")
+    tables = {"activity_vectors": vectors.activity_table(), "embeddings": vectors.case_table(known)}
+    for name, table in tables.items():
+        with whole_file(folder / f"{name}.parquet") as draft:
+            table.write_parquet(draft, compression="zstd")
+    write_json(folder / "metrics.json", tidy(training.metrics))
+    progress("models written", 1.0)
+    return facts(training, sequences)
+
+
+def facts(training: Training, sequences: SequenceSet) -> dict[str, Any]:
+    """What the manifest and the closing summary say about the models."""
+    metrics = training.metrics
+    best = {line["name"]: line for line in metrics["models"]}.get(metrics["default"], {})
+    return {
+        "rows_in": sequences.n_events,
+        "rows_out": len(training.models),
+        "default": metrics["default"],
+        "n_test_events": metrics["n_test_events"],
+        **{name: best.get(name) for name in ("accuracy", "top3", "nll", "ece")},
+        "notes": metrics["notes"],
+        "measured": {"seconds": {n: round(s, 3) for n, s in training.seconds.items()}},
+    }
+
+
+def tidy(value: Any) -> Any:
+    """Floats to six significant decimals, so that a table of numbers can be read."""
+    if isinstance(value, dict):
+        return {k: tidy(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [tidy(v) for v in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def write_next(
+    sequences: SequenceSet,
+    models_folder: Path,
+    settings: ModelSettings,
+    folder: Path,
+    segments: pl.DataFrame | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Write next_steps.parquet from the models of `models_folder`, their default first."""
+    model, ngram, gaps = read_models(models_folder)
+    known = known_at(sequences, settings)
+    groups = group_codes(known, segments)
+    if groups is not None:
+        gaps = GapModel().fit(known, groups)
+    table = next_steps(known, model, ngram, gaps, settings, groups, progress)
+    with whole_file(folder / "next_steps.parquet") as draft:
+        table.write_parquet(draft, compression="zstd")
+    n_cases = table["case_id"].n_unique()
+    return {
+        "rows_in": known.n_cases,
+        "rows_out": table.height,
+        "n_cases": n_cases,
+        "abstained": known.n_cases - n_cases,
+        "abstained_why": f"fewer than {settings.min_history} events",
+        "not_dated": int(table["median_days"].null_count()),
+        "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
+    }
+
+
+def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
+    """The default model, the n-gram that explains it and the gaps, as `write_models` left them."""
+    if not (folder / "metrics.json").exists():
+        raise RunError(f"{folder} holds no models", hint="run the models stage first")
+    default = read_json(folder / "metrics.json")["default"]
+    model = SequenceModel.load(folder / default)
+    home = folder / "pool" if (folder / "pool").exists() else folder
+    ngram = model if isinstance(model, NGram) else NGram.load(home / "ngram")
+    return model, ngram, GapModel.load(folder / "gaps")
+
+
+def evaluate(
+    sequences: SequenceSet,
+    settings: ModelSettings | None = None,
+    seed: int = 7,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Every model against its baselines on the same later events: the content of metrics.json."""
+    metrics: dict[str, Any] = tidy(train(sequences, settings or ModelSettings(), seed, progress).metrics)
+    return metrics
+
+
+def predict_next(
+    sequences: SequenceSet,
+    settings: ModelSettings | None = None,
+    seed: int = 7,
+    segments: pl.DataFrame | None = None,
+    progress: Progress = silent,
+) -> pl.DataFrame:
+    """Next steps of every case straight from a log: the columns of next_steps.parquet."""
+    settings = settings or ModelSettings()
+    training = train(sequences, settings, seed, progress)
+    known = known_at(sequences, settings)
+    groups = group_codes(known, segments)
+    gaps = training.gaps if groups is None else GapModel().fit(known, groups)
+    return next_steps(known, training.default, training.ngram, gaps, settings, groups)

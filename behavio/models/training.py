@@ -1,0 +1,251 @@
+"""Fit on what is known before the cut, judge on what came after, then fit again on everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from behavio.errors import ModelError
+from behavio.models import evaluation as judge
+from behavio.models.base import SequenceModel, Split, later_slice
+from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
+from behavio.models.gaps import GapModel
+from behavio.models.ngram import NGram
+from behavio.models.settings import ModelSettings, moment
+from behavio.sequences import SequenceSet
+
+Progress = Callable[[str, float], None]
+
+KIND = {
+    "most_popular": "baseline",
+    "repeat_last": "baseline",
+    "first_order": "baseline",
+    "ngram": "counting",
+    "gru": "neural",
+    "pool": "pool",
+}
+FEWEST = 20
+"""Steps needed on each side of the cut before a model is judged."""
+MOST = 250_000
+"""Held-out events scored; of more, an evenly spread part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """Models fitted on everything, what the cut said about them, and the seconds it took.
+
+    A model that lost to the n-gram is judged but not fitted again.
+    """
+
+    models: dict[str, SequenceModel]
+    gaps: GapModel
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+
+    @property
+    def default(self) -> SequenceModel:
+        """The model that next steps are taken from."""
+        return self.models[self.metrics["default"]]
+
+    @property
+    def ngram(self) -> NGram:
+        """The counting model: it explains whatever model predicts."""
+        model = self.models["ngram"]
+        assert isinstance(model, NGram)
+        return model
+
+
+def silent(what: str, done: float) -> None:
+    """A progress callback that says nothing."""
+
+
+def known_at(sequences: SequenceSet, settings: ModelSettings) -> SequenceSet:
+    """The log as it was at `as_of`; all of it when the settings name no moment."""
+    if settings.as_of is None:
+        return sequences
+    if not sequences.timed:
+        raise ModelError("model.as_of needs a log with times", hint="leave as_of out of [model]")
+    cut = moment(settings.as_of)
+    if not (np.asarray(sequences.times) < cut).any():
+        raise ModelError(f"no event before {settings.as_of}", hint="choose a later as_of in [model]")
+    return sequences.until(cut)
+
+
+def fit_all(
+    sequences: SequenceSet, settings: ModelSettings, kind: str, seed: int, progress: Progress
+) -> tuple[dict[str, SequenceModel], dict[str, float]]:
+    """The baselines, the n-gram and what else `kind` needs, fitted on these traces, and the seconds."""
+    models: dict[str, SequenceModel] = {
+        "most_popular": MostPopular(),
+        "repeat_last": RepeatLast(),
+        "first_order": FirstOrder(),
+    }
+    if kind != "pool":
+        models["ngram"] = NGram(settings.max_order)
+    if kind == "gru":
+        from behavio.models.neural import GRU
+
+        models["gru"] = GRU(settings.hidden, settings.epochs, settings.budget, seed).watch(progress)
+    if kind == "pool":
+        from behavio.models.pool import Pool
+
+        s = settings
+        models["pool"] = Pool(s.max_order, s.hidden, s.epochs, s.budget, seed).watch(progress)
+    seconds = {}
+    for name, model in models.items():
+        progress(f"learning {name.replace('_', ' ')}", 0.0)
+        began = time.perf_counter()
+        model.fit(sequences)
+        seconds[name] = time.perf_counter() - began
+    if kind == "pool":
+        pool = models.pop("pool")
+        models |= {"ngram": pool.ngram_, "gru": pool.gru_, "pool": pool}  # type: ignore[attr-defined]
+    return models, seconds
+
+
+def train(
+    sequences: SequenceSet, settings: ModelSettings, seed: int = 7, progress: Progress = silent
+) -> Training:
+    """Judge after the cut, then fit everything on all events."""
+    known = known_at(sequences, settings)
+    split = later_slice(known, 1.0 - settings.cut, FEWEST)
+    seconds: dict[str, float] = {}
+    if split is None:
+        metrics = not_judged(known)
+    else:
+        early, seconds = fit_all(split.train, settings, settings.kind, seed, part(progress, 0.0, 0.45))
+        metrics = judged(early, split, settings, seed)
+        del early
+    progress("judged on held-out events", 0.5)
+    final, again = fit_all(known, settings, metrics["default"], seed, part(progress, 0.5, 0.9))
+    seconds |= {f"{name}_again": value for name, value in again.items()}
+    return Training(final, GapModel().fit(known), metrics, seconds)
+
+
+def part(progress: Progress, low: float, high: float) -> Progress:
+    """A progress callback whose 0–1 is this part of another's."""
+    return lambda what, done: progress(what, low + (high - low) * done)
+
+
+def not_judged(sequences: SequenceSet) -> dict[str, Any]:
+    """metrics.json of a log too small to hold anything out."""
+    reason = (
+        f"{sequences.n_events} events of {sequences.n_cases} cases are too few to judge a model: both sides "
+        f"of the cut need {FEWEST} events that follow another event of their case"
+    )
+    return {
+        "judged": False,
+        "reason": reason,
+        "cut": None,
+        "n_train_events": sequences.n_events,
+        "n_test_events": 0,
+        "models": [],
+        "default": "ngram",
+        "reliability": [],
+        "gap": None,
+        "oracle": None,
+        "notes": [reason, "The counting model is used unjudged."],
+    }
+
+
+def judged(
+    models: dict[str, SequenceModel], split: Split, settings: ModelSettings, seed: int
+) -> dict[str, Any]:
+    """metrics.json: every model on exactly the same held-out events."""
+    held = split.prefixes.thin(MOST)
+    split = Split(split.train, split.sequences, held, split.cut, split.method)
+    scores = {name: judge.score(model, split.sequences, held) for name, model in models.items()}
+    seen = judge.seen_before(split)
+    gap_of: dict[str, float] = {}
+    gap: dict[str, Any] | None = None
+    if split.sequences.timed:
+        times = GapModel().fit(split.train)
+        gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
+    default, notes, gains = choose(scores, split, settings, seed)
+    new_cases, identical = judge.repeated_cases(split)
+    return {
+        "judged": True,
+        "reason": None,
+        "split": split.method,
+        "cut": None if split.cut is None else iso(split.cut),
+        "n_train_events": split.train.n_events,
+        "n_train_cases": split.train.n_cases,
+        "n_test_events": len(held),
+        "n_test_cases": len(np.unique(held.cases)),
+        "unseen_share": float(1.0 - seen.mean()),
+        "n_new_activity_events": judge.new_activities(models["ngram"], split),
+        "n_cases_after_cut": new_cases,
+        "n_identical_cases": identical,
+        "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
+        "default": default,
+        "gain_over_ngram": gains,
+        "notes": notes,
+        "reliability": scores[default].reliability(),
+        "gap": gap,
+        "oracle": oracle(settings, split, scores),
+    }
+
+
+def row(
+    name: str, scores: judge.Scores, seen: np.ndarray, gap: float | None, model: SequenceModel
+) -> dict[str, Any]:
+    """One line of the model table."""
+    line: dict[str, Any] = {"name": name, "kind": KIND[name], **scores.summary(), "gap_mae_days": gap}
+    for side, some in (("seen", seen), ("unseen", ~seen)):
+        line[f"n_{side}"] = int(some.sum())
+        line[f"accuracy_{side}"] = float((scores.rank[some] == 0).mean()) if some.any() else None
+        line[f"nll_{side}"] = float(scores.loss[some].mean()) if some.any() else None
+    line["order"] = int(model.order_) if isinstance(model, NGram) else None
+    return line
+
+
+def choose(
+    scores: dict[str, judge.Scores], split: Split, settings: ModelSettings, seed: int
+) -> tuple[str, list[str], dict[str, Any]]:
+    """The default model, sentences about the comparison, and the gains over the n-gram.
+
+    A model that is not sure to beat counting (95 % interval over cases above zero) is not the default.
+    """
+    gains = {
+        name: judge.gain(scores["ngram"], s, split.prefixes.cases, seed)
+        for name, s in scores.items()
+        if KIND[name] in ("neural", "pool")
+    }
+    notes = []
+    for name, g in gains.items():
+        verdict = "beats" if g["low"] > 0 else "does not beat"
+        notes.append(
+            f"{name} {verdict} the n-gram: it saves {g['nll']:.4f} nats per event "
+            f"({g['low']:.4f} to {g['high']:.4f}, 95 % interval over cases)."
+        )
+    loss = {name: float(s.loss.mean()) for name, s in scores.items()}
+    best = min((n for n in loss if KIND[n] == "baseline"), key=lambda n: loss[n])
+    if loss["ngram"] >= loss[best]:
+        notes.append(f"The n-gram does not beat the baseline {best}: order carries nothing here.")
+    wanted = settings.kind
+    if wanted != "ngram" and gains[wanted]["low"] <= 0:
+        notes.append(f"So the n-gram is the default, not the {wanted}.")
+        wanted = "ngram"
+    return wanted, notes, gains
+
+
+def oracle(settings: ModelSettings, split: Split, scores: dict[str, judge.Scores]) -> dict[str, Any] | None:
+    """The true probabilities' NLL beside every model's on the same events."""
+    if settings.truth is None:
+        return None
+    found = judge.oracle_loss(Path(settings.truth), split)
+    places = found.pop("places")
+    found["models"] = {n: float(s.loss[places].mean()) for n, s in scores.items()} if len(places) else {}
+    return found
+
+
+def iso(time_us: int) -> str:
+    """A moment as ISO text in UTC."""
+    seconds, rest = divmod(time_us, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest).isoformat()

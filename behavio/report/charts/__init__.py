@@ -1,0 +1,1 @@
+"""Charts drawn as SVG and HTML, without any library in the page."""

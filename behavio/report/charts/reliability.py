@@ -1,0 +1,99 @@
+"""Said against seen: does a step given 30 % come 30 times in 100?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from behavio.report.charts.svg import join, tag
+
+SIZE, LEFT, BOTTOM, TOP = 280.0, 52.0, 44.0, 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """What was said, what was seen (0–1), how often, and the text beside the dot."""
+
+    said: float
+    seen: float
+    n: int
+    label: str
+
+
+def reliability(bins: Sequence[Bin]) -> Markup:
+    """Dots by bin, their area the number of forecasts; the diagonal is "as often as said"."""
+    shapes = [*_frame(), _diagonal_label(bins)]
+    largest = max((b.n for b in bins), default=1)
+    spots = []
+    for b in bins:
+        x, y = _x(b.said), _y(b.seen)
+        radius = max(3.0, 11 * (b.n / largest) ** 0.5)
+        title = tag("title", b.label)
+        shapes.append(tag("circle", title, cx=x, cy=y, r=radius, class_="spot"))
+        spots.append((x, y, radius, b))
+    shapes.extend(_counts(spots))
+    width, height = LEFT + SIZE + 22, TOP + SIZE + BOTTOM
+    return tag(
+        "svg",
+        join(shapes),
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        class_="reliability",
+        aria_hidden="true",
+        focusable="false",
+    )
+
+
+def _x(share: float) -> float:
+    return LEFT + share * SIZE
+
+
+def _y(share: float) -> float:
+    return TOP + (1 - share) * SIZE
+
+
+def _diagonal_label(bins: Sequence[Bin]) -> Markup:
+    """The name of the diagonal, above it where the fewest dots are near."""
+
+    def room(share: float) -> float:
+        ends = (share - 0.1, share, share + 0.1)
+        return min((abs(e - b.said) + abs(e - b.seen) for b in bins for e in ends), default=1.0)
+
+    share = max((0.86, 0.7, 0.3, 0.5, 0.14), key=room)
+    turn = f"rotate(-45 {_x(share):.0f} {_y(share):.0f}) translate(0 -7)"
+    spot = {"x": _x(share), "y": _y(share), "transform": turn, "text_anchor": "middle"}
+    return tag("text", "as often as said", class_="t mut", **spot)
+
+
+def _frame() -> list[Markup]:
+    shapes = [
+        tag("line", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(0), class_="axis"),
+        tag("line", x1=_x(0), y1=_y(0), x2=_x(0), y2=_y(1), class_="axis"),
+        tag("line", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(1), class_="diagonal"),
+    ]
+    for share in (0.0, 0.5, 1.0):
+        label = f"{share * 100:.0f}\u00a0%"
+        shapes.append(tag("text", label, x=_x(share), y=_y(0) + 19, class_="t mut", text_anchor="middle"))
+        if share:
+            shapes.append(tag("text", label, x=_x(0) - 8, y=_y(share) + 4, class_="t mut", text_anchor="end"))
+    shapes.append(tag("text", "said", x=_x(0.75), y=_y(0) + 19, class_="t", text_anchor="middle"))
+    shapes.append(tag("text", "seen", x=_x(0) - 8, y=_y(0.75) + 4, class_="t", text_anchor="end"))
+    return shapes
+
+
+def _counts(spots: Sequence[tuple[float, float, float, Bin]]) -> list[Markup]:
+    """The number of forecasts beside a dot, where it touches no other number."""
+    texts: list[Markup] = []
+    taken: list[tuple[float, float]] = []
+    for x, y, radius, b in sorted(spots, key=lambda s: -s[3].n):
+        label = f"{b.n:,}"
+        right = x + radius + 5
+        beside = y + 14 if y < _y(b.said) else y + 4
+        if right + 7 * len(label) > LEFT + SIZE + 20:
+            right, beside = x - radius - 5 - 7 * len(label), y + 4
+        if any(abs(right - a) < 7 * len(label) + 6 and abs(y - c) < 13 for a, c in taken):
+            continue
+        taken.append((right, y))
+        texts.append(tag("text", label, x=right, y=beside, class_="t mut"))
+    return texts

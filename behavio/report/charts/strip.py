@@ -1,0 +1,121 @@
+"""Journey strip: one line, dots where the days fall, labels beneath where they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from behavio.report.charts.svg import for_widths, join, tag, text_width
+
+EDGE, RADIUS, TEXT, SAID = 9.0, 6.5, 12.0, 150.0
+SIZES = ((56, 916.0), (34, 600.0), (14, 320.0))
+"""How many days with events fit on a drawing, and its width."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One event of the journey: day from its start, what the label says, its hue."""
+
+    day: float
+    label: str
+    hue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What part of the journey a strip shows."""
+
+    dots: tuple[Dot, ...]
+    days: float
+    hidden: int
+
+
+def strip(dots: Sequence[Dot], hidden_note: str = "{n} more events follow") -> Markup:
+    """The journey drawn for wide, middle and narrow pages; the narrower ones show the first stretch."""
+    drawn = (_draw(fit(dots, stacks), width, hidden_note) for stacks, width in SIZES)
+    return for_widths(*drawn)
+
+
+def fit(dots: Sequence[Dot], stacks: int) -> Span:
+    """As many whole days from the start as `stacks` places hold."""
+    days = sorted({d.day for d in dots})
+    if len(days) > stacks:
+        days = days[:stacks]
+    kept = tuple(d for d in dots if d.day <= days[-1]) if days else ()
+    return Span(kept, days[-1] if days else 0.0, len(dots) - len(kept))
+
+
+def _draw(span: Span, width: float, hidden_note: str) -> Markup:
+    stacks = _stacks(span, width)
+    tallest = max((len(s[1]) for s in stacks), default=1)
+    base = 12 + (tallest - 1) * (2 * RADIUS + 1)
+    shapes = [tag("line", x1=2, x2=width - 2, y1=base, y2=base, class_="axis")]
+    for x, dots in stacks:
+        for level, dot in enumerate(dots):
+            y = base - level * (2 * RADIUS + 1)
+            title = tag("title", f"{dot.label}, day {round(dot.day)}")
+            shapes.append(tag("circle", title, cx=x, cy=y, r=RADIUS, fill=dot.hue, class_="dot"))
+    labels, rows = _labels(stacks, width, base)
+    shapes.extend(labels)
+    height = base + 14 + rows * 15
+    if span.hidden:
+        height += 16
+        note = hidden_note.format(n=f"{span.hidden:,}")
+        shapes.append(tag("text", note, x=width - 2, y=height - 4, class_="t mut", text_anchor="end"))
+    return tag(
+        "svg",
+        join(shapes),
+        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        class_="strip",
+        aria_hidden="true",
+        focusable="false",
+    )
+
+
+def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
+    """Dots by place on the line; one day's dots of one kind are one dot, kinds stand on each other."""
+    scale = (width - 2 * EDGE) / span.days if span.days else 0.0
+    stacks: list[tuple[float, list[Dot]]] = []
+    for dot in span.dots:
+        x = EDGE + dot.day * scale if scale else EDGE
+        if stacks and x - stacks[-1][0] < 1.0:
+            if all(d.label != dot.label for d in stacks[-1][1]):
+                stacks[-1][1].append(dot)
+        else:
+            stacks.append((x, [dot]))
+    return stacks
+
+
+def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float) -> tuple[list[Markup], int]:
+    """Labels beneath the dots, on two rows, each only where it touches no other; a new kind comes first."""
+    taken: list[list[tuple[float, float]]] = [[], []]
+    order = sorted(range(len(stacks)), key=lambda i: (not _first_of_kind(stacks, i), i))
+    placed: list[tuple[float, float, str, str, int]] = []
+    for i in order:
+        x, dots = stacks[i]
+        text = dots[0].label
+        if any(text == said and abs(x - at) < SAID for at, _, said, _, _ in placed):
+            continue  # said close by
+        half = text_width(text, TEXT) / 2
+        middle = min(max(x, half + 1), width - half - 1)
+        if abs(middle - x) > half:
+            continue
+        for row, spans in enumerate(taken):
+            if all(middle + half + 5 < a or middle - half - 5 > b for a, b in spans):
+                spans.append((middle - half, middle + half))
+                placed.append((x, middle, text, dots[0].hue, row))
+                break
+    shapes = []
+    for x, middle, text, _hue, row in sorted(placed):
+        y = base + 22 + row * 15
+        if row:
+            shapes.append(tag("line", x1=x, x2=x, y1=base + RADIUS + 2, y2=y - 11, class_="lead"))
+        shapes.append(tag("text", text, x=middle, y=y, class_="t", text_anchor="middle"))
+    return shapes, 1 + bool(taken[1])
+
+
+def _first_of_kind(stacks: Sequence[tuple[float, list[Dot]]], i: int) -> bool:
+    label = stacks[i][1][0].label
+    return all(s[1][0].label != label for s in stacks[:i])

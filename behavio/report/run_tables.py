@@ -1,0 +1,130 @@
+"""What a run folder holds for the report. Only the log must be there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from behavio.errors import RunError
+from behavio.files import read_json
+from behavio.words import is_touchpoint
+
+COLUMNS = ("case_id", "activity", "timestamp", "channel", "direction", "message", "content", "reaction")
+"""What the report reads of the events; more travels along only where a reader left it."""
+EMAIL_KEYS = ("email_id", "sent_email_id", "touch_id")
+
+
+@dataclass(frozen=True, eq=False)
+class RunTables:
+    """The tables of one run folder; None where a stage has left nothing."""
+
+    folder: Path
+    events: pl.DataFrame
+    cases: pl.DataFrame
+    readiness: dict[str, Any]
+    rejected: pl.DataFrame | None = None
+    activities: pl.DataFrame | None = None
+    graph: pl.DataFrame | None = None
+    variants: pl.DataFrame | None = None
+    case_times: pl.DataFrame | None = None
+    map_svg: str | None = None
+    patterns: pl.DataFrame | None = None
+    metrics: dict[str, Any] | None = None
+    next_steps: pl.DataFrame | None = None
+    segments: pl.DataFrame | None = None
+    profiles: dict[str, Any] | None = None
+    suggestions: pl.DataFrame | None = None
+    suppressed: pl.DataFrame | None = None
+    previous: RunTables | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(cls, run: Path, previous: Path | None = None) -> RunTables:
+        """Read everything the report uses; raises RunError without log/events.parquet."""
+        log = run / "log"
+        if not (log / "events.parquet").is_file():
+            raise RunError(f"{run} holds no log/events.parquet", hint="run the job first: behavio run JOB")
+        return cls(
+            folder=run,
+            events=_events(log / "events.parquet"),
+            cases=_table(log / "cases.parquet", pl.DataFrame({"case_id": []}, schema={"case_id": pl.String})),
+            readiness=_json(log / "readiness.json") or {},
+            rejected=_table(log / "rejected.parquet"),
+            activities=_table(run / "journeys/activities.parquet"),
+            graph=_table(run / "journeys/graph.parquet"),
+            variants=_table(run / "journeys/variants.parquet"),
+            case_times=_table(run / "journeys/cases.parquet"),
+            map_svg=_text(run / "journeys/map.svg"),
+            patterns=_table(run / "patterns/patterns.parquet"),
+            metrics=_json(run / "models/metrics.json"),
+            next_steps=_table(run / "next/next_steps.parquet"),
+            segments=_table(run / "segments/segments.parquet"),
+            profiles=_json(run / "segments/profiles.json"),
+            suggestions=_table(run / "suggestions/suggestions.parquet"),
+            suppressed=_table(run / "suggestions/suppressed.parquet"),
+            previous=None if previous is None else cls.read(previous),
+        )
+
+    @property
+    def timed(self) -> bool:
+        """False when the log has an order but no clock."""
+        return bool(self.readiness.get("timed", True))
+
+    @cached_property
+    def hcp(self) -> bool:
+        """True when the log speaks of visits, emails and portals: then the page speaks of HCPs."""
+        return any(is_touchpoint(a) for a in self.events["activity"].unique().to_list())
+
+    @cached_property
+    def n_events(self) -> int:
+        """Events of the log."""
+        return self.events.height
+
+    @cached_property
+    def n_cases(self) -> int:
+        """Cases with at least one event."""
+        return int(self.events["case_id"].n_unique())
+
+    @cached_property
+    def n_known(self) -> int:
+        """Cases known: those of the case table, with or without events, and those with events."""
+        ids = pl.concat([self.cases["case_id"], self.events["case_id"]])
+        return int(ids.n_unique())
+
+    @cached_property
+    def first(self) -> Any:
+        """Time of the oldest event."""
+        return self.events["timestamp"].min()
+
+    @cached_property
+    def last(self) -> Any:
+        """Time of the newest event."""
+        return self.events["timestamp"].max()
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """Counts of every source, as the log stage wrote them."""
+        return list(self.readiness.get("sources", []))
+
+
+def _events(path: Path) -> pl.DataFrame:
+    wanted = [*COLUMNS, *EMAIL_KEYS]
+    present = pl.read_parquet_schema(path)
+    frame = pl.read_parquet(path, columns=[c for c in wanted if c in present])
+    missing = [pl.lit(None, dtype=pl.String).alias(c) for c in COLUMNS if c not in present]
+    return frame.with_columns(missing)
+
+
+def _table(path: Path, default: Any = None) -> Any:
+    return pl.read_parquet(path) if path.is_file() else default
+
+
+def _json(path: Path) -> Any:
+    return read_json(path) if path.is_file() else None
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,253 @@
+"""Who the groups are: a card each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from behavio.report.blocks import Block, Card, Figure, Index, Key, Prose, Section
+from behavio.report.charts.strip import Dot, strip
+from behavio.report.charts.weeks import weeks
+from behavio.report.context import Context, say
+from behavio.report.kinds import SILENCE, sentence_case
+from behavio.report.numbers import held, spelled, write
+from behavio.report.sections.answers import answers
+from behavio.report.tables import Column, Table
+from behavio.report.weekly import Calendar, shares
+from behavio.words import short_touchpoint, touchpoint
+
+CLEARLY = 1.5
+MISSING = (
+    "No groups in this run. They need the segments stage: at least a few dozen {many} with several "
+    "events each; "
+    "add a [segments] table to the job and run it again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group large enough to be shown."""
+
+    id: int
+    name: str
+    n: int
+    share: float
+    profile: dict[str, Any]
+
+
+def sizes(c: Context) -> list[Group]:
+    """Groups of at least k people, largest first; shares are of all cases in the segment table."""
+    if c.run.segments is None or c.run.segments.height == 0:
+        return []
+    table = c.run.segments
+    counted = table.filter(pl.col("segment_id") >= 0).group_by("segment_id", "segment").len()
+    profiles = {p["segment_id"]: p for p in (c.run.profiles or {}).get("segments", [])}
+    rows = counted.filter(pl.col("len") >= c.k).sort(["len", "segment_id"], descending=[True, False])
+    return [Group(i, str(name), n, n / table.height, profiles.get(i, {})) for i, name, n in rows.iter_rows()]
+
+
+def _follows(group: Group) -> dict[tuple[str, str, bool], float]:
+    """(a, b, directly) → how many times as often as elsewhere b follows a, where that is beyond chance."""
+    found: dict[tuple[str, str, bool], float] = {}
+    for trait in group.profile.get("distinguishing", []):
+        steps = [s.strip() for s in str(trait.get("what", "")).split("→")]
+        if trait.get("kind") == "order" and len(steps) == 2 and steps[0] != steps[1]:
+            directly = "directly" in str(trait.get("text", ""))
+            found[steps[0], steps[1], directly] = float(trait.get("low") or trait.get("lift") or 0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Opposite:
+    """Two groups, one going from a to b, the other from b to a."""
+
+    one: Group
+    other: Group
+    first: str
+    then: str
+
+
+def opposite_order(c: Context) -> Opposite | None:
+    """The largest two groups that take two steps in opposite order, each only its own way.
+
+    Both ways must be clearly above the rest (`CLEARLY` at the lower end of the interval).
+    """
+    groups = [(g, _follows(g)) for g in sizes(c)]
+    for i, (one, there) in enumerate(groups):
+        for other, back in groups[i + 1 :]:
+            for (a, b, directly), low in there.items():
+                only = there.get((b, a, directly), 0) <= 1 and back.get((a, b, directly), 0) <= 1
+                if only and low >= CLEARLY and back.get((b, a, directly), 0) >= CLEARLY:
+                    return Opposite(one, other, a, b)
+    return None
+
+
+def section(c: Context) -> Section:
+    """Groups with their cards, or what it takes to have them."""
+    groups = sizes(c)
+    if not groups:
+        return Section(
+            "groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),)
+        )
+    table = _table(c, groups)
+    calendar = Calendar.of(c.run)
+    weekly = _weekly(c, groups, calendar)
+    blocks: list[Block] = [_index(groups, table), _key(c)] if len(groups) > 2 else [_key(c)]
+    for row, group in enumerate(groups):
+        blocks.append(_card(c, group, row, table, weekly, calendar))
+    return Section("groups", "Groups", _heading(c, groups), _sub(c, groups), tuple(blocks), (table, weekly))
+
+
+def _index(groups: list[Group], table: Table) -> Index:
+    """Names of the groups with their shares, each leading to its card."""
+    return Index(tuple((f"group-{g.id}", g.name, table.show(i, "share")) for i, g in enumerate(groups)))
+
+
+def _heading(c: Context, groups: list[Group]) -> Markup:
+    pair = opposite_order(c)
+    if pair is not None:
+        return say(
+            "“{x}” go from {a} to {b}, “{y}” from {b} to {a}",
+            x=pair.one.name,
+            y=pair.other.name,
+            a=touchpoint(pair.first),
+            b=touchpoint(pair.then),
+        )
+    if len(groups) == 1:
+        return say("One group: the {many} differ too little to tell them apart", many=c.many)
+    return say(
+        "{k} groups, told apart by what comes after what, and how soon", k=sentence_case(spelled(len(groups)))
+    )
+
+
+def _sub(c: Context, groups: list[Group]) -> Markup:
+    assert c.run.segments is not None
+    text = "Groups by order and timing of their journeys, not by counts. {n} {many}"
+    sub = say(
+        text,
+        n=c.facts.add("segmented", c.run.segments.height, "count", f"{c.many} looked at").shown,
+        many=c.many,
+    )
+    left = int((c.run.segments["segment_id"] == -1).sum())
+    if 0 < left < c.k:
+        sub += say(", of which fewer than {k} in no group", k=c.k)
+    elif left:
+        what = f"{c.many} with too few events for a group"
+        sub += say(", of which {n} in no group", n=c.facts.add("unassigned_n", left, "count", what).shown)
+    small = c.run.segments.filter(pl.col("segment_id") >= 0)["segment"].n_unique() - len(groups)
+    if small:
+        sub += say("; {n} group{s} of fewer than {k} not shown", n=small, s="s" if small > 1 else "", k=c.k)
+    return sub + say(". A group describes, it does not explain why.")
+
+
+def _key(c: Context) -> Key:
+    note = ""
+    if c.kinds.rest > 1:
+        note = f"“Other” stands for {write(c.kinds.rest, 'count')} less frequent activities."
+    items = tuple((n, c.kinds.hues[n]) for n in (*c.kinds.names, SILENCE))
+    return Key(items, note)
+
+
+def _table(c: Context, groups: list[Group]) -> Table:
+    columns = (
+        Column("segment", "Group"),
+        Column("n_cases", sentence_case(c.many), "count", bar=True),
+        Column("share", "Share", "share"),
+        Column("median_events", f"Events per {c.one}, median", "number"),
+        Column("median_gap_days", "Between two events, median", "days"),
+        Column("strength", "How clearly they belong", "nats"),
+    )
+    assert c.run.segments is not None
+    strength = dict(
+        c.run.segments.sort("case_id").group_by("segment_id").agg(pl.col("strength").mean()).iter_rows()
+    )
+    rows = [
+        {
+            "segment": g.name,
+            "n_cases": g.n,
+            "share": g.share,
+            "median_events": g.profile.get("median_events"),
+            "median_gap_days": g.profile.get("median_gap_days"),
+            "strength": strength.get(g.id),
+        }
+        for g in groups
+    ]
+    return Table.of("groups", "Groups and their sizes", columns, rows, "behavio segments RUN --sizes")
+
+
+def _weekly(c: Context, groups: list[Group], calendar: Calendar) -> Table:
+    names = {g.id: g.name for g in groups}
+    assert c.run.segments is not None
+    members = c.run.segments.filter(pl.col("segment_id").is_in(list(names))).select(
+        "case_id", group=pl.col("segment_id").cast(pl.String)
+    )
+    found = shares(c.run, c.kinds, calendar, members)
+    columns = (
+        Column("segment", "Group"),
+        Column("bin", sentence_case(calendar.unit), "count"),
+        *(Column(name, name, "share") for name in (*c.kinds.names, SILENCE)),
+    )
+    rows = [
+        {"segment": g.name, "bin": i + 1, **row} for g in groups for i, row in enumerate(found[str(g.id)])
+    ]
+    title = f"What {calendar.brings}, share of the group"
+    return Table.of("weekly", title, columns, rows, "behavio report RUN")
+
+
+def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calendar: Calendar) -> Card:
+    size = say(
+        "{n} {many} · {share}", n=table.show(row, "n_cases"), many=c.many, share=table.show(row, "share")
+    )
+    if table.rows[row]["median_events"] is not None:
+        size += say(" · {e} events each, median", e=table.show(row, "median_events"))
+    return Card(
+        id=f"group-{group.id}",
+        name=group.name,
+        size=size,
+        sentence=held(str(group.profile.get("sentence", ""))),
+        journey=_journey(c, group),
+        weeks=_weeks(c, group, weekly, calendar),
+        answers=answers(c, group.id, group.name, group.profile),
+    )
+
+
+def _journey(c: Context, group: Group) -> Figure | None:
+    events = group.profile.get("typical", {}).get("events", [])
+    if not events:
+        return None
+    dots = [
+        Dot(
+            float(e.get("day") or 0.0),
+            sentence_case(short_touchpoint(str(e["activity"]))),
+            c.kinds.hue(str(e["activity"])),
+        )
+        for e in events
+    ]
+    length = dots[-1].day - dots[0].day
+    said = " → ".join(dict.fromkeys(d.label for d in dots))
+    text = say(
+        "Typical journey: the one closest to all others in the group, {n} events over {t}. Dots stand "
+        "where the "
+        "{u} fall.",
+        n=write(len(dots), "count"),
+        t=write(length, "days") if c.run.timed else "no clock",
+        u="days" if length > 2 else "hours",
+    )
+    alt = f"Typical journey of {group.name}: {len(dots)} events over {write(length, 'days')}; in order {said}"
+    return Figure(Markup(""), strip(dots), alt, text)
+
+
+def _weeks(c: Context, group: Group, weekly: Table, calendar: Calendar) -> Figure:
+    rows = [r for r in weekly.rows if r["segment"] == group.name]
+    values = [[float(r[name]) for name in c.kinds.names] for r in rows]
+    loudest = max(c.kinds.names, key=lambda n: sum(r[n] for r in rows))
+    silence = sum(r[SILENCE] for r in rows) / len(rows)
+    start = "" if not calendar.relative else " since the first event"
+    caption = say("What {u}{s}, share of the group", u=calendar.brings, s=start)
+    quiet = write(silence, "share")
+    alt = f"{group.name}: on average {quiet} of the group are silent; most of the rest is {loudest.lower()}"
+    hues = [c.kinds.hues[n] for n in c.kinds.names]
+    return Figure(Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt, caption)

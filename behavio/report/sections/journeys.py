@@ -1,0 +1,232 @@
+"""How journeys run: process map, most common journeys, time between steps."""
+
+from __future__ import annotations
+
+import polars as pl
+from markupsafe import Markup
+
+from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.charts.bars import bars
+from behavio.report.charts.embed import embedded
+from behavio.report.charts.svg import tag
+from behavio.report.charts.track import Row, time_axis, track
+from behavio.report.context import Context, say
+from behavio.report.kinds import sentence_case
+from behavio.report.tables import Column, Table
+from behavio.words import touchpoint
+
+EDGES, VARIANTS = 12, 10
+MISSING = (
+    "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and "
+    "run it again."
+)
+
+
+def section(c: Context) -> Section:
+    """Map, variants and times, as far as the run has them."""
+    if c.run.graph is None and c.run.variants is None:
+        return Section("journeys", "Journeys", Markup("No journeys yet"), blocks=(Prose((say(MISSING),)),))
+    blocks: list[Block] = []
+    tables: list[Table] = []
+    edges = _edges(c)
+    if edges is not None:
+        tables.append(edges)
+        process = _map(c, edges)
+        if process is not None:
+            blocks.append(process)
+    variants = _variants(c)
+    if variants is not None:
+        tables.append(variants)
+        blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
+    if edges is not None and c.run.timed:
+        blocks.append(_times(c, edges))
+    return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
+
+
+def ways(c: Context) -> list[int]:
+    """How many people take each distinct journey, most first; from the cases, else from the variants kept."""
+    cases, variants = c.run.case_times, c.run.variants
+    if cases is not None and cases.height and "variant_rank" in cases.columns:
+        return list(cases.group_by("variant_rank").len()["len"].sort(descending=True).to_list())
+    return [] if variants is None else list(variants["cases"].sort(descending=True).to_list())
+
+
+def _heading(c: Context) -> Markup:
+    taken = ways(c)
+    if not taken:
+        return Markup("How journeys run")
+    total = sum(taken)
+    variants = c.facts.add("variants", len(taken), "count", "distinct journeys")
+    if len(taken) > 0.8 * total:
+        return say(
+            "Hardly two journeys are the same: {n} different ones of {m} {many}",
+            n=variants.shown,
+            m=c.facts.add("variant_cases", total, "count", f"{c.many} with a journey").shown,
+            many=c.many,
+        )
+    together, half = 0, 0
+    while 2 * together < total:
+        together += taken[half]
+        half += 1
+    n = c.facts.add(
+        "variants_for_half", half, "count", f"most common journeys that cover half of the {c.many}"
+    )
+    return say(
+        "{n} of {all} distinct journeys cover{s} half of the {many}",
+        n=n.shown,
+        all=variants.shown,
+        s="s" if half == 1 else "",
+        many=c.many,
+    )
+
+
+def _sub(c: Context) -> Markup:
+    return say(
+        "What directly follows what in the journeys of {n} {many}, {p}. The newest event of a journey is "
+        "not its end: "
+        "journeys still run.",
+        n=c.cases.shown,
+        many=c.many,
+        p=c.period,
+    )
+
+
+def _edges(c: Context) -> Table | None:
+    graph = c.run.graph
+    if graph is None or graph.height == 0:
+        return None
+    kept = graph.filter(pl.col("cases") >= c.k)
+    if kept.height == 0:
+        return None
+    columns = [
+        Column("step", "Step"),
+        Column("frequency", "How often", "count", bar=True),
+        Column("cases", sentence_case(c.many), "count"),
+    ]
+    if c.run.timed:
+        columns += [
+            Column("median_s", "Time between, median", "seconds"),
+            Column("p10_s", "one in ten is faster than", "seconds"),
+            Column("p90_s", "one in ten is slower than", "seconds"),
+        ]
+    rows = [
+        {**r, "step": f"{touchpoint(r['source'])} → {touchpoint(r['target'])}"}
+        for r in kept.head(EDGES).iter_rows(named=True)
+    ]
+    return Table.of("steps", "Most frequent steps", columns, rows, f"behavio graph RUN --top {EDGES}")
+
+
+def _map(c: Context, edges: Table) -> Figure | None:
+    if c.run.map_svg is None:
+        return None
+    names = c.run.events["activity"].unique().to_list()
+    drawing = embedded(c.run.map_svg, {name: touchpoint(name) for name in names})
+    if drawing is None:
+        return None
+    narrow = bars(
+        [
+            (str(r["step"]), edges.show(i, "frequency"), edges.share_of_largest(i, "frequency"))
+            for i, r in enumerate(edges.rows)
+        ]
+    )
+    chart = tag("div", drawing, class_="roomy") + tag("div", narrow, class_="tight")
+    graph = c.run.graph
+    assert graph is not None
+    top = graph.row(0, named=True)
+    total = int(graph["frequency"].sum())
+    share = c.facts.add(
+        "top_step_share", top["frequency"] / total, "share", "share of the most frequent step", n=total
+    )
+    title = say(
+        "The most frequent step, {a} → {b}, is {share} of all",
+        a=touchpoint(top["source"]),
+        b=touchpoint(top["target"]),
+        share=share.shown,
+    )
+    alt = "Process map. Most frequent steps: " + "; ".join(
+        f"{edges.rows[i]['step']} {edges.text(i, 'frequency')} times" for i in range(min(5, len(edges.rows)))
+    )
+    caption = say(
+        "Thickness is how often one step directly follows the other. The table holds the {n} most frequent.",
+        n=len(edges.rows),
+    )
+    return Figure(title, chart, alt, caption, edges, "map")
+
+
+def _variants(c: Context) -> Table | None:
+    v = c.run.variants
+    if v is None:
+        return None
+    rows = v.filter(pl.col("cases") >= c.k).head(VARIANTS)
+    if rows.height == 0:
+        return None
+    columns = [
+        Column("variant", "Journey"),
+        Column("cases", sentence_case(c.many), "count", bar=True),
+        Column("share", "Share", "share"),
+        Column("cumulative_share", "Together", "share"),
+        Column("length", "Events", "count"),
+    ]
+    if c.run.timed:
+        columns.append(Column("median_duration_s", "Duration, median", "seconds"))
+    found = [
+        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])}
+        for r in rows.iter_rows(named=True)
+    ]
+    return Table.of(
+        "variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}"
+    )
+
+
+def _variant_title(c: Context) -> Markup:
+    v = c.run.variants
+    assert v is not None
+    share = c.facts.add(
+        "top_variant_share", float(v["share"][0]), "share", "share of the most common journey"
+    )
+    return say("The most common journey is taken by {s} of {many}", s=share.shown, many=c.many)
+
+
+def _variant_note(c: Context, table: Table) -> Markup:
+    taken = ways(c)
+    small = [n for n in taken if n < c.k]
+    if not small:
+        return Markup("")
+    n = c.facts.add("rare_variants", len(small), "count", "journeys of fewer than k people")
+    share = c.facts.add("rare_variants_share", sum(small) / sum(taken), "share", "their share")
+    return say(
+        "{n} journeys taken by fewer than {k} {many} each are not shown; together they are {s}.",
+        n=n.shown,
+        k=c.k,
+        many=c.many,
+        s=share.shown,
+    )
+
+
+def _times(c: Context, edges: Table) -> Figure:
+    rows = []
+    for i, r in enumerate(edges.rows):
+        if r["median_s"] is None:
+            continue
+        rows.append(
+            Row(
+                say("{s}", s=r["step"]),
+                say("{m}", m=edges.show(i, "median_s")),
+                say("{n} times", n=edges.show(i, "frequency")),
+                r["median_s"],
+                r["p10_s"] if r["p10_s"] is not None else r["median_s"],
+                r["p90_s"],
+            )
+        )
+    slow = max(range(len(edges.rows)), key=lambda i: edges.rows[i]["median_s"] or 0)
+    title = say(
+        "Of the frequent steps, {s} takes longest: {t}, median",
+        s=edges.rows[slow]["step"],
+        t=edges.show(slow, "median_s"),
+    )
+    axis = time_axis([r.low for r in rows], [v for r in rows for v in (r.middle, r.high)])
+    caption = Markup(
+        "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
+    )
+    alt = "; ".join(f"{r['step']}: {edges.text(i, 'median_s')}" for i, r in enumerate(edges.rows[:6]))
+    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges)

@@ -1,0 +1,197 @@
+"""What stands out: steps that come after each other more, or less, often than chance would have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from markupsafe import Markup
+
+from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.charts.track import Row, ratio_axis, track
+from behavio.report.context import Context, say
+from behavio.report.numbers import times
+from behavio.report.sections.groups import sizes
+from behavio.report.tables import Column, Table
+from behavio.words import touchpoint
+
+TOP, PER_GROUP = 12, 3
+MAY_BE_CHANCE = 0.05
+
+
+def steps(activities: Any) -> str:
+    """A pattern in words."""
+    return " → ".join(touchpoint(a) for a in activities)
+
+
+def _rows(c: Context, segment: str | None) -> pl.DataFrame:
+    """Patterns of the whole log, or of one group, of two steps or more and at least k people, as they "
+    "come."""
+    table = c.run.patterns
+    if table is None or table.height == 0:
+        return pl.DataFrame()
+    where = pl.col("segment").is_null() if segment is None else pl.col("segment") == segment
+    return table.filter(
+        where & (pl.col("n_cases") >= c.k) & (pl.col("length") > 1) & pl.col("lift").is_not_null()
+    )
+
+
+def _sure(row: dict[str, Any]) -> bool:
+    q = row.get("q_value")
+    apart = row["low"] is None or not row["low"] <= 1 <= row["high"]
+    return apart and (q is None or q <= MAY_BE_CHANCE)
+
+
+def _strongest(rows: pl.DataFrame) -> dict[str, Any] | None:
+    """The surest pattern above chance that does not repeat one step."""
+    best: dict[str, Any] | None = None
+    for row in rows.iter_rows(named=True):
+        if len(set(row["activities"])) < 2 or not _sure(row) or row["lift"] <= 1:
+            continue
+        if best is None or (row["low"] or 0) > (best["low"] or 0):
+            best = row
+    return best
+
+
+def sentence(c: Context) -> Markup | None:
+    """The strongest pattern of the log, in one sentence."""
+    best = _strongest(_rows(c, None))
+    if best is None:
+        return None
+    fact = c.facts.add(
+        "strongest_pattern",
+        best["lift"],
+        "ratio",
+        f"{best['pattern']}: cases holding it, against the same cases with their events shuffled",
+        n=best["n_cases"],
+        low=best["low"],
+        high=best["high"],
+    )
+    n = c.facts.add(
+        "strongest_pattern_cases", best["n_cases"], "count", f"{c.many} holding {best['pattern']}"
+    )
+    words = [touchpoint(a) for a in best["activities"]]
+    return say(
+        "<b>{first}, then {rest}</b>: {t} times as often as by chance {ci}, seen at {n} {many}.",
+        first=words[0][:1].upper() + words[0][1:],
+        rest=", then ".join(words[1:]),
+        t=fact.shown,
+        ci=fact.between,
+        n=n.shown,
+        many=c.noun(best["n_cases"]),
+    )
+
+
+def section(c: Context) -> Section:
+    """Forest plot of the log's patterns and the telling ones of each group."""
+    if c.run.patterns is None:
+        text = "No patterns in this run. They need the patterns stage; add a [patterns] table to the job."
+        return Section(
+            "patterns", "What stands out", Markup("No patterns yet"), blocks=(Prose((say(text),)),)
+        )
+    rows = _rows(c, None).head(TOP)
+    if rows.height == 0:
+        text = "No sequence of two steps is shared by {k} {many} or more at the support asked for."
+        return Section(
+            "patterns",
+            "What stands out",
+            Markup("No sequence of steps stands out"),
+            blocks=(Prose((say(text, k=c.k, many=c.many),)),),
+        )
+    table = _table(c, rows)
+    blocks: list[Block] = [_forest(c, rows, table)]
+    tables = [table]
+    telling = _telling(c)
+    if telling is not None:
+        tables.append(telling)
+        note = say("Against all other {many}. Intervals are 95 %.", many=c.many)
+        blocks.append(Sheet(telling, Markup("What each group does more than the others"), note))
+    return Section("patterns", "What stands out", _heading(rows), _sub(c), tuple(blocks), tuple(tables))
+
+
+def _heading(rows: pl.DataFrame) -> Markup:
+    best = _strongest(rows)
+    if best is None:
+        return Markup("No sequence of steps comes more often than chance would have it")
+    words = [touchpoint(a) for a in best["activities"]]
+    return say(
+        "{first}, then {rest}: {t}",
+        first=words[0][:1].upper() + words[0][1:],
+        rest=", then ".join(words[1:]),
+        t=times(best["lift"]) + " as by chance",
+    )
+
+
+def _sub(c: Context) -> Markup:
+    return say(
+        "How many {many} take these steps in this order, other steps allowed between, against the same "
+        "journeys "
+        "with their events shuffled. Lines are 95 % intervals. Association, not proof.",
+        many=c.many,
+    )
+
+
+def _table(c: Context, rows: pl.DataFrame) -> Table:
+    columns = (
+        Column("pattern", "Steps"),
+        Column("lift", "Times as often", "ratio"),
+        Column("low", "From", "ratio"),
+        Column("high", "To", "ratio"),
+        Column("n_cases", c.many[:1].upper() + c.many[1:], "count"),
+        Column("support", "Share", "share"),
+        Column("q_value", "May be chance", "chance"),
+    )
+    found = [{**r, "pattern": steps(r["activities"])} for r in rows.iter_rows(named=True)]
+    command = f"behavio patterns RUN --top {TOP}"
+    return Table.of("patterns", "Patterns of the whole log", columns, found, command)
+
+
+def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
+    drawn = []
+    found = list(rows.iter_rows(named=True))
+    for i, r in enumerate(found):
+        low, high = r["low"] or r["lift"], r["high"] or r["lift"]
+        value = say("{t} × {ci}", t=table.show(i, "lift"), ci=table.between(i, "low", "high"))
+        drawn.append(
+            Row(
+                say("{s}", s=steps(r["activities"])),
+                value,
+                say("{n} {many}", n=table.show(i, "n_cases"), many=c.many),
+                max(r["lift"], 1e-3),
+                max(low, 1e-3),
+                max(high, 1e-3),
+                hollow=not _sure(r),
+            )
+        )
+    axis = ratio_axis([d.low for d in drawn], [d.high for d in drawn])
+    hollow = sum(d.hollow for d in drawn)
+    caption = say(
+        "{n} sequences of the patterns table; {m}",
+        n=len(drawn),
+        m="hollow: may be chance." if hollow else "none may be chance.",
+    )
+    alt = "; ".join(
+        f"{steps(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
+    )
+    head = ("Steps", "Times as often", "Seen at")
+    return Figure(Markup(""), track(drawn, axis, head), alt, caption, table)
+
+
+def _telling(c: Context) -> Table | None:
+    columns = (
+        Column("segment", "Group"),
+        Column("pattern", "Steps"),
+        Column("lift", "Times as often", "ratio"),
+        Column("low", "From", "ratio"),
+        Column("high", "To", "ratio"),
+        Column("n_cases", c.many[:1].upper() + c.many[1:], "count"),
+    )
+    rows = []
+    for group in sizes(c):
+        own = [r for r in _rows(c, group.name).iter_rows(named=True) if _sure(r) and r["lift"] > 1]
+        rows += [{**r, "pattern": steps(r["activities"])} for r in own[:PER_GROUP]]
+    if not rows:
+        return None
+    return Table.of(
+        "telling", "Patterns that set a group apart", columns, rows, "behavio patterns RUN --segment NAME"
+    )

@@ -1,0 +1,184 @@
+"""Expectation–maximisation for mixtures of chains: seeded starts, short climbs, one long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from behavio.kernels.semi_markov import expect, gather
+from behavio.segments.chains import Chains, Habits, m_step
+from behavio.segments.lloyd import lloyd
+from behavio.segments.statistics import CaseStatistics, Edges
+
+TOLERANCE = 1e-5
+SHORT_STEPS = 15
+LONG_STEPS = 200
+START_CASES = 3_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expectation:
+    """Answer of one E-step, joined over shards by adding: what the M-step needs.
+
+    statistics float64 (n_features, k), cases float64 (k,), log_likelihood: sum over cases
+    """
+
+    statistics: np.ndarray
+    cases: np.ndarray
+    log_likelihood: float
+
+    def merge(self, other: Expectation) -> Expectation:
+        """Of both shards."""
+        return Expectation(
+            self.statistics + other.statistics,
+            self.cases + other.cases,
+            self.log_likelihood + other.log_likelihood,
+        )
+
+
+def posteriors(chains: Chains, cases: CaseStatistics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Posterior (n, k), log-likelihood (n,) and weighted statistics (n_features, k) of these cases."""
+    coefficients = chains.coefficients
+    k = coefficients.shape[1]
+    statistics = np.zeros_like(coefficients)
+    posterior = np.empty((cases.n_cases, k))
+    log_likelihood = np.empty(cases.n_cases)
+    expect(
+        cases.indptr,
+        cases.indices,
+        cases.values,
+        coefficients,
+        np.log(chains.shares),
+        statistics,
+        posterior,
+        log_likelihood,
+    )
+    return posterior, log_likelihood, statistics
+
+
+def e_step(chains: Chains, cases: CaseStatistics) -> Expectation:
+    """What these cases add to the M-step."""
+    posterior, log_likelihood, statistics = posteriors(chains, cases)
+    return Expectation(statistics, posterior.sum(axis=0), float(log_likelihood.sum()))
+
+
+def first_chains(
+    posterior: np.ndarray, cases: CaseStatistics, habits: Habits, edges: Edges, smoothing: float
+) -> Chains:
+    """Chains of a first guess at who belongs where, posterior float64 (n, k)."""
+    statistics = np.zeros((edges.n_features, posterior.shape[1]))
+    gather(cases.indptr, cases.indices, cases.values, posterior, statistics)
+    return m_step(statistics, posterior.sum(axis=0), habits, edges, smoothing)
+
+
+def climb(
+    chains: Chains, cases: CaseStatistics, habits: Habits, edges: Edges, smoothing: float, steps: int
+) -> tuple[Chains, float]:
+    """EM from `chains` until the log-likelihood stands still; the chains and their log-likelihood."""
+    before = -np.inf
+    for _ in range(steps):
+        found = e_step(chains, cases)
+        chains = m_step(found.statistics, found.cases, habits, edges, smoothing)
+        if found.log_likelihood - before < TOLERANCE * abs(found.log_likelihood):
+            break
+        before = found.log_likelihood
+    return chains, found.log_likelihood
+
+
+def search(
+    cases: CaseStatistics, habits: Habits, edges: Edges, smoothing: float, k: int, restarts: int, seed: int
+) -> Chains:
+    """The best of `restarts` seeded starts: short climbs on a sample, the best goes on with everyone."""
+    if k == 1:
+        return first_chains(np.ones((cases.n_cases, 1)), cases, habits, edges, smoothing)
+    rng = np.random.default_rng([seed, k])
+    sample = cases
+    if cases.n_cases > START_CASES:
+        sample = cases.select(np.sort(rng.choice(cases.n_cases, START_CASES, replace=False)))
+    best: tuple[float, Chains] | None = None
+    for posterior in starts(sample, habits, edges, k, restarts, rng):
+        chains = first_chains(posterior, sample, habits, edges, smoothing)
+        chains, reached = climb(chains, sample, habits, edges, smoothing, SHORT_STEPS)
+        if best is None or reached > best[0]:
+            best = (reached, chains)
+    assert best is not None
+    return climb(best[1], cases, habits, edges, smoothing, LONG_STEPS)[0]
+
+
+def starts(
+    cases: CaseStatistics, habits: Habits, edges: Edges, k: int, restarts: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """First guesses float64 (n, k): k-means on the leading directions of the scores, the last at random.
+
+    Half the starts compare lengths and directions, half directions alone (a long case pulls harder, not
+    elsewhere). Guesses are soft: EM leaves a hard wrong partition far less often than a vague one.
+    """
+    scores = score_directions(cases, habits, edges, min(24, max(8, 2 * k)), rng)
+    angles = scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-9)
+    for attempt in range(restarts):
+        if attempt and attempt == restarts - 1:
+            yield rng.dirichlet(np.full(k, 0.3), cases.n_cases)
+            continue
+        points = angles if attempt % 2 else scores
+        width = points.shape[1] if attempt % 4 < 2 else min(points.shape[1], max(3, k))
+        label = lloyd(points[:, :width], k, rng)
+        yield 0.6 * np.eye(k)[label] + 0.4 / k
+
+
+def score_directions(
+    cases: CaseStatistics, habits: Habits, edges: Edges, width: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Where each case pulls the parameters of the one-group model, float64 (n, ≤ width).
+
+    The Fisher score of a case, scaled by its information: counts above expectation per transition, log
+    gaps longer or more spread than usual. Without groups every column is noise of variance one, so mix,
+    order and timing compare on one scale; the leading singular directions are where cases differ.
+    Jaakkola & Haussler, "Exploiting generative models in discriminative classifiers" (1999).
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import aslinearoperator
+
+    rows = csr_array((cases.values, cases.indices, cases.indptr), shape=(cases.n_cases, edges.n_features))
+    n_edges, n_classes = len(edges.keys), edges.n_classes
+    a, b = edges.n_tokens, edges.n_tokens + n_edges
+    length = np.sqrt(np.maximum(cases.weight * cases.events, 1.0))[:, None]
+    counts = rows[:, a:b]
+    # rare transitions are damped: one chance event must not be a direction of its own
+    floor = 1.0 / max(100.0, 0.001 * cases.n_cases)
+    spread = 1.0 / np.sqrt(habits.transitions[0] + floor)
+    by_source = csr_array(
+        (np.ones(n_edges), (np.arange(n_edges), edges.source)), shape=(n_edges, edges.n_tokens)
+    )
+    left = counts @ by_source
+    expected = csr_array(
+        (habits.transitions[0] * spread, (edges.source, np.arange(n_edges))), shape=(edges.n_tokens, n_edges)
+    )
+    blocks = [(counts.multiply(spread[None, :]) - left @ expected).tocsr()]
+    if n_classes:
+        ties, gaps, logs, squares = (
+            rows[:, b + i * n_classes : b + (i + 1) * n_classes].toarray() for i in range(4)
+        )
+        p, mean, variance = habits.ties, habits.mean, habits.variance
+        blocks.append(csr_array((ties - p * (ties + gaps)) / np.sqrt(p * (1 - p))))
+        blocks.append(csr_array((logs - gaps * mean) / np.sqrt(variance)))
+        around = squares - 2 * mean * logs + gaps * mean**2
+        blocks.append(csr_array((around / variance - gaps) / np.sqrt(2)))
+    from scipy.sparse import hstack
+
+    matrix = hstack(blocks).tocsr().multiply(1 / length).tocsr()
+    return leading(aslinearoperator(matrix), min(width, *matrix.shape), rng)
+
+
+def leading(matrix: object, width: int, rng: np.random.Generator) -> np.ndarray:
+    """The matrix on its `width` leading right singular directions, by randomised subspace iteration.
+
+    Halko, Martinsson & Tropp, "Finding structure with randomness" (2011), algorithm 4.4.
+    """
+    basis = rng.standard_normal((matrix.shape[1], width + 4))  # type: ignore[attr-defined]
+    for _ in range(4):
+        basis, _ = np.linalg.qr(matrix.T @ (matrix @ basis))  # type: ignore[attr-defined,operator]
+    image = matrix @ basis  # type: ignore[operator]
+    left, size, _ = np.linalg.svd(image, full_matrices=False)
+    return (left * size)[:, :width]

@@ -1,0 +1,115 @@
+"""Mixture of semi-Markov chains by EM: groups that differ in order and timing, not only in counts.
+
+Each group is a first-order chain: where journeys start, which activity follows which, and after what
+time (log-normal per kind of gap, with a point mass for gaps of at most a second). A case belongs to
+the group under which its whole journey is most likely. After Cadez, Heckerman, Meek, Smyth & White,
+"Model-based clustering and visualization of navigation patterns on a web site" (2003), with the gap
+times of a semi-Markov process and estimates drawn towards the whole log's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Self
+
+import numpy as np
+
+from behavio.engine import Count
+from behavio.engine.local import LocalEngine
+from behavio.segments.chains import PARAMETERS, Chains, Habits
+from behavio.segments.contract import Segmenter
+from behavio.segments.em import Expectation, e_step, posteriors, search
+from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count, target_of
+from behavio.sequences import SequenceSet
+
+
+@dataclass
+class SemiMarkovMixture(Segmenter):
+    """k groups of cases, each a semi-Markov chain.
+
+    Learns (E edges, C gap classes, V tokens), largest group first:
+    keys_, gap_class_, rest_class_  which edges occur and the class of each gap (`statistics.Edges`)
+    shares_, start_, transitions_, ties_, mean_, sd_  the chains (`chains.Chains`)
+    unlisted_  float64 ()  log-probability of a transition never seen in fitting, the same in every group
+    """
+
+    learned: ClassVar[tuple[str, ...]] = (
+        "keys_",
+        "gap_class_",
+        "rest_class_",
+        "target_of_",
+        *(f"{name}_" for name in PARAMETERS),
+        "unlisted_",
+    )
+
+    response_only: bool = True  # what the company does is given; groups are made of how cases respond
+
+    layout: ClassVar[tuple[str, ...]] = (
+        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "target_of_"),
+        "unlisted_",
+    )
+
+    def lay_out(self, sequences: SequenceSet) -> None:
+        """Learn which edges and kinds of gaps there are: the columns of the statistics."""
+        n_tokens = len(sequences.vocabulary)
+        self.target_of_ = target_of(sequences) if self.response_only else np.arange(n_tokens, dtype=np.int32)
+        counts = LocalEngine().run(edge_count(self.target_of_), sequences)
+        edges = Edges.of(counts, self.target_of_, sequences.timed)
+        self.vocabulary_ = sequences.vocabulary
+        self.keys_, self.gap_class_, self.rest_class_ = edges.keys, edges.gap_class, edges.rest_class
+        # Witten & Bell (1991): as many new transitions are to come as kinds of them came so far
+        n_events = int(counts.n.sum())
+        new = (len(edges.keys) + 1) / (n_events + len(edges.keys) + 1)
+        self.unlisted_ = np.array(np.log(new / n_tokens))
+
+    @property
+    def edges(self) -> Edges:
+        """The columns of the statistics."""
+        classes = (self.gap_class_.max(initial=-1), self.rest_class_.max(initial=-1))
+        n_classes = int(max(classes)) + 1
+        return Edges(self.keys_, self.gap_class_, self.rest_class_, self.target_of_, n_classes)
+
+    @property
+    def chains(self) -> Chains:
+        """The groups' chains."""
+        return Chains(*(getattr(self, f"{name}_") for name in PARAMETERS))
+
+    def statistics(self) -> Count[CaseStatistics]:
+        """The question a shard of cases is asked: one row of sufficient statistics a case."""
+        return case_statistics(self.edges, self.effective_length)
+
+    def expectation(self) -> Count[Expectation]:
+        """One E-step as a question to shards: answers add up to what the M-step needs."""
+        return Count(of=partial(_expectation_of, model=self), merge=Expectation.merge)
+
+    def gather(self, sequences: SequenceSet) -> CaseStatistics:
+        """Statistics of these cases in the columns of this model."""
+        return LocalEngine().run(self.statistics(), self.known(sequences))
+
+    def fit_gathered(self, cases: CaseStatistics) -> Self:
+        """EM from several seeded starts; raises ModelError when there are fewer cases than groups."""
+        self.check_enough(cases.n_cases)
+        edges = self.edges
+        habits = Habits.of(cases.total(edges.n_features), edges)
+        found = search(cases, habits, edges, self.smoothing, self.k, self.restarts, self.seed)
+        found = found.order(np.argsort(-found.shares, kind="stable"))
+        for name in PARAMETERS:
+            setattr(self, f"{name}_", getattr(found, name))
+        return self
+
+    def posterior_of(self, cases: CaseStatistics) -> np.ndarray:
+        """Probability of each group for each case, float64 (n_cases, k)."""
+        return posteriors(self.chains, cases)[0]
+
+    def score(self, cases: CaseStatistics) -> tuple[np.ndarray, np.ndarray]:
+        """Log-likelihood of each case and the events it was counted as, float64 (n_cases,) each.
+
+        Transitions count with their probability, gaps with the density of the logarithm of seconds.
+        """
+        listed = posteriors(self.chains, cases)[1]
+        return listed + cases.weight * cases.unseen * self.unlisted_, cases.weight * cases.events
+
+
+def _expectation_of(shard: SequenceSet, model: SemiMarkovMixture) -> Expectation:
+    return e_step(model.chains, model.statistics().of(model.known(shard)))

@@ -1,0 +1,237 @@
+"""Every action for every case, with all that the rules and the plan need to know, one row each.
+
+Columns: case, case_id, action, channel, message, brand, segment, pressure, seen; from scoring n, k,
+probability, base_probability, gain, …; for the rules n_events, touches_28d, cap, hours_since_other,
+hours_since_own, cooldown_h, consent, consent_needed, do_not_call, inactive, status, privacy_opt_out,
+holdout, action_medical, only_medical, messages, channel_touches, channel_answers, other_answers,
+channel_answers_anybody; owner_id, waiting (the case acted and nobody has been in contact since).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+
+from behavio.durations import seconds
+from behavio.errors import JobError
+from behavio.log import EventLog
+from behavio.suggest.consents import consent_states, spoken_of
+from behavio.suggest.scoring import SITUATION
+from behavio.suggest.settings import SuggestSettings, microseconds
+from behavio.suggest.situations import Situations
+from behavio.suggest.timeline import Timeline, is_touch
+
+HOUR_US = 3_600_000_000.0
+FLAGS: dict[str, tuple[str, ...]] = {
+    "do_not_call": ("do_not_call",),
+    "privacy_opt_out": ("data_privacy_opt_out", "privacy_opt_out"),
+    "status": ("status", "account_status", "customer_master_status"),
+    "email_opt_type": ("email_opt_type", "approved_email_opt_type"),
+}
+"""Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
+
+YES = ("yes", "yes_vod", "true", "1", "1.0", "y")
+MOST_ACTIONS = 20
+"""Unless the actions are named, so many of the most frequent ones are weighed."""
+
+INACTIVE = ("inactive", "closed", "merged", "deceased", "deleted")
+
+
+def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+    """The actions: action, channel (its most common one), action_medical (mostly done by medical).
+
+    Those of the settings, else the MOST_ACTIONS most frequent ones.
+    """
+    touches = timeline.events.filter(is_touch(settings))
+    actions = touches.group_by(pl.col("activity").alias("action")).agg(
+        pl.col("channel").drop_nulls().mode().sort().first().alias("channel"),
+        ((pl.col("team") == "medical").fill_null(False).mean() > 0.5).alias("action_medical"),
+        pl.len().alias("contacts"),
+    )
+    if settings.actions is not None:
+        known = actions["action"].sort().to_list()
+        for name in settings.actions:
+            if known and name not in known:
+                near = get_close_matches(name, known, 1, 0.4)
+                hint = f"did you mean {near[0]!r}?" if near else f"outbound activities: {', '.join(known)}"
+                raise JobError(f"action {name!r} is no outbound activity of this log", hint=hint)
+        actions = actions.filter(pl.col("action").is_in(settings.actions))
+    else:
+        actions = actions.sort(["contacts", "action"], descending=[True, False]).head(MOST_ACTIONS)
+    return actions.drop("contacts").sort("action")
+
+
+def read_candidates(
+    situations: Situations,
+    actions: pl.DataFrame,
+    cells: pl.DataFrame,
+    now: pl.DataFrame,
+    log: EventLog,
+    settings: SuggestSettings,
+) -> pl.DataFrame:
+    """Cross every case with every action and put what is known beside it; messages come later."""
+    t = situations.timeline
+    cases = _case_facts(log, situations, now, settings)
+    cases = cases.join(_flags(log, t, settings), on="case_id", how="left", maintain_order="left")
+    frame = cases.join(actions, how="cross")
+    frame = frame.join(_channel_facts(t), on=["case", "channel"], how="left", maintain_order="left")
+    answers = t.events[t.inbound.position]["channel"].unique().drop_nulls().to_list()
+    channels = actions["channel"].drop_nulls().unique().sort().to_list()
+    until = t.as_of + microseconds(settings.expires)
+    known = log.consents.filter(
+        pl.col("timestamp").is_null() | (pl.col("timestamp").dt.epoch("us") <= t.as_of)
+    )
+    states = consent_states(known, channels, t.as_of, until).select("case_id", "channel", "consent")
+    needed = spoken_of(known) if settings.needs_consent is None else settings.needs_consent
+    frame = frame.join(states, on=["case_id", "channel"], how="left", maintain_order="left")
+    frame = frame.with_columns(
+        pl.col("channel_touches", "channel_answers").fill_null(0),
+        consent=pl.when((pl.col("email_opt_type") == "never") & (pl.col("channel") == "email"))
+        .then(pl.lit("never"))
+        .otherwise("consent"),
+        consent_needed=pl.col("channel").is_in(list(needed)).fill_null(False),
+        channel_answers_anybody=pl.col("channel").is_in(answers).fill_null(False),
+        cooldown_h=pl.lit(seconds(settings.cooldown) / 3600),
+    ).with_columns(other_answers=pl.col("answers") - pl.col("channel_answers"))
+    frame = frame.join(cells, on=["action", *SITUATION], how="left", maintain_order="left")
+    return frame.sort("case", "action")
+
+
+def _case_facts(
+    log: EventLog, situations: Situations, now: pl.DataFrame, settings: SuggestSettings
+) -> pl.DataFrame:
+    """One row per case: owner, contacts, cap, brand, teams, answers."""
+    t = situations.timeline
+    facts = t.events.group_by("case").agg(
+        pl.len().cast(pl.Int64).alias("n_events"),
+        pl.col("brand").filter((pl.col("team") != "medical").fill_null(True)).drop_nulls().alias("brands"),
+        (pl.col("team") == "medical").any().alias("knows_medical"),
+        (is_touch(settings) & (pl.col("team") != "medical").fill_null(True)).any().alias("knows_others"),
+    )
+    facts = facts.with_columns(
+        case_brand=pl.col("brands").list.eval(pl.element().mode().sort().first()).list.first(),
+        only_medical=(pl.col("knows_medical") & ~pl.col("knows_others")).fill_null(False),
+    ).select("case", "n_events", "case_brand", "only_medical")
+    base = now.select("case", *SITUATION, pl.col("touches").alias("touches_28d"))
+    base = base.with_columns(case_id=t.case_ids, cap=pl.Series(_caps(situations, now, settings)))
+    base = base.join(facts, on="case", how="left", maintain_order="left")
+    base = base.join(_owners(t, settings), on="case", how="left", maintain_order="left")
+    if "owner_id" in log.cases.columns:
+        known = log.cases.unique("case_id", keep="first", maintain_order=True)
+        known = known.select(
+            pl.col("case_id").cast(pl.String), account_owner=pl.col("owner_id").cast(pl.String)
+        )
+        base = base.join(known, on="case_id", how="left", maintain_order="left")
+        base = base.with_columns(owner_id=pl.coalesce("owner_id", "account_owner")).drop("account_owner")
+    base = base.join(_last_contacts(t, base), on="case", how="left", maintain_order="left")
+    inbound = t.events[t.inbound.position].group_by("case")
+    answers = inbound.agg(pl.len().cast(pl.Int64).alias("answers"), pl.col("timestamp").max().alias("came"))
+    base = base.join(answers, on="case", how="left", maintain_order="left")
+    fresh = pl.col("came").dt.epoch("us") > t.as_of - situations.window_us
+    waiting = fresh & (pl.col("touched").is_null() | (pl.col("came") > pl.col("touched")))
+    return base.with_columns(
+        pl.col("n_events", "answers").fill_null(0),
+        pl.col("only_medical").fill_null(False),
+        waiting=waiting.fill_null(False),
+    ).drop("came", "touched")
+
+
+def _caps(situations: Situations, now: pl.DataFrame, settings: SuggestSettings) -> np.ndarray:
+    """Most contacts in 28 days per case: the setting, else the 95th percentile of the segment, at least 2."""
+    if settings.cap_per_28d is not None:
+        return np.full(len(now), settings.cap_per_28d, dtype=np.int64)
+    t = situations.timeline
+    # seen at each contact, itself included: how dense contact was when there was contact
+    m = t.touches
+    count = np.maximum(np.arange(len(m)) + 1 - m.rank(m.case, m.time - 28 * 24 * round(HOUR_US)), 1)
+    frame = pl.DataFrame({"segment": situations.segment[m.case].tolist(), "count": count})
+    frame = frame.cast({"segment": pl.String, "count": pl.Int64})
+    caps = frame.group_by("segment").agg(pl.col("count").quantile(0.95, "higher").alias("cap"))
+    cap = now.select("segment").join(caps, on="segment", how="left", maintain_order="left")["cap"]
+    return np.maximum(cap.fill_null(2).cast(pl.Int64).to_numpy(), 2)
+
+
+def _owners(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+    """The last actor of sales per case; where no team is named at all, the last who made contact."""
+    acting = t.events.filter(is_touch(settings) & pl.col("actor_id").is_not_null())
+    if t.events["team"].null_count() < t.events.height:
+        acting = acting.filter(pl.col("team") == "sales")
+    return acting.group_by("case", maintain_order=True).agg(pl.col("actor_id").last().alias("owner_id"))
+
+
+def _last_contacts(t: Timeline, cases: pl.DataFrame) -> pl.DataFrame:
+    """Hours since the owner's and since anybody else's last contact, and the time of the last one."""
+    touches = t.events[t.touches.position].join(cases.select("case", "owner_id"), on="case", how="left")
+    own = (pl.col("actor_id") == pl.col("owner_id")).fill_null(False)
+    when = pl.col("timestamp")
+    last = touches.group_by("case").agg(
+        when.filter(own).max().alias("own"),
+        when.filter(~own).max().alias("other"),
+        when.max().alias("touched"),
+    )
+    hours = {
+        f"hours_since_{who}": (pl.lit(t.as_of) - pl.col(who).dt.epoch("us")) / HOUR_US
+        for who in ("own", "other")
+    }
+    return last.select("case", "touched", **hours)
+
+
+def _channel_facts(t: Timeline) -> pl.DataFrame:
+    """Contacts and answers per case and channel."""
+    out = t.events[t.touches.position].group_by("case", "channel")
+    back = t.events[t.inbound.position].group_by("case", "channel")
+    touches = out.agg(pl.len().cast(pl.Int64).alias("channel_touches"))
+    answers = back.agg(pl.len().cast(pl.Int64).alias("channel_answers"))
+    both = touches.join(answers, on=["case", "channel"], how="full", coalesce=True)
+    return both.filter(pl.col("channel").is_not_null())
+
+
+def privacy_flags(cases: pl.DataFrame) -> set[str]:
+    """Ids of the cases that objected to the use of their personal data."""
+    name = _column(cases, "privacy_opt_out")
+    if name is None:
+        return set()
+    objected = pl.col(name).cast(pl.String).str.to_lowercase().is_in(YES).fill_null(False)
+    return set(cases.filter(objected)["case_id"].cast(pl.String).to_list())
+
+
+def _column(cases: pl.DataFrame, flag: str) -> str | None:
+    """The column of the cases that carries a flag, whatever its vendor ending; the first spelling wins."""
+    plain = {_plain(c): c for c in reversed(cases.columns)}
+    return next((plain[s] for s in FLAGS[flag] if s in plain), None)
+
+
+def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+    """What the case table says about leaving somebody alone: one row per case."""
+    columns = {}
+    for name in FLAGS:
+        found = _column(log.cases, name)
+        value = pl.lit(None, dtype=pl.String) if found is None else pl.col(found).cast(pl.String)
+        columns[name] = value.str.to_lowercase().str.strip_suffix("_vod").str.strip_suffix("__v")
+    if settings.holdout_column is not None and settings.holdout_column not in log.cases.columns:
+        near = get_close_matches(settings.holdout_column, log.cases.columns, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(log.cases.columns)}"
+        raise JobError(f"the cases have no column {settings.holdout_column!r}", hint=hint)
+    held = (
+        pl.lit("no") if settings.holdout_column is None else pl.col(settings.holdout_column).cast(pl.String)
+    )
+    table = log.cases.unique("case_id", keep="first", maintain_order=True)
+    table = table.select(pl.col("case_id").cast(pl.String), holdout=held, **columns)
+    everybody = t.case_ids.to_frame().join(table, on="case_id", how="left", maintain_order="left")
+    return everybody.with_columns(
+        *(
+            pl.col(c).str.to_lowercase().is_in(YES).fill_null(False)
+            for c in ("do_not_call", "privacy_opt_out", "holdout")
+        ),
+        inactive=pl.col("status").is_in(INACTIVE).fill_null(False),
+    )
+
+
+def _plain(column: str) -> str:
+    """A column name without its vendor ending."""
+    name = column.lower()
+    for ending in ("_vod__c", "__v", "__c", "_cda__v"):
+        name = name.removesuffix(ending)
+    return name

@@ -1,0 +1,123 @@
+"""Which of the allowed suggestions are made, in which order, and when they fall due.
+
+The gain orders the actions of a case; an owner's first suggestions for all cases come before any second
+one. Due days are the working days of the seven days after `as_of`, and nobody gets more than
+`max_per_owner_day` of them a day. Ties are broken by case, then action: same input, same plan.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+
+import polars as pl
+
+from behavio.suggest.settings import SuggestSettings, microseconds
+
+DUE_DAYS = 7
+SATURDAY = 5
+
+
+def day_of(moment: int) -> dt.date:
+    """The UTC day of a moment (µs)."""
+    return (dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=moment)).date()
+
+
+def working_days(as_of: int) -> list[dt.date]:
+    """The working days of the seven days after as_of."""
+    days = (day_of(as_of) + dt.timedelta(days=i) for i in range(1, DUE_DAYS + 1))
+    return [d for d in days if d.weekday() < SATURDAY]
+
+
+def suggestion_id(case: str, action: str, message: str | None, as_of: dt.date) -> str:
+    """The same 24 characters for the same case, action, message and day, on every machine."""
+    parts = (case, action, message or "", as_of.isoformat())
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:24]
+
+
+def make_plan(allowed: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Rank what the rules allow and give it days.
+
+    Adds rank, due_from, due_to, expires_on, priority, suggestion_id and rule/detail: a row whose rule is
+    set was left out by the plan (contact_cap, max_per_case or max_per_owner_day) and has no due days.
+    """
+    order = ["case", "gain", "action"]
+    ranked = allowed.sort(order, descending=[False, True, False])
+    place = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("case")
+    ranked = ranked.with_columns(rank=place)
+    # the plan itself adds contacts: together with those of the last 28 days they stay under the cap
+    room = pl.min_horizontal(pl.lit(settings.max_per_case), pl.col("cap") - pl.col("touches_28d"))
+    over_cap = (pl.col("rank") > room) & (pl.col("rank") <= settings.max_per_case)
+    left_out = (
+        pl.when(over_cap)
+        .then(pl.lit("contact_cap"))
+        .when(pl.col("rank") > room)
+        .then(pl.lit("max_per_case"))
+        .otherwise(pl.lit(None, dtype=pl.String))
+    )
+    told = (
+        pl.when(over_cap)
+        .then(
+            pl.format(
+                "{} contacts in 28 days and {} suggested, the cap is {}",
+                "touches_28d",
+                pl.col("rank") - 1,
+                "cap",
+            )
+        )
+        .when(pl.col("rank") > room)
+        .then(pl.format("{} better suggestions for the same case", pl.lit(settings.max_per_case)))
+        .otherwise(pl.lit(None, dtype=pl.String))
+    )
+    ranked = ranked.with_columns(rule=left_out, detail=told)
+    return _with_dates(_give_days(ranked, as_of, settings), as_of, settings)
+
+
+def _give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Add `due_from`: owners fill their days best first, and a case waits `cooldown` between its own."""
+    days = working_days(as_of)
+    pause = dt.timedelta(days=-(-microseconds(settings.cooldown) // 86_400_000_000))
+    queue = ranked.with_row_index("row").filter(pl.col("rule").is_null())
+    queue = queue.sort(
+        ["owner_id", "rank", "waiting", "gain", "case", "action"],
+        descending=[False, False, True, True, False, False],
+        nulls_last=True,
+    )
+    load: dict[tuple[str, dt.date], int] = {}
+    earliest: dict[int, dt.date] = {}
+    due: list[dt.date | None] = [None] * ranked.height
+    for row, owner, case in queue.select("row", "owner_id", "case").iter_rows():
+        for day in days:
+            full = owner is not None and load.get((owner, day), 0) >= settings.max_per_owner_day
+            if not full and day >= earliest.get(case, day):
+                due[row] = day
+                load[(owner, day)] = load.get((owner, day), 0) + 1
+                earliest[case] = day + pause
+                break
+    ranked = ranked.with_columns(due_from=pl.Series(due, dtype=pl.Date))
+    late = pl.col("rule").is_null() & pl.col("due_from").is_null()
+    told = pl.format(
+        "the owner has {} suggestions on every working day of the week", pl.lit(settings.max_per_owner_day)
+    )
+    return ranked.with_columns(
+        rule=pl.when(late).then(pl.lit("max_per_owner_day")).otherwise("rule"),
+        detail=pl.when(late).then(told).otherwise("detail"),
+    )
+
+
+def _with_dates(plan: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Add the last due day, the expiry, the priority and the id; ranks close the gaps left by the days."""
+    last = working_days(as_of)[-1]
+    expires = max(day_of(as_of + microseconds(settings.expires)), last)
+    kept = pl.col("rule").is_null()
+    # urgent: the case did something, nobody has answered yet, and it is among the owner's first of the week
+    urgent = pl.col("waiting") & (pl.col("due_from") == working_days(as_of)[0])
+    keys = plan.select("case_id", "action", "message").iter_rows()
+    ids = [suggestion_id(case, action, message, day_of(as_of)) for case, action, message in keys]
+    return plan.with_columns(
+        rank=pl.when(kept).then(kept.cast(pl.Int32).cum_sum().over("case")).otherwise("rank").cast(pl.Int32),
+        due_to=pl.when(kept).then(pl.lit(last)),
+        expires_on=pl.when(kept).then(pl.lit(expires)),
+        priority=pl.when(urgent.fill_null(False)).then(pl.lit("urgent")).otherwise(pl.lit("normal")),
+        suggestion_id=pl.Series(ids, dtype=pl.String),
+    )

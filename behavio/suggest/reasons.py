@@ -1,0 +1,154 @@
+"""The why of a suggestion, in two or three sentences made of rows of the log and counts of contacts.
+
+Every fact in a reason can be found again: what the case did stands in `evidence_rows`, the counts and
+shares in the columns evidence_n, responses, share, base_n and base_probability of the same suggestion.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from behavio.durations import seconds
+from behavio.suggest.settings import DAY_US, SuggestSettings
+from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
+from behavio.words import duration, percent, shorten, touchpoint
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+TOLD_US = 90 * DAY_US
+"""What the case did is told in detail when it is no older than this."""
+
+PHRASES: dict[str, str] = {
+    "email_open": "opened {what}",
+    "email_click": "clicked in {what}",
+    "portal_visit": "visited the portal",
+    "portal_download": "downloaded {what}",
+    "event_attended": "attended an event",
+    "reaction_positive": "reacted positively to {what}",
+    "reaction_neutral": "reacted neutrally to {what}",
+    "reaction_negative": "reacted negatively to {what}",
+    "email_unsubscribe": "unsubscribed from emails",
+}
+NAMELESS = {"email_open": "an email", "email_click": "an email", "portal_download": "a file"}
+
+
+def date(day: dt.date) -> str:
+    """A day as people write it: 12 Nov 2025."""
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def contact_name(action: str) -> str:
+    """An action as a thing one gets: "rep visit", "email"."""
+    return touchpoint(action).removesuffix(" sent")
+
+
+def article(noun: str) -> str:
+    """The noun with "a" or "an"."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
+def did(activity: str, message: str | None) -> str:
+    """What a case did, in the past tense; activities of other logs keep their name."""
+    phrase = PHRASES.get(activity)
+    if phrase is None:
+        name = f"“{shorten(touchpoint(activity), 48)}”"
+        return f"{name} ({shorten(message, 48)})" if message else name
+    what = f"“{shorten(message, 48)}”" if message else NAMELESS.get(activity, "a message")
+    return phrase.format(what=what)
+
+
+def row_name(event: dict[str, Any]) -> str:
+    """Where an event came from: source:row, or its place in the log when no source is known."""
+    if event["source"] is not None and event["source_row"] is not None:
+        return f"{event['source']}:{event['source_row']}"
+    return f"event:{event['event_index']}"
+
+
+def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSettings) -> pl.DataFrame:
+    """Add `reason` and `evidence_rows` to the chosen suggestions."""
+    t = situations.timeline
+    kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
+    came = t.events[t.inbound.position].select(kept)
+    done = t.events[t.touches.position].filter(
+        (pl.col("team") != "medical").fill_null(True)
+        & pl.col("activity").is_in(plan["action"].unique().to_list())
+    )
+    # by activity, so that the two newest kinds of answers are at hand
+    newest = came.group_by("case", "activity").last().sort("case", "position", descending=[False, True])
+    answers = _by_case(newest.group_by("case", maintain_order=True).head(2))
+    last = done.select(kept).group_by("case", "activity").last()
+    contacts = {(row["case"], row["activity"]): row for row in last.iter_rows(named=True)}
+    reasons, rows = [], []
+    for s in plan.iter_rows(named=True):
+        told = [e for e in answers.get(s["case"], ()) if _us(e["timestamp"]) > t.as_of - TOLD_US]
+        told = sorted(told, key=lambda e: e["position"])
+        contact = contacts.get((s["case"], s["action"]))
+        reasons.append(f"{_story(told, contact, s['action'])} {_evidence(s, situations, settings)}")
+        rows.append([row_name(e) for e in ([*told, contact] if contact else told)])
+    return plan.with_columns(
+        reason=pl.Series(reasons, dtype=pl.String), evidence_rows=pl.Series(rows, dtype=pl.List(pl.String))
+    )
+
+
+def _us(when: dt.datetime) -> int:
+    return (when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+
+
+def _by_case(frame: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
+    out: dict[int, list[dict[str, Any]]] = {}
+    for row in frame.iter_rows(named=True):
+        out.setdefault(row["case"], []).append(row)
+    return out
+
+
+def _story(told: Sequence[dict[str, Any]], contact: dict[str, Any] | None, action: str) -> str:
+    """What the case did last, and since when there was no such contact."""
+    name = contact_name(action)
+    since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
+    if not told:
+        return f"Nothing heard in the last 90 days; {since}."
+    did_what = " and ".join(
+        f"{did(e['activity'], e['message'])} on {date(e['timestamp'].date())}" for e in told
+    )
+    return f"{did_what[0].upper()}{did_what[1:]}; {since}."
+
+
+def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
+    """The counts behind the suggestion, what they were counted over, and what they are not."""
+    window = duration(seconds(settings.response_window))
+    name = contact_name(s["action"])
+    similar = {"situation": "similar contacts", "segment": "contacts in this group", "action": "contacts"}[
+        s["level"]
+    ]
+    success = _success(situations)
+    return (
+        f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
+        f"within {window}; without one an estimated "
+        f"{percent(s['base_probability'])} ({s['base_n']:,} periods compared). "
+        f"{_similar(s, situations, settings)}"
+    )
+
+
+def _success(situations: Situations) -> str:
+    """What was counted: the one activity of the objective by name, several as "a response"."""
+    names = situations.timeline.objectives
+    return article(touchpoint(names[0])) if len(names) == 1 else "a response"
+
+
+def _similar(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
+    """What "similar" means for this suggestion."""
+    group = "" if s["segment"] == UNASSIGNED else f"group “{s['segment']}”"
+    if s["level"] == "action":
+        return "Counted over all groups."
+    if s["level"] == "segment":
+        return f"Counted over {group}." if group else "Counted over all cases without a group."
+    before = f"{situations.bucket_names()[s['pressure']]} in the 28 days before"
+    window = duration(seconds(settings.response_window))
+    seen = {
+        SILENT: f"nothing heard in the {window} before",
+        OTHER: f"something rare heard last, within {window} before",
+    }.get(s["seen"], f"heard last, within {window} before: {touchpoint(s['seen'])}")
+    return f"Similar: {', '.join(p for p in (group, before, seen) if p)}."

@@ -1,0 +1,273 @@
+"""How often a contact was followed by a response, and how often that happens anyway.
+
+What happens anyway is taken from people not contacted at the same moment, see `controls.py`.
+
+Shares are pulled from the situation to the segment to the action (beta-binomial empirical Bayes: the
+strength of each prior is the one under which the observed shares are most likely, and never more than
+what the level above rests on). Repeated windows of one case are not independent; numbers of windows are
+deflated by the cluster-robust design effect (Kish 1965) before any interval is made. The interval of a
+gain is MOVER (Zou & Donner 2008). This is association, not effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from behavio.suggest.controls import with_base
+from behavio.suggest.settings import SuggestSettings
+from behavio.suggest.situations import Situations, seen_touches
+
+SITUATION = ("segment", "pressure", "seen")
+LEVELS = ("action", "segment", "situation")
+STRENGTHS = np.geomspace(1.0, 4096.0, 25)
+FALSE_SHARE = 0.05
+"""Expected share of false gains among the gains reported (Benjamini & Hochberg 1995)."""
+
+
+def strength(k: np.ndarray, n: np.ndarray, mean: np.ndarray) -> float:
+    """The prior strength under which these counts are most likely: beta-binomial, over a fixed grid."""
+    from scipy.special import betaln
+
+    used = n > 0
+    if used.sum() < 2:
+        return float(STRENGTHS[len(STRENGTHS) // 2])
+    k, n, mean = k[used], n[used], np.clip(mean[used], 1e-4, 1 - 1e-4)
+    a, b = STRENGTHS[:, None] * mean, STRENGTHS[:, None] * (1 - mean)
+    fit = (betaln(a + k, b + n - k) - betaln(a, b)).sum(axis=1)
+    return float(STRENGTHS[int(np.argmax(fit))])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """One kind of window, summed per cell (situation), its segment and the action.
+
+    Every array is float64 (3, n_cells), rows in the order of LEVELS, each value repeated for all cells of
+    its group: n and k (windows and responses counted), share, and n_effective behind that share.
+    """
+
+    n: np.ndarray
+    k: np.ndarray
+    share: np.ndarray
+    n_effective: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """The situations of one action: SITUATION sorted, and the segment code of each."""
+
+    frame: pl.DataFrame
+    segment: np.ndarray
+
+    @classmethod
+    def of(cls, *frames: pl.DataFrame) -> Cells:
+        """Every situation that occurs in one of the frames."""
+        frame = pl.concat([f.select(SITUATION) for f in frames]).unique().sort(SITUATION)
+        return cls(frame, frame["segment"].rank("dense").to_numpy().astype(np.int64) - 1)
+
+    def index(self, windows: pl.DataFrame) -> np.ndarray:
+        """int64 (n_windows,): the cell of each window."""
+        numbered = self.frame.with_row_index("cell")
+        cell = windows.join(numbered, on=SITUATION, how="left", maintain_order="left")["cell"]
+        return cell.to_numpy().astype(np.int64)
+
+    def levels(self, cell: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Sum a value of every window per action, segment and cell: float64 (3, n_cells).
+
+        numpy adds in the order of the rows, so sums never depend on threads.
+        """
+        by_cell = np.bincount(cell, value, self.frame.height)
+        by_segment = np.bincount(self.segment, by_cell)[self.segment]
+        return np.stack([np.full(len(by_cell), by_cell.sum()), by_segment, by_cell])
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """top / bottom, 0 where there is nothing to divide by."""
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def after_contact(cells: Cells, contacts: pl.DataFrame) -> Levels:
+    """Responses after the contacts."""
+    cell, response = cells.index(contacts), contacts["response"].to_numpy()
+    n, k = cells.levels(cell, np.ones(len(cell))), cells.levels(cell, response)
+    share = _ratio(k, n)
+    return Levels(n, k, share, n * independent_share(contacts, share[1][cell]))
+
+
+def without_contact(cells: Cells, contacts: pl.DataFrame, controls: pl.DataFrame) -> Levels:
+    """The base of the contacts; n and k count the control windows drawn for them.
+
+    A day's level rests on the controls of that day alone, however many contacts share it, and controls
+    are cases that repeat: both make the windows worth less than their number.
+    """
+    cell = cells.index(contacts)
+    drawn = contacts["controls"].to_numpy()
+    wins = controls.group_by("contact").agg(pl.col("response").sum().alias("wins"))
+    won = contacts.join(wins, on="contact", how="left", maintain_order="left")["wins"].to_numpy()
+    n, k = cells.levels(cell, drawn), cells.levels(cell, won)
+    base = cells.levels(cell, contacts["base"].to_numpy())
+    share = np.clip(_ratio(base, cells.levels(cell, np.ones(len(cell)))), 0.0, 1.0)
+    home = controls.select("contact", "response", "case").join(
+        contacts.select("contact", *SITUATION), on="contact", how="left", maintain_order="left"
+    )
+    independent = independent_share(home, _ratio(k, n)[1][cells.index(home)])
+    return Levels(n, k, share, n * independent * _day_share(contacts, controls))
+
+
+def _day_share(contacts: pl.DataFrame, controls: pl.DataFrame) -> float:
+    """How much the controls are worth when each contact leans on the controls of its own day."""
+    people = controls.group_by("day").agg(pl.col("case").n_unique().alias("people"))
+    days = contacts.group_by("day").agg(pl.len().alias("n")).join(people, on="day", how="inner").sort("day")
+    n, m = days["n"].to_numpy().astype(float), days["people"].to_numpy()
+    return min(1.0, float(n.sum() ** 2 / (n**2 / m).sum()) / controls.height)
+
+
+def independent_share(windows: pl.DataFrame, expected: np.ndarray) -> float:
+    """Effective share of the windows: 1 when independent, less when cases repeat themselves."""
+    response, n = windows["response"].to_numpy(), windows.height
+    per_case = np.bincount(windows["case"].to_numpy(), response - expected)
+    share, variance = float(response.mean()), float((per_case**2).sum()) / n**2
+    if variance <= 0 or share in (0.0, 1.0):
+        return 1.0
+    return min(1.0, share * (1 - share) / variance / n)
+
+
+def shrink(cells: Cells, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
+    """Beta posteriors of the shares: a and b, float64 (3, n_cells) each."""
+    first = np.unique(cells.segment, return_index=True)[1]
+    n, k = levels.n_effective, levels.share * levels.n_effective
+    a, b = np.empty_like(n), np.empty_like(n)
+    a[0], b[0] = 0.5 + k[0], 0.5 + n[0] - k[0]
+    for level, own in ((1, first), (2, slice(None))):
+        above = a[level - 1] + b[level - 1]
+        mean = a[level - 1] / above
+        prior = np.minimum(strength(k[level][own], n[level][own], mean[own]), above)
+        a[level] = prior * mean + k[level]
+        b[level] = prior * (1 - mean) + n[level] - k[level]
+    return a, b
+
+
+def score(
+    situations: Situations,
+    actions: Sequence[str],
+    settings: SuggestSettings,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, int]]:
+    """What every action does in every situation that was seen or is now.
+
+    Returns the cells (one row per action and situation: level used, n, responses, share, probability, low,
+    high and the same for the base, gain with interval, q_value), the situation of every case now, and
+    counts: contacts, those left out because their window is not over or nobody can be compared, controls.
+    """
+    touched, now = seen_touches(situations, actions), situations.now()
+    counts = {
+        "n_touches": touched.height,
+        "n_touches_unobserved": touched.height - int(touched["observed"].sum()),
+        "n_touches_incomparable": 0,
+        "n_reference_windows": 0,
+    }
+    touched = touched.filter("observed")
+    wanted = now.select(SITUATION).unique().sort(SITUATION)
+    parts = []
+    for done, action in enumerate(actions):
+        progress("weighing contacts", done / max(len(actions), 1))
+        own = touched.filter(pl.col("action") == action)
+        contacts, controls = with_base(situations, action, own)
+        counts["n_touches_incomparable"] += own.height - contacts.height
+        counts["n_reference_windows"] += controls.height
+        if contacts.height:
+            parts.append(_gains(weigh(action, wanted, contacts, controls, settings)))
+    cells = pl.concat(parts) if parts else _no_cells()
+    return _control_false_gains(cells), now, counts
+
+
+def weigh(
+    action: str,
+    wanted: pl.DataFrame,
+    contacts: pl.DataFrame,
+    controls: pl.DataFrame,
+    settings: SuggestSettings,
+) -> pl.DataFrame:
+    """For one action: every wanted situation at the finest level that holds enough evidence.
+
+    Columns: action, SITUATION, level (null when even the action has too little), and with and without the
+    prefix base_: n, k, share, a, b.
+    """
+    cells = Cells.of(wanted, contacts)
+    sides = {"": after_contact(cells, contacts), "base_": without_contact(cells, contacts, controls)}
+    enough = np.all([side.n >= settings.min_evidence for side in sides.values()], axis=0)
+    level = np.where(enough[2], 2, np.where(enough[1], 1, 0))
+    names = np.array(LEVELS, dtype=object)[level]
+    names[~enough.any(axis=0)] = None
+    pick = (level, np.arange(len(level)))
+    columns = {"level": pl.Series(names, dtype=pl.String)}
+    for prefix, side in sides.items():
+        a, b = shrink(cells, side)
+        columns |= {
+            f"{prefix}{c}": pl.Series(v[pick].astype(np.int64)) for c, v in (("n", side.n), ("k", side.k))
+        }
+        values = (("share", side.share), ("a", a), ("b", b))
+        columns |= {f"{prefix}{c}": pl.Series(v[pick]) for c, v in values}
+    frame = cells.frame.with_columns(pl.lit(action).alias("action"), **columns)
+    return frame.join(wanted, on=SITUATION, how="semi", maintain_order="left").select(
+        "action", *SITUATION, "level", *(c for c in columns if c != "level")
+    )
+
+
+def _gains(cells: pl.DataFrame) -> pl.DataFrame:
+    """Probability, base and gain with 95 % intervals from the Beta posteriors."""
+    from scipy.special import betaincinv, ndtr
+
+    a, b = cells["a"].to_numpy(), cells["b"].to_numpy()
+    c, d = cells["base_a"].to_numpy(), cells["base_b"].to_numpy()
+    p, q = a / (a + b), c / (c + d)
+    low, high = betaincinv(a, b, 0.025), betaincinv(a, b, 0.975)
+    base_low, base_high = betaincinv(c, d, 0.025), betaincinv(c, d, 0.975)
+    deviation = np.sqrt(p * (1 - p) / (a + b + 1) + q * (1 - q) / (c + d + 1))
+    gain = p - q
+    return cells.drop("a", "b", "base_a", "base_b").with_columns(
+        probability=p,
+        low=low,
+        high=high,
+        base_probability=q,
+        base_low=base_low,
+        base_high=base_high,
+        gain=gain,
+        gain_low=gain - np.hypot(p - low, base_high - q),
+        gain_high=gain + np.hypot(high - p, q - base_low),
+        p_value=1 - ndtr(gain / deviation),
+    )
+
+
+def _control_false_gains(cells: pl.DataFrame) -> pl.DataFrame:
+    """Add q_value over the distinct statements among the cells; those without evidence have none."""
+    said = cells.filter(pl.col("level").is_not_null())
+    distinct = said.select("action", "level", "probability", "base_probability", "p_value").unique()
+    ranked = distinct.sort("p_value", "action", "level", "probability", "base_probability")
+    p = ranked["p_value"].to_numpy()
+    q = p * len(p) / np.arange(1, len(p) + 1)
+    q = np.minimum(np.minimum.accumulate(q[::-1])[::-1], 1.0)
+    keys = ["action", "level", "probability", "base_probability", "p_value"]
+    return cells.join(ranked.with_columns(q_value=q), on=keys, how="left", maintain_order="left")
+
+
+def _no_cells() -> pl.DataFrame:
+    """The cells when nothing could be weighed."""
+    numbers = [
+        "share",
+        "base_share",
+        "probability",
+        "low",
+        "high",
+        "base_probability",
+        "base_low",
+        "base_high",
+    ]
+    numbers += ["gain", "gain_low", "gain_high", "p_value"]
+    kinds: dict[str, pl.DataType] = {"action": pl.String(), "segment": pl.String(), "pressure": pl.Int64()}
+    kinds |= {"seen": pl.String(), "level": pl.String()}
+    kinds |= {name: pl.Int64() for name in ("n", "k", "base_n", "base_k")}
+    return pl.DataFrame(schema=kinds | {name: pl.Float64() for name in numbers})

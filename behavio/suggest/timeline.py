@@ -1,0 +1,175 @@
+"""The log up to one moment as flat arrays, and how often something happened in any window of a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+
+from behavio.errors import JobError, ModelError
+from behavio.log import ATTRIBUTES, EventLog
+from behavio.suggest.settings import SuggestSettings, moment
+
+PRESSURE_DAYS = 28
+"""Contact pressure is counted over this many days."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """One sortable key per (case, time), so that windows of all cases are counted by binary search.
+
+    Keys are exact in µs while cases × span fit in 64 bits and in ms beyond that.
+    """
+
+    start: int
+    span: int
+    unit: int
+
+    @classmethod
+    def of(cls, time: np.ndarray, n_cases: int) -> Clock:
+        """A clock for these times (µs)."""
+        start, length = int(time.min()), int(time.max() - time.min())
+        unit = 1 if (length + 4) * n_cases < 2**62 else 1_000
+        return cls(start, length // unit + 4, unit)
+
+    def key(self, case: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """int64 keys; times before or after the log count as just outside of it."""
+        place = np.clip((time - self.start) // self.unit + 1, 0, self.span - 2)
+        return case.astype(np.int64) * self.span + place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Some of the events, in log order: their positions in the log, cases, times and keys."""
+
+    position: np.ndarray
+    case: np.ndarray
+    time: np.ndarray
+    key: np.ndarray
+    clock: Clock
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def rank(self, case: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """How many of these moments, over all cases, stand at or before (case, time)."""
+        return np.searchsorted(self.key, self.clock.key(case, time), side="right")
+
+    def ahead(self, position: np.ndarray) -> np.ndarray:
+        """How many of these moments stand before a position of the log."""
+        return np.searchsorted(self.position, position, side="left")
+
+    def within(self, case: np.ndarray, after: np.ndarray, until: np.ndarray) -> np.ndarray:
+        """How many of these moments of a case lie in (after, until]."""
+        return self.rank(case, until) - self.rank(case, after)
+
+    def latest(self, rank: np.ndarray, case: np.ndarray) -> np.ndarray:
+        """Index of the last moment of `case` among the first `rank`; -1 where there is none."""
+        if len(self) == 0:
+            return np.full(len(case), -1)
+        index = rank - 1
+        known = (index >= 0) & (self.case[np.maximum(index, 0)] == case)
+        return np.where(known, index, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """Everything the plan may know: events until `as_of`, who they belong to, and what they mean.
+
+    events     the log's events with every attribute column present, plus `case` and `position`
+    case_ids   every case, also those without an event, sorted; `case` indexes them
+    touches    contacts by the company, all teams
+    inbound    what the cases did, medical events left out
+    success    events of the objective, medical events left out
+    """
+
+    events: pl.DataFrame
+    case_ids: pl.Series
+    case: np.ndarray
+    time: np.ndarray
+    as_of: int
+    clock: Clock
+    touches: Moments
+    inbound: Moments
+    success: Moments
+    objectives: tuple[str, ...]
+
+    @property
+    def n_cases(self) -> int:
+        """Number of cases, with or without events."""
+        return len(self.case_ids)
+
+    def moments(self, mask: pl.Series) -> Moments:
+        """The events where the mask is true."""
+        position = np.flatnonzero(mask.to_numpy())
+        case, time = self.case[position], self.time[position]
+        return Moments(position, case, time, self.clock.key(case, time), self.clock)
+
+
+def read_timeline(log: EventLog, settings: SuggestSettings) -> Timeline:
+    """Cut the log at `as_of` and sort its events into touches, inbound and successes.
+
+    Errors: JobError for an objective that is no activity, ModelError when nothing happened by as_of.
+    """
+    events = log.events
+    missing = [pl.lit(None, dtype=t).alias(n) for n, t in ATTRIBUTES.items() if n not in events.columns]
+    events = events.with_columns(missing)
+    as_of = int(events["timestamp"].dt.epoch("us").max())  # type: ignore[arg-type]
+    if settings.as_of is not None:
+        as_of = moment(settings.as_of)
+        events = events.filter(pl.col("timestamp").dt.epoch("us") <= as_of)
+        if events.height == 0:
+            raise ModelError(f"nothing happened until {settings.as_of}", hint="choose a later as_of")
+    ids = pl.concat([log.cases["case_id"].cast(pl.String), events["case_id"]]).drop_nulls()
+    case_ids = ids.unique().sort().alias("case_id")
+    index = pl.DataFrame({"case_id": case_ids, "case": np.arange(len(case_ids), dtype=np.int64)})
+    events = events.join(index, on="case_id", how="left", maintain_order="left")
+    events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("position"))
+    case, time = events["case"].to_numpy(), events["timestamp"].dt.epoch("us").to_numpy()
+    names = _objectives(log, events, settings)
+    clock = Clock.of(time, len(case_ids))
+    none = np.empty(0, dtype=np.int64)
+    nothing = Moments(none, none, none, none, clock)
+    bare = Timeline(events, case_ids, case, time, as_of, clock, nothing, nothing, nothing, names)
+    commercial = (pl.col("team") != "medical").fill_null(True)
+    touch = is_touch(settings)
+    won = pl.col("activity").is_in(names) & (pl.col("reaction").str.to_lowercase() != "negative").fill_null(
+        True
+    )
+    came = (pl.col("direction") == "inbound").fill_null(False) | pl.col("activity").is_in(names)
+    masks = events.select(touch=touch, inbound=came & commercial, success=won & commercial)
+    return Timeline(
+        events,
+        case_ids,
+        case,
+        time,
+        as_of,
+        clock,
+        touches=bare.moments(masks["touch"]),
+        inbound=bare.moments(masks["inbound"]),
+        success=bare.moments(masks["success"]),
+        objectives=names,
+    )
+
+
+def is_touch(settings: SuggestSettings) -> pl.Expr:
+    """True for an event that is a contact by the company of its own."""
+    inside = pl.col("activity").is_in(settings.parts_of_contact)
+    return (pl.col("direction") == "outbound").fill_null(False) & ~inside
+
+
+def _objectives(log: EventLog, events: pl.DataFrame, settings: SuggestSettings) -> tuple[str, ...]:
+    """The activities that count as success."""
+    if settings.objectives == ("inbound",):
+        commercial = (pl.col("team") != "medical").fill_null(True)
+        came = events.filter((pl.col("direction") == "inbound") & commercial)["activity"].unique().sort()
+        return tuple(a for a in came if a not in settings.refusals)
+    known = log.events["activity"].unique().sort().to_list()
+    for name in settings.objectives:
+        if name not in known:
+            near = get_close_matches(name, known, 1, 0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"activities: {', '.join(known[:12])}"
+            raise JobError(f"objective {name!r} is no activity of this log", hint=hint)
+    return settings.objectives
