@@ -253,8 +253,8 @@ def _measure(
         for layer, (v, w) in enumerate(pairwise(heights), start=items[one].layer):
             bend[layer] = max(bend[layer], abs(v - w))
     start = [0.0]
-    for d, far in zip(depth, bend, strict=True):
-        start.append(start[-1] + d + CORRIDOR + min(far * 0.12, 40.0))
+    for d, sideways in zip(depth, bend, strict=True):
+        start.append(start[-1] + d + CORRIDOR + min(sideways * 0.12, 40.0))
     lines, labels = [], []
     for e, (a, b) in enumerate(edges):
         one, two = (a, b) if place[a] < place[b] else (b, a)
