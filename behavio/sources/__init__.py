@@ -56,7 +56,8 @@ def read(data: Any, **settings: Any) -> EventLog:
     `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, XES; packed with gzip or zstd too), a folder
     that `EventLog.write` left, or a pandas, Polars or Arrow table. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
-    `order=`, `timezone=`, and every other field of SourceSettings.
+    `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
+    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping.
 
     Raises LogError when no log can be made of it; single wrong rows end in `.rejected`.
 
@@ -71,7 +72,7 @@ def read(data: Any, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **settings)
+        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
         part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
     else:
         own = _settings(path="(frame)", **settings)
@@ -207,6 +208,16 @@ def input_files(
         for item in inputs:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
+
+
+def _kind_of(path: Path) -> str:
+    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table"."""
+    stem = path.name.partition(".")[0].lower()
+    for kind in EVENT_KINDS:
+        file = load_mapping(None, kind, Path()).file
+        if file and stem == file.partition(".")[0].lower():
+            return kind
+    return "table"
 
 
 def _settings(**values: Any) -> SourceSettings:
