@@ -16,7 +16,7 @@ import polars as pl
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog, SourceCount, SourceEvents
 from behavio.sources.events import events_of
-from behavio.sources.inputs import Input, find_inputs
+from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.readiness import readiness
@@ -28,6 +28,7 @@ from behavio.sources.settings import (
     ConsentSettings,
     SourceSettings,
     nearest,
+    one_of,
 )
 from behavio.sources.sieve import join_file
 from behavio.sources.tabular import RawTable, read_frame, read_inputs
@@ -180,6 +181,8 @@ def _read_source(name: str, settings: SourceSettings, base: Path) -> SourceEvent
 
 def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
     mapping = load_mapping(settings.mapping, settings.kind, base)
+    for name in settings.joins:
+        one_of(name, tuple(mapping.join), "join")
     inputs = find_inputs(settings.path, base, mapping.file)
     wanted = "xes" if settings.kind == "xes" else settings.format
     table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
@@ -204,7 +207,7 @@ def input_files(
             if name in settings.joins:
                 inputs += find_inputs(settings.joins[name], base, join.file)
             elif (near := join_file(join, inputs[0].path.parent)) is not None:
-                inputs += find_inputs(str(near), Path())
+                inputs.append(Input(near, shown(near, base, settings.path)))
         for item in inputs:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.errors import LogError
+from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import PLACE, Field, SourceMapping
@@ -42,7 +42,13 @@ def events_of(
     if mapping.session is not None:
         from behavio.sources.web import to_sessions
 
+        if settings.activity is not None:
+            raise JobError(
+                f"[source.{name}] cannot name an activity: rows of a {settings.kind} become sessions",
+                hint="rename it in values.activity, or edit [session] in a copy of the mapping",
+            )
         to_sessions(sieve, mapping.session)
+        sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
     else:
         _activities(sieve, mapping, settings.values)
     events = _assembled(sieve, mapping, settings)
@@ -256,10 +262,15 @@ def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str |
             "no activity is mapped to this value",
             f"add it to [activity.values] in a copy of the mapping; known: {known}",
         )
+    _key(sieve, "__activity__", _renamed(found, values), field, "activity")
+
+
+def _renamed(found: pl.Expr, values: Mapping[str, str | Mapping[str, str]]) -> pl.Expr:
+    """Activities under the names that `values.activity` gives them."""
     renamed = values.get("activity")
-    if isinstance(renamed, Mapping):
-        found = found.replace(dict(renamed))
-    _key(sieve, "__activity__", found, field, "activity")
+    if isinstance(renamed, str):
+        raise JobError("values.activity must be a table of old = new names", hint='"Call" = "call"')
+    return found.replace(dict(renamed)) if renamed else found
 
 
 def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def find_inputs(named: str, base: Path, usual: str = "") -> list[Input]:
             raise LogError(f"no file fits {named}", hint=f"looked in {base.resolve()}")
     else:
         raise LogError(f"there is no file {named}", hint=_hint_for(place))
-    return [Input(p, _shown(p, base)) for p in paths]
+    return [Input(p, shown(p, base, named)) for p in paths]
 
 
 def _in_folder(folder: Path, usual: str) -> list[Path]:
@@ -96,11 +97,11 @@ def _hint_for(place: Path) -> str:
     return f"did you mean {place.with_name(near)}?" if near else f"look into {folder}"
 
 
-def _shown(path: Path, base: Path) -> str:
-    try:
-        return path.resolve().relative_to(base.resolve()).as_posix()
-    except ValueError:
+def shown(path: Path, base: Path, named: str) -> str:
+    """How messages and tables name a file: relative to the job where it was named so."""
+    if Path(named).is_absolute():
         return path.as_posix()
+    return Path(os.path.relpath(path, base)).as_posix()
 
 
 def format_by_name(path: Path) -> str:
