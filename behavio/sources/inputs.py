@@ -166,16 +166,12 @@ def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str
             if encoding == "utf-8-sig":
                 data = data[3:]
                 break
-            return _decode_named(data, item, encoding), [f"encoding {encoding.upper()}"], False
+            return _decode_found(data, encoding, f"encoding {encoding.upper()}")
     sample = data[:4_000]
     zeros = sample.count(0)
     if zeros > len(sample) * 0.3:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-        return (
-            _decode_named(data, item, encoding),
-            [f"encoding {encoding.upper()}, found without its mark"],
-            False,
-        )
+        return _decode_found(data, encoding, f"encoding {encoding.upper()}, found without its mark")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -195,6 +191,14 @@ def _decode_named(data: bytes, item: Input, encoding: str) -> bytes:
             f"{item.shown} is not {encoding}: byte {problem.start:,} does not fit",
             hint="leave encoding out to have it recognised",
         ) from None
+
+
+def _decode_found(data: bytes, encoding: str, note: str) -> tuple[bytes, list[str], bool]:
+    """Text in an encoding its bytes tell; damaged characters are replaced and told."""
+    text = data.decode(encoding, "replace").removeprefix("\ufeff")
+    damaged = "\ufffd" in text
+    notes = [note, "with damaged characters: their rows are rejected"] if damaged else [note]
+    return text.encode("utf-8", "replace"), notes, damaged
 
 
 def _decode_guessed(data: bytes) -> tuple[bytes, list[str], bool]:
