@@ -268,8 +268,9 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
             shutil.rmtree(draft, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
         seconds = time.perf_counter() - began
-        measured = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
-        measured |= facts.pop("measured", {})
+        measured: Facts = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
+        if detail := facts.pop("measured", None):
+            measured["detail"] = detail
         record = {"key": key, "facts": facts, "outputs": outputs, "measured": measured}
         write_json(out / ".stages" / f"{stage.name}.json", record)
     watcher.stage(stage.name, "done", seconds)

@@ -49,7 +49,7 @@ UNASSIGNED = 6
 def build(
     folder: Path, *, rename: dict[str, str] | None = None, drop: tuple[str, ...] = (), known: int = 80
 ) -> Path:
-    """Write the run. rename: other names for activities; drop: stages left out; known: rows of the case table."""
+    """Write the run. rename: other activity names; drop: stages left out; known: rows of the case table."""
     rows, segments = _journeys(rename or {})
     log = _log(rows, known)
     log.write(folder / "log")

@@ -13,6 +13,7 @@ def closing(result: Result) -> None:
     import click
 
     out = console()
+    out.soft_wrap = True
     facts = {name: stage["facts"] for name, stage in result.manifest["stages"].items()}
     out.print()
     for line in found(facts):

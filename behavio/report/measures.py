@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 
@@ -46,6 +47,11 @@ class Ratio:
     other_rate: float
     other_n: int
     cases: int
+
+
+def newest(events: pl.DataFrame) -> Any:
+    """Time of the newest event."""
+    return events["timestamp"].max()
 
 
 def window(events: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
@@ -157,7 +163,7 @@ def opened_after_visit(
 
 def followed_up(events: pl.DataFrame, within: timedelta = timedelta(days=10)) -> Estimate | None:
     """Visits followed by an email within the days, of the visits that have so many days behind them."""
-    end = events["timestamp"].max()
+    end = newest(events)
     calls = events.filter(pl.col("activity").is_in(VISITS)).select("case_id", "timestamp")
     calls = calls.filter(pl.col("timestamp") <= end - within)
     sent = events.filter(pl.col("activity") == "email_sent").select(
@@ -180,7 +186,7 @@ def followed_up(events: pl.DataFrame, within: timedelta = timedelta(days=10)) ->
 
 def silent(events: pl.DataFrame, known: pl.Series, days: int = 60) -> pl.Series:
     """Cases without any contact in the last days of the log, sorted."""
-    end = events["timestamp"].max()
+    end = newest(events)
     recent = contacts(events).filter(pl.col("timestamp") > end - timedelta(days=days))
     heard = recent["case_id"].unique()
     return known.filter(~known.is_in(heard.implode())).unique().sort()

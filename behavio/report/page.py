@@ -16,6 +16,7 @@ from behavio.report.blocks import Kpi, Section
 from behavio.report.context import Context
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    changes,
     groups,
     headline,
     journeys,
@@ -29,12 +30,13 @@ from behavio.report.sections import (
 from behavio.report.settings import ReportSettings
 from behavio.report.tables import Table
 
-SECTIONS: tuple[tuple[str, Callable[[Context], Section]], ...] = (
+SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("groups", groups.section),
     ("journeys", journeys.section),
     ("patterns", patterns.section),
     ("outlook", outlook.section),
     ("suggestions", suggestions.section),
+    ("changes", changes.section),
     ("readiness", readiness.section),
     ("method", method.section),
     ("glossary", method.glossary),
@@ -68,7 +70,9 @@ def build(c: Context, progress: Callable[[str, float], None]) -> Page:
     sections = []
     for i, (name, section) in enumerate(SECTIONS):
         progress(name, 0.2 + 0.6 * i / len(SECTIONS))
-        sections.append(section(c))
+        made = section(c)
+        if made is not None:
+            sections.append(made)
     return Page("en", head, strip, table, note, c.facts.table(), sections)
 
 

@@ -19,6 +19,7 @@ from behavio.simulate.vocabulary import (
     DOWNLOAD,
     EVENT,
     F2F,
+    NEGATIVE,
     OPEN,
     OUTBOUND,
     PHONE,
@@ -85,6 +86,7 @@ class Archetype:
     liked: tuple[float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0)
     call_fit: tuple[float, float, float] = (1.0, 0.8, 0.6)
     optimum: float = 4.0
+    opt_in: float = 0.9
     drift: float = 1.0
 
 
@@ -147,8 +149,11 @@ ARCHETYPES = (
             session(VISIT, 1.2, 4 * MINUTE, OPEN),
             session(DOWNLOAD, 0.15, 5 * MINUTE, VISIT),
             Rule(VISIT, VISIT, 0.2, 10 * HOUR, onset=HOUR, given=OPEN, within=HOUR),
+            Rule(CALL, VISIT, 0.3, 1.5 * HOUR, onset=10 * MINUTE, until=DAY),
         ),
-        reactions=(0.25, 0.35, 0.15, 0.25),
+        messages=(1.6, 0.25, 0.05),
+        opt_in=0.95,
+        reactions=(0.22, 0.3, 0.1, 0.38),
         liked=(0.9, 1.2, 1.2, 0.9, 0.9),
         call_fit=(0.7, 0.9, 1.0),
         optimum=5.0,
@@ -162,10 +167,12 @@ ARCHETYPES = (
             session(CLICK, 0.9, 6 * MINUTE, OPEN),
             Rule(CLICK, VISIT, 0.5, 1.5 * DAY, onset=10 * MINUTE, until=9 * DAY),
             session(DOWNLOAD, 0.3, 10 * MINUTE, VISIT, given=CLICK, within=9 * DAY),
+            Rule(CALL, VISIT, 0.3, 4 * DAY, onset=6 * HOUR, until=20 * DAY),
         ),
         hours="weekend",
         portal_a_year=0.8,
-        reactions=(0.22, 0.4, 0.1, 0.28),
+        opt_in=0.95,
+        reactions=(0.2, 0.52, 0.06, 0.22),
         liked=(1.1, 1.2, 0.8, 1.1, 0.9),
         call_fit=(0.9, 0.6, 0.8),
         optimum=2.5,
@@ -197,6 +204,7 @@ ARCHETYPES = (
             Rule(CALL, F2F, 0.30, 10 * DAY, onset=4 * DAY, until=40 * DAY, again=1.0),
         ),
         portal_a_year=0.15,
+        opt_in=0.7,
         messages=(3.0, 1.5, 0.8),
         reactions=(0.48, 0.24, 0.16, 0.12),
         liked=(1.1, 0.8, 1.2, 1.0, 1.2),
@@ -212,8 +220,10 @@ ARCHETYPES = (
             session(VISIT, 1.3, 40.0, CLICK),
             session(DOWNLOAD, 1.7, 4 * MINUTE, VISIT, given=CLICK, within=30 * MINUTE),
             Rule(DOWNLOAD, PHONE, 0.6, 1.5 * DAY, onset=2 * HOUR, given=CLICK, within=HOUR),
+            Rule(NEGATIVE, PHONE, 0.4, 1.5 * DAY, onset=2 * HOUR, until=8 * DAY),
         ),
-        reactions=(0.2, 0.3, 0.3, 0.2),
+        opt_in=0.95,
+        reactions=(0.18, 0.24, 0.4, 0.18),
         liked=(1.2, 1.4, 0.9, 0.6, 0.8),
         call_fit=(0.7, 0.7, 1.0),
         optimum=4.0,

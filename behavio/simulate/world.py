@@ -132,7 +132,8 @@ def draw_population(settings: SimulateSettings) -> Population:
     region = rng.integers(0, len(REGIONS), n)
     calls = np.select([decile <= 3, decile <= 6, decile <= 8], [1.0, 2.0, 3.0], 4.0)
     split = np.array((0.7, 0.15, 0.15)) * rng.lognormal(0, 0.35, (n, 3))
-    asked = rng.choice(4, n, p=(0.82, 0.05, 0.08, 0.05))
+    agreed = rng.random(n) < np.array([a.opt_in for a in ARCHETYPES])[archetype]
+    asked = np.where(agreed, 0, rng.choice((1, 2, 3), n, p=(0.3, 0.45, 0.25)))
     optimum = np.array([a.optimum for a in ARCHETYPES])[archetype] * rng.lognormal(0, 0.2, n)
     return Population(
         archetype=archetype,

@@ -31,7 +31,11 @@ def channel_affinity(timeline: Timeline, settings: SuggestSettings) -> pl.DataFr
     An answer is an inbound event on the channel of the contact; where a channel has none in the whole
     log, any inbound event counts. Beta-binomial empirical Bayes towards the share of all cases.
     """
-    touch_channel = timeline.events["channel"].gather(timeline.touches.position)
+    touches = timeline.events[timeline.touches.position]
+    # what the medical team hears stays with the medical team
+    touch_channel = touches.select(
+        pl.when((pl.col("team") != "medical").fill_null(True)).then("channel")
+    ).to_series()
     came = np.zeros(timeline.events.height, dtype=bool)
     came[timeline.inbound.position] = True
     parts = []

@@ -109,7 +109,7 @@ def _story(told: Sequence[dict[str, Any]], contact: dict[str, Any] | None, actio
     name = contact_name(action)
     since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
     if not told:
-        return f"No response in the last 90 days; {since}."
+        return f"Nothing heard in the last 90 days; {since}."
     did_what = " and ".join(
         f"{did(e['activity'], e['message'])} on {date(e['timestamp'].date())}" for e in told
     )
@@ -123,12 +123,19 @@ def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettin
     similar = {"situation": "similar contacts", "segment": "contacts in this group", "action": "contacts"}[
         s["level"]
     ]
+    success = _success(situations)
     return (
-        f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by a response "
-        f"within {window}; without one it was {percent(s['base_share'])} in {s['base_n']:,} "
-        f"periods of {window}. "
+        f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
+        f"within {window}; for the same people without one it was {percent(s['base_share'])} "
+        f"({s['base_n']:,} periods). "
         f"{_similar(s, situations, settings)}"
     )
+
+
+def _success(situations: Situations) -> str:
+    """What was counted: the one activity of the objective by name, several as "a response"."""
+    names = situations.timeline.objectives
+    return article(touchpoint(names[0])) if len(names) == 1 else "a response"
 
 
 def _similar(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
@@ -141,7 +148,7 @@ def _similar(s: dict[str, Any], situations: Situations, settings: SuggestSetting
     before = f"{situations.bucket_names()[s['pressure']]} in the 28 days before"
     window = duration(seconds(settings.response_window))
     seen = {
-        SILENT: f"no response in the {window} before",
-        OTHER: f"last response, within {window}, of a rare kind",
-    }.get(s["seen"], f"last response, within {window}: {touchpoint(s['seen'])}")
+        SILENT: f"nothing heard in the {window} before",
+        OTHER: f"something rare heard last, within {window} before",
+    }.get(s["seen"], f"heard last, within {window} before: {touchpoint(s['seen'])}")
     return f"Similar: {', '.join(p for p in (group, before, seen) if p)}."

@@ -83,7 +83,7 @@ def holdout(settings: SuggestSettings) -> Verdict:
 def not_enough_history(settings: SuggestSettings) -> Verdict:
     """Fewer events than `min_history`."""
     short = pl.col("n_events") < settings.min_history
-    return Verdict(short, pl.format("{} events, {} are needed", "n_events", pl.lit(settings.min_history)))
+    return Verdict(short, pl.format("{} of the {} events needed", "n_events", pl.lit(settings.min_history)))
 
 
 def contact_cap(settings: SuggestSettings) -> Verdict:
@@ -137,7 +137,7 @@ def no_evidence(settings: SuggestSettings) -> Verdict:
     unsure = (pl.col("gain_low") <= 0) | (pl.col("q_value") > FALSE_SHARE)
     told = pl.when(few).then(
         pl.format(
-            "{} similar contacts, {} are needed", pl.col("n").fill_null(0), pl.lit(settings.min_evidence)
+            "{} of the {} similar contacts needed", pl.col("n").fill_null(0), pl.lit(settings.min_evidence)
         )
     )
     after = pl.format(

@@ -35,7 +35,7 @@ class SuggestSettings:
     """
 
     objective: str = "inbound"
-    refusals: tuple[str, ...] = ("email_unsubscribe", "reaction_negative")
+    refusals: tuple[str, ...] = ("email_unsubscribe", "reaction_negative", "reaction_neutral")
     response_window: str = "14d"
     actions: tuple[str, ...] | None = None
     parts_of_contact: tuple[str, ...] = ("message_shown",)

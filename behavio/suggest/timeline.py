@@ -163,7 +163,8 @@ def is_touch(settings: SuggestSettings) -> pl.Expr:
 def _objectives(log: EventLog, events: pl.DataFrame, settings: SuggestSettings) -> tuple[str, ...]:
     """The activities that count as success."""
     if settings.objectives == ("inbound",):
-        came = events.filter(pl.col("direction") == "inbound")["activity"].unique().sort().to_list()
+        commercial = (pl.col("team") != "medical").fill_null(True)
+        came = events.filter((pl.col("direction") == "inbound") & commercial)["activity"].unique().sort()
         return tuple(a for a in came if a not in settings.refusals)
     known = log.events["activity"].unique().sort().to_list()
     for name in settings.objectives:

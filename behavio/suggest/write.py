@@ -188,8 +188,6 @@ def _facts(
         notes.append("the log holds no consents: consent was not checked")
     if per_owner.len() < made.height:
         notes.append(f"{made.height - per_owner.len()} suggestions have no owner: no sales contact so far")
-    if made.height == 0:
-        notes.append("nothing is suggested: see suppressed_by_rule")
     return {
         "rows_in": judged.height,
         "rows_out": made.height,
@@ -209,6 +207,7 @@ def _facts(
         "pressure_buckets": situations.bucket_names(),
         **counts,
         "notes": notes,
+        "note": "" if made.height else "nothing is suggested: every candidate is held back with its reason",
     }
 
 
@@ -235,5 +234,5 @@ def _nothing(log: EventLog, note: str) -> tuple[pl.DataFrame, pl.DataFrame, dict
         "objective": [],
         "as_of": "",
     }
-    facts |= {"notes": [note]}
+    facts |= {"notes": [note], "note": note}
     return pl.DataFrame(schema=SUGGESTION_SCHEMA), pl.DataFrame(schema=SUPPRESSED_SCHEMA), facts

@@ -1,4 +1,4 @@
-"""CSV that comes back as it went: every cell quoted where needed, LF line ends, UTF-8.
+"""CSV that comes back as it went: every cell quoted (a lone carriage return must not end a row), LF, UTF-8.
 
 Spreadsheets run cells that start with = + - @ or a control character as formulas. Files made for people
 (plan.csv, rejected.csv) put an apostrophe before such a cell. Files made for a loader keep ids exactly as
@@ -33,7 +33,7 @@ def guarded(rows: Iterable[Row], exact: Collection[str] = ()) -> list[Row]:
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Write a table whole or not at all."""
     with whole_file(path) as draft, draft.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="raise")
+        writer = csv.DictWriter(out, columns, lineterminator="\n", quoting=csv.QUOTE_ALL)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from behavio.report.charts.svg import join, tag, text_width, wide_and_narrow
+from behavio.report.charts.svg import for_widths, join, tag, text_width
 
-EDGE, RADIUS, TEXT = 9.0, 6.5, 12.0
+EDGE, RADIUS, TEXT, SAID = 9.0, 6.5, 12.0, 150.0
+SIZES = ((56, 916.0), (34, 600.0), (14, 320.0))
+"""How many days with events fit on a drawing, and its width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,9 @@ class Span:
 
 
 def strip(dots: Sequence[Dot], hidden_note: str = "{n} more events follow") -> Markup:
-    """The journey drawn for a wide and for a narrow page; the narrow one shows the first stretch."""
-    wide = fit(dots, stacks=56)
-    narrow = fit(dots, stacks=14)
-    return wide_and_narrow(_draw(wide, 916, hidden_note), _draw(narrow, 340, hidden_note))
+    """The journey drawn for wide, middle and narrow pages; the narrower ones show the first stretch."""
+    drawn = (_draw(fit(dots, stacks), width, hidden_note) for stacks, width in SIZES)
+    return for_widths(*drawn)
 
 
 def fit(dots: Sequence[Dot], stacks: int) -> Span:
@@ -95,6 +96,8 @@ def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float
     for i in order:
         x, dots = stacks[i]
         text = dots[0].label
+        if any(text == said and abs(x - at) < SAID for at, _, said, _, _ in placed):
+            continue  # said close by
         half = text_width(text, TEXT) / 2
         middle = min(max(x, half + 1), width - half - 1)
         if abs(middle - x) > half:

@@ -37,6 +37,7 @@ def text_width(text: str, size: float) -> float:
     return sum(1.05 if ord(c) > 0x2E80 else 0.56 for c in text) * size
 
 
-def wide_and_narrow(wide: Markup, narrow: Markup) -> Markup:
-    """Two drawings of one chart; the page shows the one that fits the reader's width."""
-    return tag("div", wide, class_="wide") + tag("div", narrow, class_="narrow")
+def for_widths(wide: Markup, middle: Markup, narrow: Markup) -> Markup:
+    """Three drawings of one chart; the page shows the one that fits the reader's width."""
+    drawings = {"wide": wide, "middle": middle, "narrow": narrow}
+    return join(tag("div", drawing, class_=name) for name, drawing in drawings.items())

@@ -12,16 +12,17 @@ from behavio.report.charts.reliability import Bin, reliability
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import write
-from behavio.report.tables import Column, Table
+from behavio.report.tables import Column, Fact, Table
 from behavio.words import touchpoint
 
 KIND_WORDS = {"baseline": "rule of thumb", "counting": "counting", "neural": "neural", "pool": "pool"}
 MODEL_NAMES = {
-    "most_popular": "always the most frequent step",
-    "repeat_last": "repeat the last step",
-    "ngram": "counting what followed before",
+    "most_popular": "always naming the most frequent step",
+    "repeat_last": "naming the last step again",
+    "first_order": "counting what followed the last step",
+    "ngram": "counting what followed the last steps (n-gram)",
     "gru": "recurrent network (GRU)",
-    "pool": "pool of models",
+    "pool": "all models together",
 }
 NEXT = 10
 
@@ -58,7 +59,7 @@ def sentence(c: Context) -> Markup | None:
     )
     events = c.facts.add("test_events", n, "count", "later events, not seen in fitting")
     return say(
-        "<b>The next step is named right in {a} of {n} later events</b>; {rule} gets {b}.",
+        "<b>The next step is named right in {a} of {n} later events</b>; {rule} would be right in {b}.",
         a=right.shown,
         n=events.shown,
         rule=_name(rule),
@@ -145,9 +146,7 @@ def _next_steps(c: Context) -> Table | None:
             Column("low_days", "at the earliest", "days"),
             Column("high_days", "at the latest", "days"),
         ]
-    rows = [
-        {**r, "activity": sentence_case(touchpoint(r["activity"]))} for r in counted.iter_rows(named=True)
-    ]
+    rows = [{**r, "activity": touchpoint(r["activity"])} for r in counted.iter_rows(named=True)]
     return Table.of("next_steps", "Most likely next steps", columns, rows, "behavio predict RUN")
 
 
@@ -164,7 +163,7 @@ def _next_title(c: Context, steps: Table) -> Markup:
         "For {s} of {many} the most likely next step is {a}",
         s=share.shown,
         many=c.many,
-        a=str(steps.rows[0]["activity"])[:1].lower() + str(steps.rows[0]["activity"])[1:],
+        a=steps.rows[0]["activity"],
     )
 
 
@@ -197,25 +196,64 @@ def _model_table(c: Context) -> Table | None:
 
 
 def _model_title(c: Context) -> Markup:
-    counting, learned = _best(c, ("counting",)), _best(c, ("neural", "pool"))
-    if counting is None or learned is None:
+    """Whether what learns beats what counts, and what counts the rules of thumb."""
+    counting, learned = _surest(c, ("counting",)), _surest(c, ("neural", "pool"))
+    rule = _surest(c, ("baseline",))
+    if counting is None:
         return Markup("Every model stands beside its baselines")
-    a, b = learned.get("nll"), counting.get("nll")
-    if a is None or b is None:
-        return Markup("Every model stands beside its baselines")
-    gap = c.facts.add(
-        "nll_gain", b - a, "nats", f"surprise per event saved by {learned['name']} over {counting['name']}"
-    )
-    if a < b:
-        return say("{m} beats counting, by {g} nats per event", m=sentence_case(_name(learned)), g=gap.shown)
-    return say("No model beats counting what followed before; counting is used", g=gap.shown)
+    if learned is not None:
+        saved = _gain(c, learned, counting)
+        if saved is not None and (saved.low if saved.low is not None else saved.value) > 0:
+            text = "{m} beats counting, by {g} nats per event {ci}"
+            return say(text, m=sentence_case(_name(learned)), g=saved.shown, ci=saved.between)
+        return say("{m} does not beat counting; counting is used", m=sentence_case(_name(learned)))
+    if rule is not None and rule["nll"] <= counting["nll"]:
+        return say("Counting does not beat {m}: the order carries nothing here", m=_name(rule))
+    return Markup("Counting what followed the last steps beats every rule of thumb")
+
+
+def _surest(c: Context, kinds: tuple[str, ...]) -> dict[str, Any] | None:
+    """The model of these kinds that is least surprised."""
+    found = [m for m in _models(c) if m.get("kind") in kinds and m.get("nll") is not None]
+    return min(found, key=lambda m: (m["nll"], m["name"]), default=None)
+
+
+def _gain(c: Context, learned: dict[str, Any], counting: dict[str, Any]) -> Fact | None:
+    known = ((c.run.metrics or {}).get("gain_over_ngram") or {}).get(learned["name"], {})
+    saved = known.get("nll", counting["nll"] - learned["nll"])
+    what = f"surprise per event saved by {learned['name']} over {counting['name']}"
+    return c.facts.add("nll_gain", saved, "nats", what, low=known.get("low"), high=known.get("high"))
 
 
 def _model_note(c: Context) -> Markup:
     model = _default(c)
-    used = say(" Used here: {m}.", m=_name(model)) if model is not None else Markup("")
-    text = Markup("Same later events for all. Surprise: lower is better; it punishes being sure and wrong.")
-    return text + used
+    text = Markup(
+        "The same later events for all. Surprise: lower is better; being sure and wrong costs most."
+    )
+    if model is not None:
+        text += say(" Used here: {m}.", m=_name(model))
+    return text + _oracle(c)
+
+
+def _oracle(c: Context) -> Markup:
+    """On simulated data the true probabilities are known: how far the model is from them."""
+    truth = (c.run.metrics or {}).get("oracle") or {}
+    true, ours = truth.get("nll"), (truth.get("models") or {}).get((c.run.metrics or {}).get("default"))
+    if true is None or ours is None:
+        return Markup("")
+    best = c.facts.add(
+        "oracle_nll", true, "nats", "surprise per event of the true probabilities", n=truth.get("n")
+    )
+    here = c.facts.add(
+        "oracle_model_nll", ours, "nats", "surprise per event of the model used, on the same events"
+    )
+    return say(
+        " These data are simulated, so the truth is known: the true probabilities are surprised by {a} "
+        "per event, the "
+        "model used here by {b}.",
+        a=best.shown,
+        b=here.shown,
+    )
 
 
 def _bins(c: Context) -> Table | None:

@@ -1,0 +1,143 @@
+"""How cases really move: directly-follows graph with times, variants, process model, map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from behavio.errors import JobError
+from behavio.files import whole_file
+from behavio.journeys.graph import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
+from behavio.journeys.map import process_map
+from behavio.journeys.variants import VARIANTS, Variants, case_table, distinct, variants
+from behavio.log import EventLog
+from behavio.sequences import SequenceSet
+
+__all__ = [
+    "DIRECTLY_FOLLOWS",
+    "VARIANTS",
+    "DirectlyFollowsGraph",
+    "JourneySettings",
+    "Variants",
+    "case_table",
+    "directly_follows",
+    "distinct",
+    "graph",
+    "process_map",
+    "variants",
+    "write_journeys",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class JourneySettings:
+    """What the [journeys] table of a job may say.
+
+    top_variants      variants listed in variants.parquet (every case keeps the rank of its own)
+    max_nodes         activities on the map
+    noise             noise threshold of the inductive miner, 0 (every behaviour) to 1
+    model_coverage    share of the cases whose variants the process model is made from
+    model_variants    at most this many variants for the process model
+    model_activities  at most this many activities in the process model
+    process_model     false leaves process.bpmn and process.pnml out
+    """
+
+    top_variants: int = 1_000
+    max_nodes: int = 12
+    noise: float = 0.2
+    model_coverage: float = 0.8
+    model_variants: int = 500
+    model_activities: int = 30
+    process_model: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("top_variants", "max_nodes", "model_variants", "model_activities"):
+            if getattr(self, name) < 1:
+                raise JobError(f"journeys.{name} is {getattr(self, name)}", hint="it must be 1 or more")
+        for name in ("noise", "model_coverage"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise JobError(f"journeys.{name} is {getattr(self, name)}", hint="it must lie from 0 to 1")
+
+
+def graph(log: EventLog | SequenceSet) -> pl.DataFrame:
+    """Directly-follows graph as a table: source, target, frequency, cases, median_s, mean_s, p90_s, p10_s."""
+    return directly_follows(as_sequences(log)).to_frame()
+
+
+def as_sequences(log: EventLog | SequenceSet) -> SequenceSet:
+    """A log encoded, or the sequences as they are."""
+    return log if isinstance(log, SequenceSet) else SequenceSet.from_log(log)
+
+
+def write_journeys(
+    sequences: SequenceSet,
+    settings: JourneySettings,
+    folder: Path,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> dict[str, Any]:
+    """Write graph, activities, variants, cases (Parquet), map.svg, process.bpmn and process.pnml.
+
+    Returns facts for the manifest and the closing summary.
+    """
+    progress("directly-follows graph", 0.0)
+    found = directly_follows(sequences)
+    progress("variants", 0.3)
+    all_variants = variants(sequences)
+    tables = {
+        "graph": found.edges,
+        "activities": found.activities,
+        "variants": all_variants.to_frame(settings.top_variants),
+        "cases": case_table(sequences, all_variants),
+    }
+    for name, frame in tables.items():
+        with whole_file(folder / f"{name}.parquet") as draft:
+            frame.write_parquet(draft, compression="zstd")
+    progress("map", 0.5)
+    with whole_file(folder / "map.svg") as draft:
+        draft.write_text(process_map(found, settings.max_nodes), encoding="utf-8")
+    facts: dict[str, Any] = {
+        "rows_in": sequences.n_events,
+        "rows_out": sum(frame.height for frame in tables.values()),
+        "n_cases": sequences.n_cases,
+        "n_activities": found.activities.height,
+        "n_edges": found.edges.height,
+        "n_variants": len(all_variants),
+        "top_variant_share": float(all_variants.cases[0] / sequences.n_cases),
+        "timed": sequences.timed,
+    }
+    if settings.process_model:
+        progress("process model", 0.6)
+        facts["process_model"] = _write_model(all_variants, settings, folder)
+    progress("journeys", 1.0)
+    return facts
+
+
+def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> dict[str, Any]:
+    """The process model in both notations; a log that the miner cannot take gives a reason instead."""
+    from behavio import process
+
+    weighted = process.WeightedVariants(found.tokens, found.offsets, found.cases)
+    try:
+        model = process.discover(
+            weighted,
+            found.sequences.vocabulary,
+            noise=settings.noise,
+            coverage=settings.model_coverage,
+            max_variants=settings.model_variants,
+            max_activities=settings.model_activities,
+        )
+    except Exception as reason:  # whatever the miner of another project meets, the run goes on and says so
+        return {"written": False, "reason": f"the inductive miner stopped: {type(reason).__name__}: {reason}"}
+    process.write_bpmn(model.tree, folder / "process.bpmn")
+    process.write_pnml(model.tree, folder / "process.pnml")
+    return {
+        "written": True,
+        "from": model.sentence(),
+        "cases_used": model.cases_used,
+        "variants_used": model.variants_used,
+        "activities_used": model.activities_used,
+    }

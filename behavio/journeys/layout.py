@@ -1,0 +1,301 @@
+"""A layered drawing of a small directed graph (Sugiyama, Tagawa & Toda 1981), without any page in mind.
+
+Positions have two axes: u runs along the layers, v across them. Every edge owns a slot in each layer it
+passes, and its label a slot in a layer of its own, so no line crosses a box or a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+Edge = tuple[int, int]
+Size = tuple[float, float]  # along u, along v
+
+CORRIDOR = 30.0
+"""Room between two layers, where lines bend."""
+BOX_GAP, LINE_GAP = 16.0, 6.0
+
+
+@dataclass(slots=True)
+class Item:
+    """Something that takes room in a layer: a box (node), or a line passing by, perhaps with its label."""
+
+    layer: int
+    depth: float
+    breadth: float
+    node: int = -1
+    edge: int = -1
+    labelled: bool = False
+    v: float = 0.0
+    before: list[int] = field(default_factory=list)  # neighbours in the layer before, by index of item
+    after: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Where everything lies.
+
+    boxes   centre (u, v) of each node
+    lines   for each edge the points its line runs through, from source to target, as (u, v) pairs; two
+            points in a row are one layer passed straight, the bends lie between
+    labels  centre (u, v) of the slot of each edge's label
+    """
+
+    boxes: list[Size]
+    depths: list[float]  # room along u of each node's layer
+    lines: list[list[Size]]
+    labels: list[Size]
+    extent: Size
+    n_layers: int
+
+
+def forward_order(n: int, edges: Sequence[Edge], weights: Sequence[float], pull: Sequence[float]) -> list[int]:
+    """Nodes in an order that few heavy edges run against; `pull` is what speaks for an early place."""
+    weight = {}
+    for (a, b), w in zip(edges, weights, strict=True):
+        weight[a, b] = weight.get((a, b), 0.0) + w
+    left = list(range(n))
+    order: list[int] = []
+    while left:
+
+        def score(i: int) -> tuple[float, int]:
+            flow = pull[i]
+            for j in left:
+                flow += weight.get((i, j), 0.0) - weight.get((j, i), 0.0)
+            return flow, -i
+
+        best = max(left, key=score)
+        order.append(best)
+        left.remove(best)
+    for _ in range(n):
+        if not _improve(order, weight, pull):
+            break
+    return order
+
+
+def _improve(order: list[int], weight: dict[Edge, float], pull: Sequence[float]) -> bool:
+    """Move single nodes to where less weight runs backwards; True when anything moved."""
+    moved = False
+    for node in list(order):
+        place = order.index(node)
+        gain, best, best_place = 0.0, 0.0, place
+        for step in (-1, 1):
+            gain = 0.0
+            other = place + step
+            while 0 <= other < len(order):
+                mate = order[other]
+                forward = weight.get((mate, node), 0.0) - weight.get((node, mate), 0.0)
+                gain += step * (forward + 1e-3 * (pull[mate] - pull[node]))
+                if gain > best + 1e-9:
+                    best, best_place = gain, other
+                other += step
+        if best_place != place:
+            order.insert(best_place, order.pop(place))
+            moved = True
+    return moved
+
+
+def layered(
+    nodes: Sequence[Size],
+    edges: Sequence[Edge],
+    labels: Sequence[Size],
+    order: Sequence[int],
+) -> Drawing:
+    """Draw: sizes of nodes and labels, edges between different nodes, and the order edges should follow."""
+    items, slots, n_layers = _build(nodes, edges, labels, order)
+    layers: list[list[int]] = [[] for _ in range(n_layers)]
+    place = {node: i for i, node in enumerate(order)}
+    first = {i: float(place[t.node]) if t.node >= 0 else 0.0 for i, t in enumerate(items)}
+    for i, item in enumerate(items):
+        if item.node < 0:
+            first[i] = sum(place[e] for e in edges[item.edge]) / 2
+    for i in sorted(range(len(items)), key=lambda i: (first[i], i)):
+        layers[items[i].layer].append(i)
+    layers = _untangle(items, layers)
+    _straighten(items, layers)
+    return _measure(items, slots, layers, nodes, edges, order)
+
+
+def _build(
+    nodes: Sequence[Size], edges: Sequence[Edge], labels: Sequence[Size], order: Sequence[int]
+) -> tuple[list[Item], list[list[int]], int]:
+    """Boxes and lines in layers: nodes in even ones, labels in odd ones; edges drawn left to right."""
+    place = {node: i for i, node in enumerate(order)}
+    forward = [(a, b) if place[a] < place[b] else (b, a) for a, b in edges]
+    level = [0] * len(nodes)
+    for node in order:
+        before = [level[a] + 1 for a, b in forward if b == node]
+        level[node] = max(before, default=0)
+    for node in reversed(order):  # a node without anything before it moves next to what follows it
+        after = [level[b] - 1 for a, b in forward if a == node]
+        if after and not any(b == node for _, b in forward):
+            level[node] = min(after)
+    items = [Item(2 * level[i], *nodes[i], node=i) for i in range(len(nodes))]
+    slots: list[list[int]] = []
+    for e, (a, b) in enumerate(forward):
+        first, last = 2 * level[a] + 1, 2 * level[b] - 1
+        middle = 2 * ((first + last) // 4) + 1
+        chain = []
+        for layer in range(first, last + 1):
+            labelled = layer == middle
+            size = labels[e] if labelled else (0.0, 3.0)
+            items.append(Item(layer, *size, edge=e, labelled=labelled))
+            chain.append(len(items) - 1)
+        for one, next_ in pairwise([a, *chain, b]):
+            items[one].after.append(next_)
+            items[next_].before.append(one)
+        slots.append(chain)
+    return items, slots, 2 * max(level, default=0) + 1
+
+
+def _crossings(items: list[Item], upper: list[int], lower: list[int]) -> int:
+    """Crossings of the lines between two neighbouring layers."""
+    where = {i: k for k, i in enumerate(lower)}
+    ends = [where[j] for i in upper for j in sorted(items[i].after, key=lambda j: where[j])]
+    return sum(a > b for k, a in enumerate(ends) for b in ends[k + 1 :])
+
+
+def _untangle(items: list[Item], layers: list[list[int]], rounds: int = 24) -> list[list[int]]:
+    """Reorder layers by the mean place of their neighbours, back and forth; the best order seen wins."""
+
+    def total(now: list[list[int]]) -> int:
+        return sum(_crossings(items, a, b) for a, b in pairwise(now))
+
+    best, fewest = [list(layer) for layer in layers], total(layers)
+    for r in range(rounds):
+        down = r % 2 == 0
+        for k in range(1, len(layers)) if down else range(len(layers) - 2, -1, -1):
+            beside = layers[k - 1 if down else k + 1]
+            where = {i: p for p, i in enumerate(beside)}
+            mean = {}
+            for p, i in enumerate(layers[k]):
+                near = items[i].before if down else items[i].after
+                mean[i] = sum(where[j] for j in near) / len(near) if near else p * len(beside) / len(layers[k])
+            layers[k].sort(key=lambda i: mean[i])
+        _swap_neighbours(items, layers)
+        now = total(layers)
+        if now < fewest:
+            best, fewest = [list(layer) for layer in layers], now
+    return best
+
+
+def _swap_neighbours(items: list[Item], layers: list[list[int]]) -> None:
+    """Exchange two neighbours of a layer wherever that saves a crossing."""
+    for k, layer in enumerate(layers):
+
+        def local(layer: list[int] = layer, k: int = k) -> int:
+            above = _crossings(items, layers[k - 1], layer) if k else 0
+            return above + (_crossings(items, layer, layers[k + 1]) if k + 1 < len(layers) else 0)
+
+        count = local()
+        for p in range(len(layer) - 1):
+            layer[p], layer[p + 1] = layer[p + 1], layer[p]
+            after = local()
+            if after < count:
+                count = after
+            else:
+                layer[p], layer[p + 1] = layer[p + 1], layer[p]
+
+
+def _gap(a: Item, b: Item) -> float:
+    return BOX_GAP if a.node >= 0 or b.node >= 0 else LINE_GAP
+
+
+def _settle(items: list[Item], layer: list[int], wanted: list[float], weights: list[float]) -> None:
+    """Places closest to the wanted ones (least squares) that keep order and room: pooled neighbours."""
+    offsets = [0.0]
+    for a, b in pairwise(layer):
+        room = (items[a].breadth + items[b].breadth) / 2 + _gap(items[a], items[b])
+        offsets.append(offsets[-1] + room)
+    blocks: list[tuple[float, float, int]] = []  # mean, weight, how many
+    for want, offset, weight in zip(wanted, offsets, weights, strict=True):
+        block = (want - offset, weight, 1)
+        while blocks and blocks[-1][0] >= block[0]:
+            mean, mass, n = blocks.pop()
+            mass_both = mass + block[1]
+            block = ((mean * mass + block[0] * block[1]) / mass_both, mass_both, n + block[2])
+        blocks.append(block)
+    places = [mean for mean, _, n in blocks for _ in range(n)]
+    for i, place, offset in zip(layer, places, offsets, strict=True):
+        items[i].v = place + offset
+
+
+def _straighten(items: list[Item], layers: list[list[int]], rounds: int = 40) -> None:
+    """Give every item a v near its neighbours'; lines that pass by pull hardest, so they run straight."""
+    for layer in layers:
+        _settle(items, layer, [0.0] * len(layer), [1.0] * len(layer))
+    for r in range(rounds):
+        down = r % 2 == 0
+        for k in range(len(layers)) if down else range(len(layers) - 1, -1, -1):
+            wanted, weights = [], []
+            for i in layers[k]:
+                both = r >= rounds // 2
+                near = items[i].before + items[i].after
+                if not both:
+                    near = (items[i].before if down else items[i].after) or near
+                pulls = [4.0 if items[i].node < 0 and items[j].node < 0 else 1.0 for j in near]
+                total = sum(pulls)
+                mean = sum(items[j].v * p for j, p in zip(near, pulls, strict=True)) / total if near else 0.0
+                wanted.append(mean if near else items[i].v)
+                weights.append(max(total, 0.1))
+            _settle(items, layers[k], wanted, weights)
+
+
+def _measure(
+    items: list[Item],
+    slots: list[list[int]],
+    layers: list[list[int]],
+    nodes: Sequence[Size],
+    edges: Sequence[Edge],
+    order: Sequence[int],
+) -> Drawing:
+    """Layers one after the other along u; lines from side to side of the boxes, each at its own height."""
+    low = min(t.v - t.breadth / 2 for t in items)
+    high = max(t.v + t.breadth / 2 for t in items)
+    depth = [max((items[i].depth for i in layer), default=0.0) for layer in layers]
+    start = [0.0]
+    for d in depth:
+        start.append(start[-1] + d + CORRIDOR)
+    place = {node: i for i, node in enumerate(order)}
+    ports = _ports(items, slots, edges, place)
+    lines, labels = [], []
+    for e, (a, b) in enumerate(edges):
+        one, two = (a, b) if place[a] < place[b] else (b, a)
+        here, there = items[one].layer, items[two].layer
+        points = [(start[here] + depth[here], ports[e][0] - low)]
+        for s in slots[e]:
+            k, v = items[s].layer, items[s].v - low
+            points += [(start[k], v), (start[k] + depth[k], v)]
+            if items[s].labelled:
+                labels.append((start[k] + depth[k] / 2, v))
+        points.append((start[there], ports[e][1] - low))
+        lines.append(points if one == a else points[::-1])
+    boxes = [(start[items[i].layer] + depth[items[i].layer] / 2, items[i].v - low) for i in range(len(nodes))]
+    return Drawing(
+        boxes=boxes,
+        depths=[depth[items[i].layer] for i in range(len(nodes))],
+        lines=lines,
+        labels=labels,
+        extent=(start[-1] - CORRIDOR, high - low),
+        n_layers=(len(layers) + 1) // 2,
+    )
+
+
+def _ports(
+    items: list[Item], slots: list[list[int]], edges: Sequence[Edge], place: dict[int, int]
+) -> list[tuple[float, float]]:
+    """Where each line touches its two boxes: spread over the side, in the order the lines leave it."""
+    touch = [[0.0, 0.0] for _ in edges]
+    sides: dict[tuple[int, int], list[int]] = {}
+    for e, (a, b) in enumerate(edges):
+        one, two = (a, b) if place[a] < place[b] else (b, a)
+        sides.setdefault((one, 0), []).append(e)
+        sides.setdefault((two, 1), []).append(e)
+    for (node, end), found in sides.items():
+        found.sort(key=lambda e: (items[slots[e][-1 if end else 0]].v, e))
+        room = min(14.0, (items[node].breadth - 14.0) / max(len(found) - 1, 1))
+        for k, e in enumerate(found):
+            touch[e][end] = items[node].v + (k - (len(found) - 1) / 2) * room
+    return [(a, b) for a, b in touch]

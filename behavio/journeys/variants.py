@@ -1,0 +1,173 @@
+"""Variants: distinct traces, how many cases follow each, and how long they take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from behavio.engine import Count, Engine
+from behavio.engine.local import LocalEngine
+from behavio.kernels.arrays import group_quantiles, readonly, take_groups
+from behavio.kernels.traces import distinct_traces, order_traces
+from behavio.log import TIME
+from behavio.sequences import SequenceSet
+
+ARROW = " → "
+
+VARIANT_SCHEMA: dict[str, pl.DataType] = {
+    "rank": pl.Int64(),
+    "variant": pl.String(),
+    "activities": pl.List(pl.String()),
+    "cases": pl.Int64(),
+    "share": pl.Float64(),
+    "cumulative_share": pl.Float64(),
+    "length": pl.Int64(),
+    "median_duration_s": pl.Float64(),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VariantTally:
+    """What shards add up to: distinct traces and which of them each case follows.
+
+    tokens, offsets  the distinct traces, flat
+    cases            int64 (n_variants,)
+    of_case          int64 (n_cases,)   the variant of each case, cases in shard order
+    durations        int64 (n_cases,)   µs from first to last event
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    cases: np.ndarray
+    of_case: np.ndarray
+    durations: np.ndarray
+
+    @classmethod
+    def empty(cls) -> VariantTally:
+        """The answer of no case at all."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64), none, none, none)
+
+
+def tally(sequences: SequenceSet) -> VariantTally:
+    """Variants of one shard of whole cases."""
+    tokens, offsets = readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
+    firsts, of_case = distinct_traces(tokens, offsets)
+    own, ends = take_groups(tokens, offsets, firsts)
+    durations = sequences.times[offsets[1:] - 1] - sequences.times[offsets[:-1]]
+    return VariantTally(own, ends, np.bincount(of_case, minlength=len(firsts)), of_case, durations)
+
+
+def merge(a: VariantTally, b: VariantTally) -> VariantTally:
+    """Join two answers; a's variants keep their numbers."""
+    tokens = np.concatenate([a.tokens, b.tokens])
+    offsets = np.concatenate([a.offsets, a.offsets[-1] + b.offsets[1:]])
+    firsts, group = distinct_traces(readonly(tokens, np.int32), readonly(offsets, np.int64))
+    own, ends = take_groups(tokens, offsets, firsts)
+    cases = np.zeros(len(firsts), dtype=np.int64)
+    np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
+    shifted = np.concatenate([a.of_case, b.of_case + len(a.cases)])
+    return VariantTally(own, ends, cases, group[shifted], np.concatenate([a.durations, b.durations]))
+
+
+VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variants:
+    """All variants, most frequent first, ties in alphabetical order of their activities.
+
+    tokens, offsets    the distinct traces, flat
+    cases              int64 (n_variants,)
+    of_case            int64 (n_cases,)    index of each case's variant (its rank − 1)
+    median_duration_s  float64 (n_variants,)
+    sequences          the log they come from
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+    cases: np.ndarray
+    of_case: np.ndarray
+    median_duration_s: np.ndarray
+    sequences: SequenceSet
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def to_frame(self, top: int | None = None) -> pl.DataFrame:
+        """VARIANT_SCHEMA, the `top` most frequent; shares are always of all cases."""
+        n = len(self) if top is None else min(top, len(self))
+        tokens = self.tokens[: self.offsets[n]]
+        names = pl.Series(self.sequences.vocabulary.names, dtype=pl.String)
+        lengths = np.diff(self.offsets)[:n]
+        total = self.cases.sum()
+        rows = pl.DataFrame(
+            {"rank": np.repeat(np.arange(1, n + 1), lengths), "name": names.gather(pl.Series(tokens))}
+        )
+        lists = rows.group_by("rank", maintain_order=True).agg(pl.col("name").alias("activities"))
+        timed = self.sequences.timed
+        return lists.with_columns(
+            pl.col("activities").list.join(ARROW).alias("variant"),
+            pl.Series("cases", self.cases[:n], dtype=pl.Int64),
+            pl.Series("share", self.cases[:n] / total),
+            pl.Series("cumulative_share", np.cumsum(self.cases)[:n] / total),
+            pl.Series("length", lengths, dtype=pl.Int64),
+            pl.Series("median_duration_s", self.median_duration_s[:n] if timed else [None] * n, pl.Float64),
+        ).select(pl.col(name).cast(kind) for name, kind in VARIANT_SCHEMA.items())
+
+    def _repr_html_(self) -> str:
+        return str(self.to_frame(20)._repr_html_())
+
+
+def variants(sequences: SequenceSet, engine: Engine | None = None) -> Variants:
+    """Variants of a log, compared token by token: no hash collision can merge two."""
+    engine = LocalEngine() if engine is None else engine
+    answer = engine.run(VARIANTS, sequences)
+    order = order_traces(readonly(answer.tokens, np.int32), readonly(answer.offsets, np.int64), answer.cases)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    of_case = rank[answer.of_case]
+    tokens, offsets = take_groups(answer.tokens, answer.offsets, order)
+    cases = answer.cases[order]
+    by_variant = answer.durations[np.argsort(of_case, kind="stable")]
+    ends = np.concatenate([[0], np.cumsum(cases)]).astype(np.int64)
+    median = group_quantiles(by_variant, ends, np.array([0.5]))[:, 0] / 1e6
+    return Variants(tokens, offsets, cases, of_case, median, sequences)
+
+
+def distinct(sequences: SequenceSet) -> tuple[SequenceSet, np.ndarray]:
+    """Identical traces kept once, with the number of cases that follow each, int64 (n_variants,).
+
+    The kept case is the first that follows the variant; its times are its own.
+    """
+    firsts, group = distinct_traces(
+        readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
+    )
+    return sequences.select(firsts), np.bincount(group, minlength=len(firsts))
+
+
+def case_table(sequences: SequenceSet, found: Variants | None = None) -> pl.DataFrame:
+    """One row per case: case_id, events, variant_rank, first, last (UTC), duration_s.
+
+    The three times are null for a log without a clock.
+    """
+    found = variants(sequences) if found is None else found
+    starts, ends = sequences.offsets[:-1], sequences.offsets[1:] - 1
+    first, last = np.asarray(sequences.times[starts]), np.asarray(sequences.times[ends])
+    frame = pl.DataFrame(
+        {
+            "case_id": sequences.case_ids,
+            "events": sequences.lengths,
+            "variant_rank": found.of_case + 1,
+            "first": pl.Series(first).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            "last": pl.Series(last).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            "duration_s": (last - first) / 1e6,
+        }
+    )
+    if sequences.timed:
+        return frame
+    kinds = {"first": TIME, "last": TIME, "duration_s": pl.Float64()}
+    return frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items())
+

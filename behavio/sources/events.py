@@ -1,0 +1,386 @@
+"""From raw rows to events: case, time, activity, attributes, each row accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from behavio.durations import seconds
+from behavio.errors import LogError
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
+from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.mapping import PLACE, Field, SourceMapping
+from behavio.sources.settings import SourceSettings
+from behavio.sources.sieve import LONGEST, NOTHING, Sieve, as_text
+from behavio.sources.tabular import FILE, ROW, RawTable
+from behavio.sources.times import read_times
+
+HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
+
+
+def events_of(
+    name: str,
+    table: RawTable,
+    mapping: SourceMapping,
+    settings: SourceSettings,
+    base: Path,
+    beside: Path | None,
+) -> SourceEvents:
+    """The events of one source. Raises LogError when a column is missing or every row is rejected."""
+    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    mapping = with_settings(mapping, settings, table, plain=plain)
+    sieve = Sieve(name, table, mapping, private=not plain)
+    sieve.prepare(mapping, settings.joins, base, beside)
+    timed = _times(sieve, mapping, settings)
+    _cases(sieve, mapping)
+    _moments(sieve, mapping, timed=timed)
+    _machines(sieve, mapping)
+    if mapping.session is not None:
+        from behavio.sources.web import to_sessions
+
+        to_sessions(sieve, mapping.session)
+    else:
+        _activities(sieve, mapping, settings.values)
+    events = _assembled(sieve, mapping, settings)
+    return _counted(sieve, events, settings, timed=timed)
+
+
+def with_settings(
+    mapping: SourceMapping, settings: SourceSettings, table: RawTable, *, plain: bool
+) -> SourceMapping:
+    """The mapping with what the job names, and for plain tables what can be guessed."""
+    columns, shown = table.columns, table.files[0]
+    changes: dict[str, object] = {}
+    wanted = {"case_id": settings.case_id, "activity": settings.activity, "timestamp": settings.timestamp}
+    for what, named in wanted.items():
+        if named is not None and PLACE.search(named):
+            changes[what] = Field(template=named)
+        elif named is not None or plain:
+            if what == "timestamp" and named is None and _without_clock(table, settings):
+                continue
+            changes[what] = Field(column=(named_or_guessed(what, named, columns, shown),))
+    if settings.timestamp_format is not None:
+        changes["timestamp_format"] = settings.timestamp_format
+    if settings.order is not None:
+        changes["order"] = settings.order
+    attributes = dict(mapping.attributes)
+    if plain:
+        taken = {f.column[0] for f in changes.values() if isinstance(f, Field) and f.column}
+        attributes |= {a: Field(column=(a,)) for a in _own_attributes() if a in columns and a not in taken}
+    for attribute, column in settings.columns.items():
+        attributes[attribute] = Field(column=(named_or_guessed(attribute, column, columns, shown),))
+    keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
+    return replace(mapping, attributes=attributes, keep=keep, **changes)  # type: ignore[arg-type]
+
+
+def _own_attributes() -> list[str]:
+    return [a for a in ATTRIBUTES if a not in ("source", "source_row")]
+
+
+def _without_clock(table: RawTable, settings: SourceSettings) -> bool:
+    """True when no column looks like a time, but one orders the events."""
+    return guess("timestamp", table.columns) is None and (
+        settings.order is not None or guess("order", table.columns) is not None
+    )
+
+
+def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bool:
+    """Fill __time__ and __order__; False when the log has an order but no clock."""
+    field = mapping.timestamp
+    sieve.require(field.needs, "timestamp")
+    order = mapping.order
+    if order == "source_row":
+        order = ROW
+    elif order:
+        sieve.require([order], "order") if settings.order else None
+    have = [c for c in field.needs if c in sieve.frame.columns]
+    empty = all(sieve.frame.select(as_text(sieve.frame, c).is_null().all()).item() for c in have)
+    if empty and sieve.frame.height:
+        found = order or guess("order", sieve.columns)
+        if not found:
+            what = f"every cell of {have[0]!r} is empty" if have else "there is no time"
+            raise LogError(
+                f"{sieve.files[0]} has no times: {what}",
+                hint='name another column, or order="…" for a log that has an order but no clock',
+            )
+        _positions(sieve, found)
+        return False
+    sieve.frame = sieve.frame.with_columns(_read_columns(sieve, have, mapping, settings).alias("__time__"))
+    place = pl.lit(None, dtype=pl.Float64)
+    if order in sieve.frame.columns:
+        place = as_text(sieve.frame, order).cast(pl.Float64, strict=False)
+    sieve.frame = sieve.frame.with_columns(place.alias("__order__"))
+    return True
+
+
+def _read_columns(
+    sieve: Sieve, columns: list[str], mapping: SourceMapping, settings: SourceSettings
+) -> pl.Series:
+    """The first of these columns that holds a time, for each row; a later one is read where needed only."""
+    time = pl.Series("time", [None] * sieve.frame.height, dtype=TIME)
+    for column in columns:
+        left = time.is_null()
+        if not left.any():
+            break
+        try:
+            cells = sieve.frame[column].filter(left)
+            read = read_times(cells, settings.timezone, mapping.timestamp_format)
+        except LogError as problem:
+            hint = problem.hint
+            raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
+        time = read.utc if left.all() else time.scatter(left.arg_true(), read.utc)
+        sieve.notes += [f"{n} ({column})" if len(columns) > 1 else n for n in read.notes]
+    return time
+
+
+def _positions(sieve: Sieve, column: str) -> None:
+    place = as_text(sieve.frame, column).cast(pl.Float64, strict=False)
+    sieve.frame = sieve.frame.with_columns(place.alias("__order__"))
+    odd = ~pl.col("__order__").is_between(-1e12, 1e12)
+    sieve.reject(
+        pl.col("__order__").is_null() | odd,
+        column,
+        "the position is no number",
+        "number the events of each case",
+    )
+    micros = (pl.col("__order__") * 1_000_000).round().cast(pl.Int64)
+    sieve.frame = sieve.frame.with_columns(micros.cast(TIME).alias("__time__"))
+    shown = "the order of reading" if column == ROW else f"the column {column}"
+    sieve.notes.append(f"no clock: events are ordered by {shown}, times only count positions")
+
+
+def _cases(sieve: Sieve, mapping: SourceMapping) -> None:
+    sieve.require(mapping.case_id.needs, "case_id")
+    _key(sieve, "__case__", sieve.text(mapping.case_id), mapping.case_id, "case id", mapping.nobody)
+
+
+def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nobody: str = "") -> None:
+    """Fill one key column; rows where it is empty, too long or damaged are rejected."""
+    column = " or ".join(field.needs[:3])
+    clean = found.str.strip_chars()
+    sieve.frame = sieve.frame.with_columns(
+        pl.when(clean.is_in(sieve.nothing)).then(None).otherwise(clean).alias(target),
+        (clean != found).alias("__stripped__"),
+    )
+    if n := int(sieve.frame["__stripped__"].sum()):
+        sieve.notes.append(f"{n:,} {what}s had blanks around them: removed")
+    sieve.frame = sieve.frame.drop("__stripped__")
+    if odd := int(sieve.frame.select(pl.col(target).is_in(list(NOTHING)).sum()).item()):
+        sieve.notes.append(f"{odd:,} rows have a {what} such as nan or None: is it missing there?")
+    empty = nobody or f"the {what} is empty"
+    sieve.reject(pl.col(target).is_null(), column, empty, f"fill {column}, or leave such rows out")
+    sieve.reject(
+        pl.col(target).str.len_chars() > LONGEST,
+        column,
+        f"the {what} is longer than {LONGEST:,} characters",
+        "is it free text? choose a column of short names",
+    )
+    sieve.reject(
+        pl.col(target).str.contains("\x00", literal=True),
+        column,
+        f"the {what} holds a NUL byte",
+        "the file is damaged here; export it again",
+    )
+
+
+def _moments(sieve: Sieve, mapping: SourceMapping, *, timed: bool) -> None:
+    if not timed:
+        return
+    have = [c for c in mapping.timestamp.needs if c in sieve.frame.columns]
+    column = " or ".join(have)
+    written = pl.coalesce([as_text(sieve.frame, c) for c in have])
+    missing = pl.col("__time__").is_null() & (
+        written.is_null() | written.str.strip_chars().is_in(list(NOTHING))
+    )
+    sieve.reject(missing, column, "the time is empty", "an event needs a time")
+    sieve.reject(
+        pl.col("__time__").is_null(),
+        column,
+        "the time cannot be read",
+        "write 2026-01-31 14:05 (with +01:00 for a zone), or set timestamp_format",
+    )
+    odd_times(sieve)
+
+
+def odd_times(sieve: Sieve) -> None:
+    """Note times before 1990 and times in the future: default dates, wrong clocks, plans."""
+    time = sieve.frame["__time__"]
+    ends = time.dt.strftime("%Y-%m-%d")
+    if n := int((time < datetime(1990, 1, 1, tzinfo=UTC)).sum()):
+        sieve.notes.append(f"{n:,} events lie before 1990 ({ends.min()!s} is the first): a default date?")
+    if n := int((time > datetime.now(UTC)).sum()):
+        sieve.notes.append(f"{n:,} events lie in the future ({ends.max()!s} is the last)")
+
+
+def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
+    """Rows a system wrote, no person: shadows of other rows, and reactions faster than anybody."""
+    for rule in mapping.shadow:
+        same = [c for c in rule.same if c in sieve.frame.columns]
+        if rule.column not in sieve.frame.columns or len(same) < len(rule.same):
+            continue
+        keys = [pl.col(c) for c in same] + [pl.col("__time__")]
+        value = as_text(sieve.frame, rule.column)
+        known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
+        shadow = (value == rule.value) & known & (value == rule.beside).any().over(keys)
+        sieve.leave_out(shadow, rule.why)
+    for late in mapping.too_soon:
+        if late.column not in sieve.frame.columns or late.after not in sieve.frame.columns:
+            continue
+        start = read_times(sieve.frame[late.after]).utc.alias("__after__")
+        limit = int(seconds(late.within) * 1e6)
+        soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
+        written = sieve.frame.select(as_text(sieve.frame, late.column)).to_series()
+        mask = (written == late.value) & (soon < limit) & (soon >= 0)
+        sieve.leave_out(mask, late.why, filtered=True)
+
+
+def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:
+    field = mapping.activity
+    sieve.require(field.needs, "activity")
+    found = sieve.text(field)
+    if field.strict:
+        raw = sieve.text(replace(field, values={}, strict=False))
+        column = " or ".join(field.needs[:3])
+        known = ", ".join(field.values)
+        sieve.reject(
+            raw.is_not_null() & found.is_null(),
+            column,
+            "no activity is mapped to this value",
+            f"add it to [activity.values] in a copy of the mapping; known: {known}",
+        )
+    renamed = values.get("activity")
+    if isinstance(renamed, Mapping):
+        found = found.replace(dict(renamed))
+    _key(sieve, "__activity__", found, field, "activity")
+
+
+def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> pl.DataFrame:
+    """The event table, ordered as read; ties of a case and a time go by the order column."""
+    if sieve.frame["__order__"].null_count() < sieve.frame.height:
+        sieve.frame = sieve.frame.sort(
+            "__case__", "__time__", "__order__", nulls_last=True, maintain_order=True
+        )
+    several = len(sieve.files) > 1
+    names = [f"{sieve.name}/{Path(f).name}" if several else sieve.name for f in sieve.files]
+    columns: dict[str, pl.Expr] = {
+        "case_id": pl.col("__case__"),
+        "activity": pl.col("__activity__"),
+        "timestamp": pl.col("__time__"),
+    }
+    for attribute, field in mapping.attributes.items():
+        if sieve.can_fill(field):
+            columns[attribute] = _typed(sieve, attribute, field)
+    if "__seconds__" in sieve.frame.columns:
+        columns["duration_s"] = pl.col("__seconds__")
+    for attribute, value in settings.values.items():
+        if attribute != "activity":
+            columns[attribute] = _by_activity(value, columns.get(attribute))
+    columns["source"] = pl.lit(names[0])
+    if several:
+        columns["source"] = pl.col(FILE).replace_strict(
+            list(range(len(names))), names, return_dtype=pl.String
+        )
+    columns["source_row"] = pl.col(ROW).cast(pl.Int64)
+    columns |= _extras(sieve, mapping, columns)
+    return sieve.frame.select(e.alias(n) for n, e in columns.items())
+
+
+def _typed(sieve: Sieve, attribute: str, field: Field) -> pl.Expr:
+    text = sieve.text(field)
+    if ATTRIBUTES.get(attribute) == pl.Float64():
+        return text.cast(pl.Float64, strict=False)
+    return text
+
+
+def _by_activity(value: str | Mapping[str, str], before: pl.Expr | None) -> pl.Expr:
+    """A constant, or what the activity says; "*" stands for every other activity."""
+    if isinstance(value, str):
+        return pl.lit(value)
+    listed = {k: v for k, v in value.items() if k != "*"}
+    rest: pl.Expr = pl.lit(value.get("*"), dtype=pl.String)
+    if before is not None:
+        rest = before if "*" not in value else pl.coalesce(before, rest)
+    return pl.col("__activity__").replace_strict(
+        pl.Series(list(listed), dtype=pl.String),
+        pl.Series(list(listed.values()), dtype=pl.String),
+        default=rest,
+        return_dtype=pl.String,
+    )
+
+
+def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -> dict[str, pl.Expr]:
+    """Further columns that travel along; one whose name is taken gets `_source` behind it."""
+    fields = [mapping.case_id, mapping.activity, mapping.timestamp, *mapping.attributes.values()]
+    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and f.times is None}
+    everything = [c for c in sieve.columns if c not in used] if "*" in mapping.keep else []
+    named = [c for c in mapping.keep if c != "*"]
+    for column in named:
+        sieve.require([column], "keep")
+    extras: dict[str, pl.Expr] = {}
+    for column in dict.fromkeys([*everything, *named]):
+        name = column
+        while name in taken or name in extras or name in EVENT_SCHEMA or name in ("source", "source_row"):
+            name += "_source"
+        text = sieve.frame.schema[column] == pl.String
+        extras[name] = as_text(sieve.frame, column) if text else pl.col(column)
+    return extras
+
+
+def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, timed: bool) -> SourceEvents:
+    repeats = _repeats(events)
+    n_repeats = int(repeats.sum())
+    if n_repeats and settings.repeats == "merge":
+        sieve.leave_out(repeats, "an equal row stands above")
+        events = events.filter(~repeats)
+        n_repeats = 0
+    rejected = pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+    if events.height == 0 and rejected.height:
+        raise LogError(f"no row of {sieve.files[0]} could become an event", hint=most_frequent(rejected))
+    span = events.select(pl.col("timestamp").min().alias("a"), pl.col("timestamp").max().alias("b")).row(0)
+    first, last = (s.isoformat() if s is not None and timed else "" for s in span)
+    files = sieve.files[0] if len(sieve.files) == 1 else f"{len(sieve.files)} files, {sieve.files[0]} first"
+    count = SourceCount(
+        name=sieve.name,
+        kind=settings.kind,
+        file=files,
+        read=sieve.n_read,
+        accepted=events.height,
+        rejected=rejected.height,
+        merged=sum(sieve.left_out.values()),
+        repeats=n_repeats,
+        filtered=sieve.filtered,
+        first=first,
+        last=last,
+        left_out=dict(sieve.left_out),
+        notes=tuple(dict.fromkeys(sieve.notes)),
+    )
+    return SourceEvents(count, events, rejected, timed)
+
+
+def _repeats(events: pl.DataFrame) -> pl.Series:
+    """True for each row equal to an earlier one in everything but where it stood."""
+    short = events.select(pl.struct("case_id", "activity", "timestamp").is_duplicated()).to_series()
+    again = pl.repeat(False, events.height, eager=True, dtype=pl.Boolean)
+    if not short.any():
+        return again
+    places = short.arg_true()
+    whole = [c for c in events.columns if c not in ("source", "source_row")]
+    equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
+    return again.scatter(places.filter(equal), True)
+
+
+def most_frequent(rejected: pl.DataFrame, n: int = 3) -> str:
+    """The n most frequent reasons, with an example, for a message."""
+    counted = rejected.group_by("reason", "column", maintain_order=True).agg(
+        pl.len().alias("n"), pl.first("row"), pl.first("hint")
+    )
+    top = counted.sort("n", "reason", descending=[True, False]).head(n)
+    lines = [
+        f"{r['n']:,} × {r['reason']} (column {r['column'] or '–'}, first in row {r['row']:,}): {r['hint']}"
+        for r in top.to_dicts()
+    ]
+    return "; ".join(lines)

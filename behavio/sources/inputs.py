@@ -1,0 +1,222 @@
+"""Files a source names: found, opened, unpacked, their format and encoding recognised."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from behavio.errors import JobError, LogError
+from behavio.sources.settings import nearest
+
+ENDINGS = {
+    "csv": "csv",
+    "txt": "csv",
+    "tsv": "tsv",
+    "tab": "tsv",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "jsonl",
+    "parquet": "parquet",
+    "pq": "parquet",
+    "arrow": "arrow",
+    "feather": "arrow",
+    "ipc": "arrow",
+    "xes": "xes",
+}
+PACKED = (".gz", ".zst")
+FOREIGN = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"%PDF": "a PDF",
+}
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+LATIN = {"latin_1", "cp1252", "iso8859_15", "iso8859_1", "cp1250", "cp1254", "cp1257", "iso8859_9", "ascii"}
+GUESSABLE = [*sorted(LATIN), "cp1251", "koi8_r", "cp1253", "shift_jis", "gb18030", "big5", "euc_kr"]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One file to read: where it lies, and how messages and tables name it."""
+
+    path: Path
+    shown: str
+
+
+def find_inputs(named: str, base: Path, usual: str = "") -> list[Input]:
+    """The files behind a path, a folder or a pattern, in alphabetical order.
+
+    `usual` is the file looked for when a folder is named. Raises LogError when there is none.
+    """
+    place = base / named
+    if place.is_dir():
+        paths = _in_folder(place, usual)
+    elif place.exists():
+        paths = [place]
+    elif any(c in named for c in "*?["):
+        root = Path(place.anchor) if place.is_absolute() else Path()
+        pattern = str(place.relative_to(root)) if place.is_absolute() else str(place)
+        paths = sorted(p for p in root.glob(pattern) if p.is_file())
+        if not paths:
+            raise LogError(f"no file fits {named}", hint=f"looked in {base.resolve()}")
+    else:
+        raise LogError(f"there is no file {named}", hint=_hint_for(place))
+    return [Input(p, _shown(p, base)) for p in paths]
+
+
+def _in_folder(folder: Path, usual: str) -> list[Path]:
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    except PermissionError:
+        raise LogError(f"no permission to look into {folder}", hint="ask for read access") from None
+    named = [p for p in files if usual and p.name.lower().startswith(usual.lower().rpartition(".")[0] + ".")]
+    readable = named[:1] or [p for p in files if format_by_name(p)]
+    if not readable:
+        raise LogError(
+            f"{folder} is a folder without a readable file",
+            hint=f"name a file, or put {', '.join(sorted(set(ENDINGS.values())))} files there",
+        )
+    return readable
+
+
+def _hint_for(place: Path) -> str:
+    folder = place.parent
+    if not folder.is_dir():
+        return f"there is no folder {folder} either; paths are relative to the job file"
+    near = nearest(place.name, sorted(p.name for p in folder.iterdir()))
+    return f"did you mean {place.with_name(near)}?" if near else f"look into {folder}"
+
+
+def _shown(path: Path, base: Path) -> str:
+    try:
+        return path.resolve().relative_to(base.resolve()).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def format_by_name(path: Path) -> str:
+    """Format that the ending promises, "" when it promises none; .gz and .zst are looked through."""
+    name = path.name.lower()
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    return ENDINGS.get(name.rpartition(".")[2], "") if "." in name else ""
+
+
+def load(item: Input) -> bytes:
+    """All bytes of a file, unpacked. Raises LogError when it cannot be read, is cut off or is empty."""
+    try:
+        data = item.path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+        elif data[:4] == b"\x28\xb5\x2f\xfd":
+            import pyarrow as pa
+
+            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+    except PermissionError:
+        raise LogError(f"no permission to read {item.shown}", hint="ask for read access") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
+        raise LogError(f"{item.shown} is packed and cut off or damaged", hint="fetch it again") from problem
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise LogError(f"{item.shown} cannot be read: {reason}", hint="fetch it again") from problem
+    if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
+        raise LogError(f"{item.shown} is empty", hint="export it again, with a header and at least one row")
+    return data
+
+
+def recognise(data: bytes, item: Input, named: str | None) -> tuple[str, list[str]]:
+    """Format of these bytes and notes; content wins over the ending, a named format over both."""
+    promised = format_by_name(item.path)
+    for magic, what in FOREIGN.items():
+        if data.startswith(magic):
+            raise LogError(f"{item.shown} is {what}", hint="save the table as CSV (UTF-8) and read that")
+    head = data[:400].lstrip(b"\xef\xbb\xbf \t\r\n")
+    found = ""
+    if data[:4] == b"PAR1":
+        found = "parquet"
+    elif data[:6] == b"ARROW1" or data[:4] == b"\xff\xff\xff\xff":
+        found = "arrow"
+    elif head[:1] == b"<":
+        found = "xes"
+    elif head[:1] in (b"{", b"["):
+        found = "jsonl"
+    elif promised in ("parquet", "arrow"):
+        raise LogError(f"{item.shown} is no {promised.title()} file, or a damaged one", hint="fetch it again")
+    final = named or found or (promised if promised in ("csv", "tsv") else "csv")
+    odd = promised and final != promised and {final, promised} != {"csv", "tsv"}
+    return final, [f"{item.path.name} ends like {promised} but holds {final}"] if odd else []
+
+
+def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str], bool]:
+    """The text as UTF-8 bytes without a mark, notes, and whether unreadable bytes were replaced."""
+    if named is not None:
+        return _decode_named(data, item, named), [f"encoding named: {named}"], False
+    for mark, encoding in MARKS:
+        if data.startswith(mark):
+            if encoding == "utf-8-sig":
+                data = data[3:]
+                break
+            return _decode_named(data, item, encoding), [f"encoding {encoding.upper()}"], False
+    sample = data[:4_000]
+    zeros = sample.count(0)
+    if zeros > len(sample) * 0.3:
+        encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
+        return (
+            _decode_named(data, item, encoding),
+            [f"encoding {encoding.upper()}, found without its mark"],
+            False,
+        )
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return _decode_guessed(data)
+    return data, [], False
+
+
+def _decode_named(data: bytes, item: Input, encoding: str) -> bytes:
+    try:
+        return data.decode(encoding).removeprefix("\ufeff").encode("utf-8", "replace")
+    except LookupError:
+        raise JobError(
+            f"encoding {encoding!r} is not known", hint="utf-8, utf-16, cp1252, latin-1, …"
+        ) from None
+    except UnicodeDecodeError as problem:
+        raise LogError(
+            f"{item.shown} is not {encoding}: byte {problem.start:,} does not fit",
+            hint="leave encoding out to have it recognised",
+        ) from None
+
+
+def _decode_guessed(data: bytes) -> tuple[bytes, list[str], bool]:
+    """Text that is no clean UTF-8: UTF-8 with damage, else the encoding charset-normalizer finds likely."""
+    lenient = data.decode("utf-8", "replace")
+    n_bad = lenient.count("\ufffd")
+    n_good = sum(len(c) for c in _non_ascii(lenient)) - n_bad
+    if n_good > n_bad:
+        return lenient.encode(), [f"UTF-8 with {n_bad:,} damaged characters: their rows are rejected"], True
+    from charset_normalizer import from_bytes
+
+    lines = [line for line in data[:4_000_000].splitlines() if not line.isascii()][:500]
+    best = from_bytes(b"\n".join(lines), cp_isolation=GUESSABLE).best()
+    encoding = "cp1252" if best is None or best.encoding in LATIN else best.encoding
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = "latin-1"
+        text = data.decode(encoding)
+    return text.encode(), [f"encoding recognised as {encoding}; name it if letters look wrong"], False
+
+
+def _non_ascii(text: str) -> Sequence[str]:
+    import re
+
+    return re.findall(r"[^\x00-\x7f]+", text)

@@ -1,0 +1,275 @@
+"""Mappings: which columns of an extract become which attributes, as a TOML file anyone can copy and edit.
+
+A mapping says everything a reader needs to know about one kind of extract, so that a new source needs a
+mapping and no code. The built-in ones lie in behavio/sources/mappings; `docs` in each of them explain the
+choices. Every key is checked: an unknown one is a JobError that names the nearest.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from behavio.errors import JobError
+from behavio.sources.settings import nearest
+
+PLACE = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """How one attribute is filled.
+
+    column    the first of these columns that holds something
+    template  text with columns in braces, "{activity}: {company}"
+    constant  the same for every row
+    values    what each value becomes; a value not listed stays as it is, or becomes `other`
+    empty     value where the columns hold nothing
+    strict    a value that `values` does not list rejects the row
+    times     factor for numbers (minutes to seconds: 60)
+    trim      characters taken off both ends (";North;" with ";" is "North")
+    """
+
+    column: tuple[str, ...] = ()
+    template: str = ""
+    constant: str | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
+    other: str | None = None
+    empty: str | None = None
+    strict: bool = False
+    times: float | None = None
+    trim: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Columns this field looks at."""
+        return (*self.column, *PLACE.findall(self.template))
+
+    @classmethod
+    def of(cls, value: Any, where: str) -> Field:
+        """A field from TOML: a column, a list of columns, a template in braces, or a table."""
+        if isinstance(value, str):
+            return cls(template=value) if PLACE.search(value) else cls(column=(value,))
+        if isinstance(value, list):
+            return cls(column=_texts(value, where))
+        return cls(**_checked(cls, value, where))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Rows that stay: those whose column is `in` these values, or `not_in` those.
+
+    An empty cell passes `not_in`, and fails `in` unless `empty` is true. A column the file does not have
+    lets every row pass when `optional`.
+    """
+
+    column: tuple[str, ...]
+    why: str
+    inside: tuple[str, ...] | None = None
+    outside: tuple[str, ...] | None = None
+    empty: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`."""
+
+    file: str
+    key: str
+    columns: tuple[str, ...]
+    id: str = "Id"
+    version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
+    optional: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A row whose column holds `value` is no event of its own beside one with `beside` in the same `same`."""
+
+    column: str
+    value: str
+    beside: str
+    same: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooSoon:
+    """A row whose column holds `value` less than `within` after the time in column `after` is a machine's."""
+
+    column: str
+    value: str
+    after: str
+    within: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Rows of one session become one event at its first row, beside the rows whose activity is in `apart`."""
+
+    key: tuple[str, ...]
+    activity: str
+    column: str
+    apart: Mapping[str, str] = field(default_factory=dict)
+    seconds: str = ""  # column of milliseconds that sum to the session's duration
+    burst: int = 100  # more rows than this in one session …
+    burst_within: str = "1m"  # … within this span are a bot's
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A consent that stands in an account row: the column's value says what holds for a channel."""
+
+    column: str
+    inside: tuple[str, ...]
+    channel: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMapping:
+    """Everything about one kind of extract; see the module's text and the built-in files."""
+
+    title: str = ""
+    file: str = ""
+    id: str = ""
+    version: tuple[str, ...] = ()
+    salesforce_ids: bool = False
+    case_id: Field = field(default_factory=Field)
+    nobody: str = ""
+    activity: Field = field(default_factory=Field)
+    timestamp: Field = field(default_factory=Field)
+    timestamp_format: str | None = None
+    order: str = ""
+    attributes: Mapping[str, Field] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    filter: tuple[Filter, ...] = ()
+    join: Mapping[str, Join] = field(default_factory=dict)
+    parent: str = ""
+    once: tuple[str, ...] = ()
+    shadow: tuple[Shadow, ...] = ()
+    too_soon: tuple[TooSoon, ...] = ()
+    session: Session | None = None
+    consent: tuple[Statement, ...] = ()
+
+    @property
+    def needs(self) -> set[str]:
+        """Columns of the file itself that the mapping looks at."""
+        every = [self.case_id, self.activity, self.timestamp, *self.attributes.values()]
+        found = {c for f in every for c in f.needs} | {
+            self.id,
+            self.order,
+            self.parent,
+            *self.version,
+            *self.once,
+        }
+        found |= {c for f in self.filter for c in f.column} | {j.key for j in self.join.values()}
+        found |= {c for s in self.shadow for c in (s.column, *s.same)} | {s.column for s in self.consent}
+        found |= {c for s in self.too_soon for c in (s.column, s.after)}
+        if self.session is not None:
+            found |= {*self.session.key, self.session.column, self.session.seconds}
+        return {c for c in found if c and c.partition(".")[0] not in self.join}
+
+
+RENAMED = {"in": "inside", "not_in": "outside"}
+PARTS: dict[str, type] = {"shadow": Shadow, "too_soon": TooSoon, "filter": Filter, "consent": Statement}
+
+
+def load_mapping(named: str | None, kind: str, base: Path) -> SourceMapping:
+    """The mapping of a user's file, or the built-in one of a kind; a plain table has an empty one."""
+    if named is not None:
+        path = base / named
+        try:
+            return parse_mapping(path.read_text(encoding="utf-8"), named)
+        except OSError as problem:
+            near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
+            hint = f"did you mean {near}?" if near else "copy one of " + ", ".join(sorted(built_in()))
+            raise JobError(f"the mapping {named} cannot be read: {problem.strerror}", hint=hint) from None
+    text = built_in().get(kind)
+    return parse_mapping(text, kind) if text is not None else SourceMapping()
+
+
+def built_in() -> dict[str, str]:
+    """Text of every built-in mapping by its kind."""
+    folder = resources.files("behavio").joinpath("sources/mappings")
+    found = sorted((p for p in folder.iterdir() if p.name.endswith(".toml")), key=lambda p: p.name)
+    return {p.name.removesuffix(".toml"): p.read_text(encoding="utf-8") for p in found}
+
+
+def parse_mapping(text: str, where: str) -> SourceMapping:
+    """A mapping from TOML text. Raises JobError for a word it does not know or a wrong type."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise JobError(
+            f"mapping {where} is not valid TOML: {problem}", hint="quote names with dots"
+        ) from None
+    return SourceMapping(**_checked(SourceMapping, table, f"mapping {where}"))
+
+
+def _checked(kind: type, table: Any, where: str) -> dict[str, Any]:
+    """The arguments for one dataclass of this module, each checked against its kind."""
+    if not isinstance(table, dict):
+        raise JobError(f"{where} must be a table, not {table!r}", hint="write key = value lines below [name]")
+    known = [f.name for f in fields(kind)]
+    arguments: dict[str, Any] = {}
+    for key, value in table.items():
+        name = RENAMED.get(key, key)
+        if name not in known or key in RENAMED.values():
+            shown = [next((k for k, v in RENAMED.items() if v == n), n) for n in known]
+            near = nearest(key, shown)
+            hint = f"did you mean {near!r}? " if near else ""
+            raise JobError(f"{where} has an unknown key {key!r}", hint=f"{hint}known: {', '.join(shown)}")
+        arguments[name] = _value(kind, name, value, f"{where}, {key}")
+    for f in fields(kind):
+        if f.name not in arguments and f.default is f.default_factory:  # both MISSING: it has no default
+            raise JobError(f"{where} lacks the key {f.name!r}", hint=f"add {f.name} = …")
+    return arguments
+
+
+def _value(kind: type, name: str, value: Any, where: str) -> Any:
+    annotation = str({f.name: f.type for f in fields(kind)}[name])
+    if annotation == "Field":
+        return Field.of(value, where)
+    if annotation.startswith("Mapping"):
+        if not isinstance(value, dict):
+            raise JobError(f"{where} must be a table", hint="write name = value lines")
+        if "Field" in annotation:
+            return {k: Field.of(v, f"{where}.{k}") for k, v in value.items()}
+        if "Join" in annotation:
+            return {k: Join(**_checked(Join, v, f"{where}.{k}")) for k, v in value.items()}
+        return {k: _text(v, where) for k, v in value.items()}
+    if name in PARTS and annotation.startswith("tuple"):
+        entries = value if isinstance(value, list) else [value]
+        return tuple(PARTS[name](**_checked(PARTS[name], v, where)) for v in entries)
+    if name == "session":
+        return Session(**_checked(Session, value, where))
+    if annotation.startswith("tuple"):
+        return _texts(value if isinstance(value, list) else [value], where)
+    if annotation.startswith("str"):
+        return _text(value, where)
+    wanted = {"bool": bool, "int": int}.get(annotation, (int, float))
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise JobError(f"{where} = {value!r} has the wrong type", hint=f"expected {annotation}")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise JobError(f"{where} = {value!r} has the wrong type", hint="expected text in quotes")
+
+
+def _texts(values: list[Any], where: str) -> tuple[str, ...]:
+    return tuple(_text(v, where) for v in values)

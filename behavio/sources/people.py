@@ -1,0 +1,209 @@
+"""Cases and consents: what is known about each case, and what it has agreed to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from behavio.errors import LogError
+from behavio.log import CONSENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount
+from behavio.sources.events import most_frequent
+from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.settings import CasesSettings, ConsentSettings
+from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.tabular import ROW, RawTable
+from behavio.sources.times import read_times
+
+STATES = ("opt_in", "opt_out", "pending", "never")
+INTEGER, DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+
+
+def cases_of(
+    table: RawTable, mapping: SourceMapping, settings: CasesSettings, base: Path, beside: Path | None
+) -> tuple[pl.DataFrame, pl.DataFrame, SourceCount, pl.DataFrame]:
+    """Cases (case_id and attributes, one row each), consents that stand in them, counts, rejected rows."""
+    plain = settings.kind == "table" and settings.mapping is None
+    if settings.case_id is not None or plain:
+        column = named_or_guessed("case_id", settings.case_id, table.columns, table.files[0])
+        mapping = replace(mapping, case_id=Field(column=(column,)))
+    attributes = dict(mapping.attributes)
+    for attribute, column in settings.columns.items():
+        attributes[attribute] = Field(
+            column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
+        )
+    keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
+    sieve = Sieve("cases", table, mapping, private=not plain)
+    sieve.prepare(mapping, settings.joins, base, beside)
+    _case(sieve, mapping)
+    _once(sieve)
+    found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
+    fields = [mapping.case_id, *attributes.values()]
+    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and not f.trim}
+    more = [c for c in sieve.columns if c not in used] if "*" in keep else []
+    more += [c for c in keep if c != "*" and c not in more]
+    for column in more:
+        sieve.require([column], "keep")
+        name = f"{column}_source" if column in found or column == "case_id" else column
+        text = sieve.frame.schema[column] == pl.String
+        found[name] = as_text(sieve.frame, column) if text else pl.col(column)
+    cases = sieve.frame.select(pl.col("__case__").alias("case_id"), *(e.alias(a) for a, e in found.items()))
+    cases = cases.with_columns(as_number(cases[c]) for c in cases.columns if c != "case_id")
+    consents = _statements(sieve, mapping, settings)
+    return cases, consents, _count(sieve, "cases", settings.kind, cases.height), _rejected(sieve)
+
+
+def consents_of(
+    table: RawTable, mapping: SourceMapping, settings: ConsentSettings, base: Path, beside: Path | None
+) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
+    """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
+    attributes = dict(mapping.attributes)
+    if settings.kind == "table" and settings.mapping is None:
+        mapping, attributes = _guessed(table, settings)
+    for attribute, value in settings.values.items():
+        attributes[attribute] = Field(constant=value)
+    mapping = replace(mapping, attributes=attributes)
+    sieve = Sieve("consents", table, mapping, private=settings.kind != "table")
+    sieve.prepare(mapping, settings.joins, base, beside)
+    _case(sieve, mapping)
+    for target, field, needed in (
+        ("__time__", mapping.timestamp, True),
+        ("__expires__", attributes.get("expires", Field()), False),
+    ):
+        _time(sieve, target, field, settings, needed=needed)
+    state, channel = attributes.get("state", Field()), attributes.get("channel", Field())
+    sieve.require(state.needs, "state")
+    known = sieve.text(state).str.to_lowercase().str.replace_all(r"[\s-]", "_")
+    sieve.frame = sieve.frame.with_columns(known.alias("__state__"))
+    sieve.reject(
+        ~pl.col("__state__").is_in(list(STATES)) | pl.col("__state__").is_null(),
+        " or ".join(state.needs),
+        "the consent state is not known",
+        f"map it to one of {', '.join(STATES)}",
+    )
+    consents = sieve.frame.select(
+        pl.col("__case__").alias("case_id"),
+        (sieve.text(channel).fill_null("*") if sieve.can_fill(channel) else pl.lit("*")).alias("channel"),
+        pl.col("__state__").alias("state"),
+        pl.col("__time__").alias("timestamp"),
+        pl.col("__expires__").alias("expires"),
+        pl.lit("consents").alias("source"),
+        pl.col(ROW).cast(pl.Int64).alias("source_row"),
+    ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
+    return consents, _count(sieve, "consents", settings.kind, consents.height), _rejected(sieve)
+
+
+def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping, dict[str, Field]]:
+    shown, columns = table.files[0], table.columns
+    found: dict[str, Field] = {}
+    for what in ("case_id", "timestamp", "state", "channel", "expires"):
+        named = settings.columns.get(what)
+        if named is None and (what in settings.values or what in ("channel", "expires")):
+            usual = guess(what, columns)
+            if usual is not None and what not in settings.values:
+                found[what] = Field(column=(usual,))
+            continue
+        found[what] = Field(column=(named_or_guessed(what, named, columns, shown),))
+    mapping = SourceMapping(case_id=found.pop("case_id"), timestamp=found.pop("timestamp"))
+    return replace(mapping, timestamp_format=settings.timestamp_format), found
+
+
+def _case(sieve: Sieve, mapping: SourceMapping) -> None:
+    sieve.require(mapping.case_id.needs, "case_id")
+    found = sieve.text(mapping.case_id).str.strip_chars()
+    sieve.frame = sieve.frame.with_columns(
+        pl.when(found.is_in(sieve.nothing)).then(None).otherwise(found).alias("__case__")
+    )
+    column = " or ".join(mapping.case_id.needs)
+    sieve.reject(pl.col("__case__").is_null(), column, "the case id is empty", f"fill {column}")
+
+
+def _once(sieve: Sieve) -> None:
+    """One row per case: the first stays; rows that say something else are counted apart."""
+    again = ~pl.struct("__case__").is_first_distinct()
+    same = ~pl.struct("__case__", *sieve.columns).is_first_distinct()
+    sieve.leave_out(again & same, "an equal row of the same case stands above")
+    sieve.leave_out(~pl.struct("__case__").is_first_distinct(), "another row of the same case stands above")
+
+
+def _time(sieve: Sieve, target: str, field: Field, settings: ConsentSettings, *, needed: bool) -> None:
+    have = [c for c in field.needs if c in sieve.frame.columns]
+    if needed:
+        sieve.require(field.needs, "timestamp")
+    if not have:
+        sieve.frame = sieve.frame.with_columns(pl.lit(None, dtype=TIME).alias(target))
+        return
+    parts = []
+    for column in have:
+        times = read_times(sieve.frame[column], settings.timezone, settings.timestamp_format)
+        parts.append(times.utc)
+        sieve.notes += [f"{n} ({column})" for n in times.notes]
+    sieve.frame = sieve.frame.with_columns(pl.select(pl.coalesce(parts)).to_series().alias(target))
+    written = pl.coalesce([as_text(sieve.frame, c) for c in have]).is_not_null()
+    bad = pl.col(target).is_null() if needed else pl.col(target).is_null() & written
+    sieve.reject(bad, " or ".join(have), "the time is empty or cannot be read", "set timestamp_format")
+
+
+def _statements(sieve: Sieve, mapping: SourceMapping, settings: CasesSettings) -> pl.DataFrame:
+    """Consents that stand in account columns, dated by the account's last change."""
+    dated = next((c for c in mapping.version if c in sieve.frame.columns), None)
+    time = pl.lit(None, dtype=TIME)
+    if dated is not None:
+        time = pl.lit(read_times(sieve.frame[dated], settings.timezone).utc)
+    parts = [pl.DataFrame(schema=CONSENT_SCHEMA)]
+    rows = sieve.frame.with_columns(time.alias("__time__"))
+    for rule in mapping.consent:
+        if rule.column in rows.columns:
+            said = as_text(rows, rule.column).is_in(list(rule.inside))
+            parts.append(
+                rows.filter(said).select(
+                    pl.col("__case__").alias("case_id"),
+                    pl.lit(rule.channel).alias("channel"),
+                    pl.lit(rule.state).alias("state"),
+                    pl.col("__time__").alias("timestamp"),
+                    pl.lit(None, dtype=TIME).alias("expires"),
+                    pl.lit("cases").alias("source"),
+                    pl.col(ROW).cast(pl.Int64).alias("source_row"),
+                )
+            )
+    return pl.concat(parts)
+
+
+def as_number(column: pl.Series) -> pl.Series:
+    """A text column as numbers when every value is written like one; "007" keeps the column text."""
+    if column.dtype != pl.String or column.null_count() == column.len():
+        return column
+    values = column.drop_nulls().unique()
+    if values.str.contains(rf"^(?:{INTEGER.pattern})$").all():
+        return column.cast(pl.Int64)
+    if values.str.contains(rf"^(?:{DECIMAL.pattern})$").all():
+        return column.cast(pl.Float64)
+    return column
+
+
+def _rejected(sieve: Sieve) -> pl.DataFrame:
+    return pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+
+
+def _count(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
+    if accepted == 0 and sieve.n_rejected:
+        raise LogError(
+            f"no row of {sieve.files[0]} could be used for {role}", hint=most_frequent(_rejected(sieve))
+        )
+    several = len(sieve.files)
+    return SourceCount(
+        name=role,
+        kind=kind,
+        file=sieve.files[0] if several == 1 else f"{several} files, {sieve.files[0]} first",
+        read=sieve.n_read,
+        accepted=accepted,
+        rejected=sieve.n_rejected,
+        merged=sum(sieve.left_out.values()),
+        filtered=sieve.filtered,
+        role=role,
+        left_out=dict(sieve.left_out),
+        notes=tuple(dict.fromkeys(sieve.notes)),
+    )

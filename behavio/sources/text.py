@@ -1,0 +1,274 @@
+"""CSV, TSV and JSON lines as text columns: fast where the file is sound, row by row where it is not.
+
+Every cell stays the text it is ("007" stays "007"). Polars reads a sound file at once; it counts as sound
+only when the delimiters in the file equal those the table explains, so a short or a long row, or a quote
+that was never closed, always leads to the slow reader, which rejects just that row and says why.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from behavio.errors import JobError, LogError
+from behavio.sources.inputs import Input
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+QUOTED = re.compile(r'"(?:[^"]|"")*"')
+
+
+@dataclass(slots=True)
+class Lines:
+    """What was read of one text file.
+
+    frame   the sound rows
+    rows    1-based data record number of each (the header is not counted)
+    wrong   (row, reason, hint, raw) of each record that could not be read
+    """
+
+    frame: pl.DataFrame
+    rows: pl.Series
+    wrong: list[tuple[int, str, str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_delimited(data: bytes, item: Input, delimiter: str | None, *, tabs: bool) -> Lines:
+    """Rows of UTF-8 delimited text as String columns.
+
+    `delimiter` names it, `tabs` says that the ending promises tabs; otherwise it is recognised.
+    """
+    if b"\n" not in data[:1_000_000] and b"\r" in data[:1_000_000]:
+        data = data.replace(b"\r", b"\n")
+    told = re.match(rb"sep=(.)\r?\n", data)
+    if told:
+        data = data[told.end() :]
+        delimiter = delimiter or told[1].decode()
+    if delimiter is not None and len(delimiter) != 1:
+        raise JobError(f"delimiter {delimiter!r} is not one character", hint='"," ";" "|" or "\\t"')
+    data = data.lstrip(b"\r\n").rstrip(b"\r\n") + b"\n"
+    found = delimiter or ("\t" if tabs and b"\t" in data.partition(b"\n")[0] else _sniff(data))
+    lines = _fast(data, found)
+    if lines is None:
+        lines = _slow(data.decode("utf-8"), found)
+    if lines.frame.height == 0 and not lines.wrong:
+        raise LogError(f"{item.shown} has a header but no row", hint="export it again with data")
+    if delimiter is None:
+        lines.notes.append(f"delimiter {DELIMITERS.get(found, found)}")
+    return lines
+
+
+def _sniff(data: bytes) -> str:
+    """The delimiter that cuts the first rows into equally many columns, and into most of them."""
+    head = data[:65_536].decode("utf-8", "ignore")
+    if len(data) > 65_536:
+        head = head.rpartition("\n")[0]
+    best, best_score = ",", (0.0, 0)
+    for delimiter in DELIMITERS:
+        widths = []
+        for _, fields, _ in _records(head, delimiter):
+            widths.append(len(fields) if fields is not None else 0)
+            if len(widths) == 50:
+                break
+        width = widths[0] if widths else 0
+        score = (round(sum(w == width for w in widths) / max(len(widths), 1), 2), width)
+        if width > 1 and score > best_score:
+            best, best_score = delimiter, score
+    return best
+
+
+def _fast(data: bytes, delimiter: str) -> Lines | None:
+    """The whole file by Polars, or None when anything about it is not in order."""
+    try:
+        frame = pl.read_csv(data, separator=delimiter, infer_schema=False)
+    except (pl.exceptions.PolarsError, ValueError):
+        return None
+    width = frame.width
+    inside = 0
+    if b'"' in data:
+        if width > 0 and _swallowed(frame, delimiter, width):
+            return None
+        counts = frame.select(pl.all().str.count_matches(delimiter, literal=True).sum())
+        inside = sum(v or 0 for v in counts.row(0)) if frame.height else 0
+        inside += sum(c.count(delimiter) for c in frame.columns)
+    if width < 2 or data.count(delimiter.encode()) != (frame.height + 1) * (width - 1) + inside:
+        return None
+    names, notes = _unique(_header(data, delimiter))
+    if len(names) != width:
+        return None
+    frame.columns = names
+    return Lines(frame, pl.int_range(1, frame.height + 1, eager=True), notes=notes)
+
+
+def _header(data: bytes, delimiter: str) -> list[str]:
+    for _, fields, _ in _records(data[:1_000_000].decode("utf-8", "ignore"), delimiter):
+        return fields or []
+    return []
+
+
+def _swallowed(frame: pl.DataFrame, delimiter: str, width: int) -> bool:
+    """True when a quoted cell holds a line that looks like a whole row: its quote was never meant."""
+    inner = (
+        r"\n" + rf"[^{re.escape(delimiter)}\n]*" + rf"(?:{re.escape(delimiter)}[^\n]*)" * (width - 1) + r"\n"
+    )
+    return bool(frame.select(pl.any_horizontal(pl.all().str.contains(inner).any())).item())
+
+
+def _records(text: str, delimiter: str, width: int = 0) -> Iterator[tuple[str, list[str] | None, str]]:
+    """(raw, fields, reason) of each record; fields is None when its quotes do not close."""
+    at, end = 0, len(text)
+    while at < end:
+        stop = text.find("\n", at)
+        stop = end if stop < 0 else stop
+        line = text[at:stop].removesuffix("\r")
+        if '"' not in line:
+            if line:
+                yield line, line.split(delimiter), ""
+            at = stop + 1
+            continue
+        fields, after = _quoted_record(text, at, delimiter, width)
+        if fields is None:
+            yield line, None, "a quote opens in this row and does not close before the next delimiter"
+            at = stop + 1
+        else:
+            yield text[at:after].rstrip("\r\n"), fields, ""
+            at = after
+
+
+def _quoted_record(text: str, at: int, delimiter: str, width: int) -> tuple[list[str] | None, int]:
+    """Fields of the record that starts at `at` and where the next one starts; None for open quotes."""
+    fields: list[str] = []
+    end = len(text)
+    while True:
+        if text.startswith('"', at):
+            found = QUOTED.match(text, at)
+            if found is None or _holds_a_row(found[0], delimiter, width):
+                return None, at
+            fields.append(found[0][1:-1].replace('""', '"'))
+            at = found.end()
+        else:
+            line = text.find("\n", at)
+            cut = text.find(delimiter, at, line if line >= 0 else end)
+            stop = cut if cut >= 0 else (line if line >= 0 else end)
+            fields.append(text[at:stop])
+            at = stop
+        if text.startswith(delimiter, at):
+            at += 1
+            continue
+        if at < end and text[at] == "\r":
+            at += 1
+        if at >= end:
+            return fields, end
+        if text[at] != "\n":
+            return None, at
+        fields[-1] = fields[-1].removesuffix("\r")
+        return fields, at + 1
+
+
+def _holds_a_row(cell: str, delimiter: str, width: int) -> bool:
+    inner = cell.split("\n")[1:-1] if width > 1 and "\n" in cell else []
+    return any(line.count(delimiter) >= width - 1 for line in inner)
+
+
+def _slow(text: str, delimiter: str) -> Lines:
+    _, header, _ = next(_records(text, delimiter), ("", None, ""))
+    if header is None:
+        raise LogError("the header cannot be read: its quotes do not close", hint="mend the first line")
+    names, notes = _unique(header)
+    width = len(names)
+    kept: list[list[str]] = []
+    rows: list[int] = []
+    wrong: list[tuple[int, str, str, str]] = []
+    records = _records(text, delimiter, width)
+    next(records)
+    for row, (raw, fields, reason) in enumerate(records, start=1):
+        while fields is not None and len(fields) > width and fields[-1] == "":
+            fields.pop()
+        if fields is None:
+            wrong.append((row, reason, "close the quote, or double quotes inside a cell", raw))
+        elif len(fields) != width:
+            few = f"the row has {len(fields):,} cells, the header has {width:,}"
+            wrong.append((row, few, "quote cells that hold the delimiter or a line break", raw))
+        else:
+            kept.append(fields)
+            rows.append(row)
+    columns = list(zip(*kept, strict=True)) if kept else [()] * width
+    frame = pl.DataFrame({n: pl.Series(n, c, dtype=pl.String) for n, c in zip(names, columns, strict=True)})
+    return Lines(frame, pl.Series(rows, dtype=pl.Int64), wrong, notes)
+
+
+def _unique(header: list[str]) -> tuple[list[str], list[str]]:
+    names: list[str] = []
+    for place, name in enumerate(header, start=1):
+        name = name.strip() or f"column_{place}"
+        n = sum(known == name or known.startswith(f"{name} (") for known in names)
+        names.append(f"{name} ({n + 1})" if name in names else name)
+    twice = [n for n in names if n not in header and not n.startswith("column_")]
+    return names, [f"columns with the same name were numbered: {', '.join(twice)}"] if twice else []
+
+
+def read_json_lines(data: bytes, item: Input) -> Lines:
+    """Rows of JSON lines, or of one JSON array of objects; a line that is no object is a wrong row."""
+    if data.lstrip()[:1] == b"[":
+        return _json_array(data, item)
+    sound = data.rstrip() + b"\n"
+    n_lines = sum(1 for line in io.BytesIO(sound) if line.strip())
+    try:
+        frame = pl.read_ndjson(sound, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, ValueError):
+        frame = None
+    if frame is not None and frame.height == n_lines:
+        return Lines(frame, pl.int_range(1, n_lines + 1, eager=True))
+    kept, rows, wrong = [], [], []
+    lines = (line for line in sound.decode("utf-8").split("\n") if line.strip())
+    for row, line in enumerate(lines, start=1):
+        try:
+            value = json.loads(line, parse_constant=lambda _: None)
+        except (json.JSONDecodeError, RecursionError) as problem:
+            place = f" at character {problem.colno}" if isinstance(problem, json.JSONDecodeError) else ""
+            wrong.append((row, "the line is no JSON", f"it breaks off{place}", line))
+            continue
+        if isinstance(value, dict):
+            kept.append(value)
+            rows.append(row)
+        else:
+            wrong.append((row, "the line is no JSON object", "write one {…} per line", line))
+    return Lines(_table_of(kept), pl.Series(rows, dtype=pl.Int64), wrong)
+
+
+def _json_array(data: bytes, item: Input) -> Lines:
+    try:
+        values = json.loads(data, parse_constant=lambda _: None)
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise LogError(
+            f"{item.shown} is no valid JSON: {problem}", hint="write one object per line"
+        ) from None
+    good = [(i, v) for i, v in enumerate(values, start=1) if isinstance(v, dict)]
+    wrong = [
+        (i, "the element is no JSON object", "write a list of {…}", json.dumps(v))
+        for i, v in enumerate(values, start=1)
+        if not isinstance(v, dict)
+    ]
+    return Lines(_table_of([v for _, v in good]), pl.Series([i for i, _ in good], dtype=pl.Int64), wrong)
+
+
+def _table_of(objects: list[dict[str, Any]]) -> pl.DataFrame:
+    """A table of objects; a key whose values differ in kind becomes text."""
+    names = dict.fromkeys(name for o in objects for name in o)
+    columns = {}
+    for name in names:
+        values = [o.get(name) for o in objects]
+        kinds = {type(v) for v in values if v is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+        try:
+            columns[name] = pl.Series(name, values, strict=False)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError):
+            texts = [None if v is None else json.dumps(v) for v in values]
+            columns[name] = pl.Series(name, texts, dtype=pl.String)
+    return pl.DataFrame(columns)
