@@ -50,9 +50,8 @@ def silent(what: str, done: float) -> None:
 def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress: Progress = silent) -> Found:
     """Segments of these cases: number, model, who belongs where, names."""
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
-    long_enough = sequences if len(known) == sequences.n_cases else sequences.select(known)
-    if len(known) < max(MIN_CASES, 1) and settings.k == "auto":
-        long_enough = sequences
+    enough = MIN_CASES <= len(known) < sequences.n_cases
+    long_enough = sequences.select(known) if enough else sequences
     model = _method(settings, seed)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)

@@ -144,6 +144,8 @@ def full_text(fact: Fact) -> str:
     """The clause as a sentence of its own, with the ratio and its interval in plain words."""
     if fact.lift == 0:
         return f"{words.capital(clause(fact))}: never seen here"
+    if fact.rest == 0:
+        return f"{words.capital(clause(fact))}: seen only here"
     if fact.kind == "gap":
         said = "times later" if fact.more else "times sooner"
     elif fact.kind == "tempo":
