@@ -114,6 +114,8 @@ def as_polars(frame: Any) -> pl.DataFrame:
     try:
         if type(frame).__module__.partition(".")[0] == "pandas":
             return _from_pandas(frame)
+        if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
+            raise TypeError("no table")
         return pl.DataFrame(frame, strict=False)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
         raise LogError(
@@ -126,7 +128,10 @@ def _from_pandas(frame: Any) -> pl.DataFrame:
     columns = {}
     for place, name in enumerate(frame.columns):
         column = frame.iloc[:, place]
+        kinds = {type(v) for v in column.dropna()} if column.dtype == object else set()
         try:
+            if len(kinds) > 1 or any(hasattr(k, "tzinfo") for k in kinds):
+                raise TypeError  # some with a zone and some without would lose it silently
             columns[str(name)] = pl.from_pandas(column, nan_to_null=True)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             texts = [None if gone else str(v) for v, gone in zip(column, column.isna(), strict=True)]
@@ -169,6 +174,9 @@ class EventLog:
             raise LogError("the log has no event", hint="look at the rejected rows and the mapping")
         if self.events.select(pl.any_horizontal(pl.col(*EVENT_SCHEMA).null_count() > 0)).item():
             raise LogError("case_id, activity, timestamp and event_index may not be empty")
+        blank = (pl.col("case_id") == "") | (pl.col("activity") == "")
+        if self.events.select(blank.any()).item():
+            raise LogError("case_id and activity may not be blank", hint="use behavio.read(table)")
         if not self.in_order():
             raise LogError("events are not in the order (case_id, timestamp, event_index)")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -142,12 +143,18 @@ class Recount:
         wanted = (suggestion["segment"], suggestion["pressure"], suggestion["seen"])
         depth = {"action": 0, "segment": 1, "situation": 3}[suggestion["level"]]
         contacts, quiet = self.contacts(suggestion["action"]), self.quiet(suggestion["action"])
-        touched = [case for case, _, _ in contacts]
-        free = [case for case, _, _ in quiet]
+        windows = {case: [won for c, _, won in quiet if c == case] for case, _, _ in quiet}
+        own = {case: sum(won) / len(won) for case, won in windows.items()}
+        touched = {case for case, _, _ in contacts}
+        quiet = [q for q in quiet if q[0] in touched]
+        counted = [c for c in contacts if c[0] in own]
+        here = [c for c in counted if c[1][:depth] == wanted[:depth]]
+        free = [q for q in quiet if q[1][:depth] == wanted[:depth]]
+        usual = sum(own[case] for case, _, _ in here) / len(here)
+        many = Counter(where for _, where, _ in counted)
+        room = Counter(where for _, where, _ in quiet)
+        weights = [many[where] / room[where] for _, where, _ in free]
+        moved = sum(w * (won - own[case]) for w, (case, _, won) in zip(weights, free, strict=True))
         same = [won for _, where, won in contacts if where[:depth] == wanted[:depth]]
-        weight = {c: touched.count(c) / free.count(c) for c in set(free)}
-        base = [
-            (weight[c], won) for c, where, won in quiet if where[:depth] == wanted[:depth] and weight[c] > 0
-        ]
-        share = sum(w for w, won in base if won) / sum(w for w, _ in base)
-        return len(same), sum(same), len(base), share
+        share = min(max(usual + moved / sum(weights), 0.0), 1.0)
+        return len(same), sum(same), len(free), share

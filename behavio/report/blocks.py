@@ -78,7 +78,15 @@ class Card:
     answers: tuple[tuple[str, Markup], ...]
 
 
-Block = Figure | Sheet | Prose | Definitions | Key | Card
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Links to parts of the section: where to, name, how much."""
+
+    macro: ClassVar[str] = "index"
+    links: tuple[tuple[str, str, Markup], ...]
+
+
+Block = Index | Figure | Sheet | Prose | Definitions | Key | Card
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -28,7 +29,7 @@ class Calendar:
     unit      what one bin is called
     seconds   its length
     relative  True: from each case's own first event; False: by the calendar
-    bins      how many
+    bins      how many, whole ones only where the calendar cuts
     """
 
     unit: str
@@ -46,8 +47,16 @@ class Calendar:
         relative = quantile(spans, 0.5) < whole / 2
         length = quantile(spans, 0.9) if relative else whole
         seconds, unit = next(((s, u) for s, u in UNITS if length / s < MOST_BINS - 1), UNITS[-1])
-        bins = min(int(length // seconds) + 1, MOST_BINS)
+        whole_bins = int(length // seconds) + (relative or length < 8 * seconds)
+        bins = max(1, min(whole_bins, MOST_BINS))
         return cls(unit, seconds, relative, bins)
+
+    @property
+    def brings(self) -> str:
+        """What a caption says: "a week brings", "four weeks bring"."""
+        if self.unit == "four weeks":
+            return "four weeks bring"
+        return f"{'an' if self.unit == 'hour' else 'a'} {self.unit} brings"
 
     def place(self, run: RunTables) -> pl.DataFrame:
         """case_id, activity, bin (from 0) of every event inside the bins."""
@@ -57,9 +66,10 @@ class Calendar:
             "case_id", "activity", bin=(micro // int(self.seconds * 1e6)).cast(pl.Int64)
         ).filter(pl.col("bin") < self.bins)
 
-    def origin(self, run: RunTables) -> object:
+    def origin(self, run: RunTables) -> datetime:
         """Midnight of the day of the oldest event."""
-        return run.first.replace(hour=0, minute=0, second=0, microsecond=0)
+        first: datetime = run.first
+        return first.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def ticks(self, run: RunTables) -> list[tuple[float, str]]:
         """Places and labels of the axis."""
@@ -68,18 +78,18 @@ class Calendar:
             return [(float(b), f"{self.unit} {b + 1}") for b in range(0, self.bins, every)]
         origin = self.origin(run)
         whole = self.bins * self.seconds
+        months = whole / (30.4375 * 86_400)
+        every = 1 if months <= 7 else 2 if months <= 14 else 3 if months <= 26 else 6 if months <= 50 else 12
         ticks: list[tuple[float, str]] = []
-        year, month = origin.year, origin.month  # type: ignore[attr-defined]
-        for _ in range(12 * 100):
-            at = origin.replace(year=year, month=month, day=1)  # type: ignore[attr-defined]
-            seconds = (at - origin).total_seconds()
-            if seconds > whole:
-                break
-            if seconds >= -10 * 86_400:
-                label = MONTHS[month - 1] if month > 1 or not ticks else str(year)
-                ticks.append((max(seconds, 0.0) / self.seconds, label))
-            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-        return [t for i, t in enumerate(ticks) if len(ticks) <= 14 or t[1].isdigit() or i % 3 == 0]
+        year, month = origin.year, 1
+        while True:
+            at = (origin.replace(year=year, month=month, day=1) - origin).total_seconds()
+            if at > whole:
+                return ticks
+            if at >= 0:
+                label = str(year) if month == 1 else MONTHS[month - 1]
+                ticks.append((at / self.seconds, label))
+            year, month = (year, month + every) if month + every <= 12 else (year + 1, 1)
 
 
 def quantile(values: pl.Series, q: float) -> float:

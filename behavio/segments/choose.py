@@ -25,7 +25,7 @@ MIN_CASES = 40
 """Fewer cases are one segment: nothing found in so few would be found again."""
 
 FIT_CASES, TRY_CASES = 6_000, 3_000
-ENOUGH = 0.95
+ENOUGH = 0.97
 CLEAR = 2.0  # standard errors
 SMOOTHINGS = (5.0, 20.0, 80.0, 320.0)
 

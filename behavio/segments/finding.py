@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,6 @@ from behavio.segments.semi_markov import SemiMarkovMixture
 from behavio.segments.settings import SegmentSettings
 from behavio.sequences import SequenceSet
 
-METHODS: dict[str, type[Segmenter]] = {"semi_markov": SemiMarkovMixture, "kmeans": ActivityKMeans}
-
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -38,6 +36,13 @@ class Found:
     notes: tuple[str, ...]
 
 
+def _method(settings: SegmentSettings, seed: int) -> Segmenter:
+    """The method that the settings name, not fitted."""
+    if settings.kind == "kmeans":
+        return ActivityKMeans(restarts=settings.restarts, seed=seed)
+    return SemiMarkovMixture(restarts=settings.restarts, seed=seed, response_only=settings.response_only)
+
+
 def silent(what: str, done: float) -> None:
     """Progress that nobody watches."""
 
@@ -48,12 +53,10 @@ def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress:
     long_enough = sequences if len(known) == sequences.n_cases else sequences.select(known)
     if len(known) < max(MIN_CASES, 1) and settings.k == "auto":
         long_enough = sequences
-    model = METHODS[settings.kind](restarts=settings.restarts, seed=seed)
+    model = _method(settings, seed)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
-    model = METHODS[settings.kind](
-        k=choice.k, restarts=settings.restarts, seed=seed, smoothing=choice.smoothing
-    ).fit(long_enough)
+    model = replace(model, k=choice.k, smoothing=choice.smoothing).fit(long_enough)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
     facts = facts_of(sequences, label, choice.k, model.effective_length)

@@ -12,7 +12,7 @@ EVERYONE = "Everyone alike"
 MIXED = "Mixed journeys"
 RESERVED = frozenset({"unassigned"})
 
-WEIGHT = {"until": 1.0, "order": 1.0, "gap": 1.0, "reaction": 0.8, "share": 0.7, "tempo": 0.35}
+WEIGHT = {"until": 1.0, "order": 1.0, "gap": 1.0, "reaction": 0.8, "reach": 0.8, "share": 0.7, "tempo": 0.35}
 """How well a kind of fact serves as a name: what people do after what says more than how much."""
 
 

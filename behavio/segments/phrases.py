@@ -56,6 +56,8 @@ def short_name(fact: Fact, hcp: bool) -> str:
     x, y = words.short_touchpoint(a, 26), words.short_touchpoint(b, 26)
     if kind in ("share", "reaction"):
         text = _share_name(fact, x, words.is_touchpoint(a) and words.plural(a))
+    elif kind == "reach":
+        text = _reach_name(fact, x, words.is_touchpoint(a) and words.plural(a))
     elif kind == "gap":
         text = f"{y} soon after {x}" if not fact.more else f"{y} late after {x}"
     elif a == b:
@@ -65,6 +67,14 @@ def short_name(fact: Fact, hcp: bool) -> str:
     else:
         text = f"{'no' if fact.value < 0.05 else 'seldom'} {y} after {x}"
     return words.capital(text)
+
+
+def _reach_name(fact: Fact, name: str, several: str | bool) -> str:
+    if fact.more:
+        return f"with {several or name}" if fact.rest < 0.5 else f"always {several or name}"
+    if fact.value < 0.05:
+        return f"no {several or name}"
+    return f"seldom {several or name}"
 
 
 def pace(tempo: Fact) -> str:
@@ -96,6 +106,8 @@ def clause(fact: Fact) -> str:
     here, there = words.percent(fact.value), words.percent(fact.rest)
     if fact.kind == "share":
         return _share(a, here, there)
+    if fact.kind == "reach":
+        return f"{here} ever have {words.one(a)} (others {there})"
     if fact.kind == "reaction":
         return f"{here} of recorded reactions are {a.removeprefix('reaction_')} (others {there})"
     if (a, b) == ("email_sent", "email_open"):
@@ -143,7 +155,7 @@ def sentence(facts: list[Fact], limit: int = 3) -> str:
 
 
 def _differs(fact: Fact, other: Fact) -> bool:
-    """Another thing: not the same kind about the same activity, not the same pair."""
+    """About other activities, or of another kind about another pair."""
     if fact.what == other.what:
         return False
-    return fact.kind != other.kind or fact.what[-1:] != other.what[-1:]
+    return not set(fact.what) & set(other.what) or fact.kind != other.kind

@@ -109,22 +109,32 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
             )
         _positions(sieve, found)
         return False
-    parts: list[pl.Series] = []
-    for column in have:
-        try:
-            times = read_times(sieve.frame[column], settings.timezone, mapping.timestamp_format)
-        except LogError as problem:
-            hint = problem.hint
-            raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
-        parts.append(times.utc)
-        sieve.notes += [f"{n} ({column})" if len(have) > 1 else n for n in times.notes]
-    time = pl.select(pl.coalesce(parts)).to_series() if parts else pl.Series([], dtype=TIME)
-    sieve.frame = sieve.frame.with_columns(time.alias("__time__"))
+    sieve.frame = sieve.frame.with_columns(_read_columns(sieve, have, mapping, settings).alias("__time__"))
     place = pl.lit(None, dtype=pl.Float64)
     if order in sieve.frame.columns:
         place = as_text(sieve.frame, order).cast(pl.Float64, strict=False)
     sieve.frame = sieve.frame.with_columns(place.alias("__order__"))
     return True
+
+
+def _read_columns(
+    sieve: Sieve, columns: list[str], mapping: SourceMapping, settings: SourceSettings
+) -> pl.Series:
+    """The first of these columns that holds a time, for each row; a later one is read where needed only."""
+    time = pl.Series("time", [None] * sieve.frame.height, dtype=TIME)
+    for column in columns:
+        left = time.is_null()
+        if not left.any():
+            break
+        try:
+            cells = sieve.frame[column].filter(left)
+            read = read_times(cells, settings.timezone, mapping.timestamp_format)
+        except LogError as problem:
+            hint = problem.hint
+            raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
+        time = read.utc if left.all() else time.scatter(left.arg_true(), read.utc)
+        sieve.notes += [f"{n} ({column})" if len(columns) > 1 else n for n in read.notes]
+    return time
 
 
 def _positions(sieve: Sieve, column: str) -> None:
@@ -145,23 +155,24 @@ def _positions(sieve: Sieve, column: str) -> None:
 
 def _cases(sieve: Sieve, mapping: SourceMapping) -> None:
     sieve.require(mapping.case_id.needs, "case_id")
-    _key(sieve, "__case__", sieve.text(mapping.case_id), mapping.case_id, "case id")
+    _key(sieve, "__case__", sieve.text(mapping.case_id), mapping.case_id, "case id", mapping.nobody)
 
 
-def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str) -> None:
+def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nobody: str = "") -> None:
     """Fill one key column; rows where it is empty, too long or damaged are rejected."""
     column = " or ".join(field.needs[:3])
     clean = found.str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
-        pl.when(clean.is_in(list(NOTHING))).then(None).otherwise(clean).alias(target),
+        pl.when(clean.is_in(sieve.nothing)).then(None).otherwise(clean).alias(target),
         (clean != found).alias("__stripped__"),
     )
     if n := int(sieve.frame["__stripped__"].sum()):
         sieve.notes.append(f"{n:,} {what}s had blanks around them: removed")
     sieve.frame = sieve.frame.drop("__stripped__")
-    sieve.reject(
-        pl.col(target).is_null(), column, f"the {what} is empty", f"fill {column}, or leave such rows out"
-    )
+    if odd := int(sieve.frame.select(pl.col(target).is_in(list(NOTHING)).sum()).item()):
+        sieve.notes.append(f"{odd:,} rows have a {what} such as nan or None: is it missing there?")
+    empty = nobody or f"the {what} is empty"
+    sieve.reject(pl.col(target).is_null(), column, empty, f"fill {column}, or leave such rows out")
     sieve.reject(
         pl.col(target).str.len_chars() > LONGEST,
         column,

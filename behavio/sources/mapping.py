@@ -32,6 +32,7 @@ class Field:
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
     times     factor for numbers (minutes to seconds: 60)
+    trim      characters taken off both ends (";North;" with ";" is "North")
     """
 
     column: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Field:
     empty: str | None = None
     strict: bool = False
     times: float | None = None
+    trim: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -141,6 +143,7 @@ class SourceMapping:
     version: tuple[str, ...] = ()
     salesforce_ids: bool = False
     case_id: Field = field(default_factory=Field)
+    nobody: str = ""
     activity: Field = field(default_factory=Field)
     timestamp: Field = field(default_factory=Field)
     timestamp_format: str | None = None

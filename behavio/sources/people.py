@@ -14,7 +14,7 @@ from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.settings import CasesSettings, ConsentSettings
-from behavio.sources.sieve import NOTHING, Sieve, as_text
+from behavio.sources.sieve import Sieve, as_text
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
@@ -42,7 +42,7 @@ def cases_of(
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
-    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values}
+    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and not f.trim}
     more = [c for c in sieve.columns if c not in used] if "*" in keep else []
     more += [c for c in keep if c != "*" and c not in more]
     for column in more:
@@ -115,7 +115,7 @@ def _case(sieve: Sieve, mapping: SourceMapping) -> None:
     sieve.require(mapping.case_id.needs, "case_id")
     found = sieve.text(mapping.case_id).str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
-        pl.when(found.is_in(list(NOTHING))).then(None).otherwise(found).alias("__case__")
+        pl.when(found.is_in(sieve.nothing)).then(None).otherwise(found).alias("__case__")
     )
     column = " or ".join(mapping.case_id.needs)
     sieve.reject(pl.col("__case__").is_null(), column, "the case id is empty", f"fill {column}")

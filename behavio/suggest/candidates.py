@@ -28,7 +28,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "do_not_call": ("do_not_call",),
     "privacy_opt_out": ("data_privacy_opt_out", "privacy_opt_out"),
     "status": ("status", "account_status", "customer_master_status"),
-    "email_opt_type": ("approved_email_opt_type",),
+    "email_opt_type": ("email_opt_type", "approved_email_opt_type"),
 }
 """Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
 
@@ -64,7 +64,7 @@ def read_candidates(
 ) -> pl.DataFrame:
     """Cross every case with every action and put what is known beside it; messages come later."""
     t = situations.timeline
-    cases = _case_facts(situations, now, settings)
+    cases = _case_facts(log, situations, now, settings)
     cases = cases.join(_flags(log, t, settings), on="case_id", how="left", maintain_order="left")
     frame = cases.join(actions, how="cross")
     frame = frame.join(_channel_facts(t), on=["case", "channel"], how="left", maintain_order="left")
@@ -90,7 +90,9 @@ def read_candidates(
     return frame.sort("case", "action")
 
 
-def _case_facts(situations: Situations, now: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
+def _case_facts(
+    log: EventLog, situations: Situations, now: pl.DataFrame, settings: SuggestSettings
+) -> pl.DataFrame:
     """One row per case: owner, contacts, cap, brand, teams, answers."""
     t = situations.timeline
     facts = t.events.group_by("case").agg(
@@ -107,6 +109,13 @@ def _case_facts(situations: Situations, now: pl.DataFrame, settings: SuggestSett
     base = base.with_columns(case_id=t.case_ids, cap=pl.Series(_caps(situations, now, settings)))
     base = base.join(facts, on="case", how="left", maintain_order="left")
     base = base.join(_owners(t, settings), on="case", how="left", maintain_order="left")
+    if "owner_id" in log.cases.columns:
+        known = log.cases.unique("case_id", keep="first", maintain_order=True)
+        known = known.select(
+            pl.col("case_id").cast(pl.String), account_owner=pl.col("owner_id").cast(pl.String)
+        )
+        base = base.join(known, on="case_id", how="left", maintain_order="left")
+        base = base.with_columns(owner_id=pl.coalesce("owner_id", "account_owner")).drop("account_owner")
     base = base.join(_last_contacts(t, base), on="case", how="left", maintain_order="left")
     inbound = t.events[t.inbound.position].group_by("case")
     answers = inbound.agg(pl.len().cast(pl.Int64).alias("answers"), pl.col("timestamp").max().alias("came"))

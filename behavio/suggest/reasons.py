@@ -126,8 +126,8 @@ def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettin
     success = _success(situations)
     return (
         f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
-        f"within {window}; without one it was {percent(s['base_share'])} in {s['base_n']:,} "
-        f"periods of {window}. "
+        f"within {window}; for the same people without one it was {percent(s['base_share'])} "
+        f"({s['base_n']:,} periods). "
         f"{_similar(s, situations, settings)}"
     )
 

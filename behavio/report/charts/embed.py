@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
@@ -14,10 +15,10 @@ ATTRIBUTE = re.compile(r"^(?!on)[a-zA-Z_:][-\w:.]*$")
 OUTSIDE = re.compile(r"url\(\s*['\"]?(?!#)|@import|expression\(|javascript:|</", re.IGNORECASE)
 
 
-def embedded(source: str) -> Markup | None:
+def embedded(source: str, names: Mapping[str, str] | None = None) -> Markup | None:
     """The SVG as markup to stand inside the page, or None when it is no SVG.
 
-    Scripts, event handlers, links and anything fetched are left out.
+    Scripts, event handlers, links and anything fetched are left out. names: texts to be said in other words.
     """
     if "<!ENTITY" in source:
         return None
@@ -27,10 +28,10 @@ def embedded(source: str) -> Markup | None:
         return None
     if root.tag not in (f"{SVG}svg", "svg"):
         return None
-    return _element(root)
+    return _element(root, names or {})
 
 
-def _element(node: ElementTree.Element) -> Markup:
+def _element(node: ElementTree.Element, names: Mapping[str, str]) -> Markup:
     name = node.tag.removeprefix(SVG)
     if name not in ELEMENTS:
         return Markup("")
@@ -49,9 +50,10 @@ def _element(node: ElementTree.Element) -> Markup:
         text = node.text or ""
         parts.append(Markup("") if OUTSIDE.search(text) or "<" in text else Markup(text))
     else:
-        parts.append(escape(node.text or ""))
+        text = node.text or ""
+        parts.append(escape(names.get(text.strip(), text)))
         for child in node:
-            parts.append(_element(child))
+            parts.append(_element(child, names))
             parts.append(escape(child.tail or ""))
     parts.append(Markup(f"</{name}>"))
     return Markup("").join(parts)

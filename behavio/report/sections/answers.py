@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.numbers import held
 from behavio.words import CHANNELS, touchpoint
 
 UNKNOWN = Markup('<span class="mut">unknown: {}</span>')
@@ -43,7 +44,7 @@ def _events(c: Context, segment_id: int) -> pl.DataFrame:
 def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
     found: list[Markup] = []
     for a in profile.get("attributes", [])[:3]:
-        label = f"{str(a['attribute']).replace('_', ' ')} {a['value']}"
+        label = f"{str(a['attribute']).replace('_', ' ')} {str(a['value']).strip(';')}"
         fact = f"group_{segment_id}_{a['attribute']}_{a['value']}"
         share = c.facts.add(fact, float(a["share"]), "share", f"{label} in the group")
         text = say("{label}: {share}", label=label if found else sentence_case(label), share=share.shown)
@@ -59,12 +60,16 @@ def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
 
 
 def _traits(profile: dict[str, Any], kinds: tuple[str, ...], most: int = 3) -> Markup:
+    """What else sets the group apart, beyond what its sentence says already."""
+    said = held(str(profile.get("sentence", ""))).casefold()
     texts = [
         str(t["text"]) for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")
     ]
+    more = [t for t in texts if t.partition(": ")[0].casefold() not in said]
     if not texts:
         return UNKNOWN.format("nothing differs from the rest beyond chance")
-    return say("{t}", t=sentence_case("; ".join(texts[:most])))
+    lines = [say("{t}", t=sentence_case(t)) for t in (more or texts)[:most]]
+    return Markup("<br>").join(lines)
 
 
 def _pace(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:

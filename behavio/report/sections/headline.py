@@ -12,9 +12,9 @@ from behavio.report import measures
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import day, spelled
-from behavio.report.sections import outlook, patterns, suggestions
+from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
-from behavio.report.weekly import quantile
+from behavio.report.weekly import Calendar, quantile
 from behavio.words import touchpoint
 
 Sentence = Callable[[Context], Markup | None]
@@ -50,7 +50,7 @@ def _title(c: Context) -> Markup:
         share = c.facts.add(
             "largest_group", lead.share, "share", f"share of {c.many} in the largest group", n=lead.n
         )
-        text = "{n} kinds of journey; {share} of {many} share one, “{name}”"
+        text = "{n} kinds of journey; the largest, “{name}”, takes {share} of {many}"
         word = count.as_text(sentence_case(spelled(len(groups))))
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
@@ -190,30 +190,38 @@ def _unknown(c: Context) -> Markup | None:
 
 
 def _duration(c: Context) -> Markup | None:
+    """How long journeys take, where they are short against the log; else how many events people have."""
     times = c.run.case_times
-    if times is None or not c.run.timed or times.height < c.k:
+    if times is None or times.height < c.k:
         return None
+    n = times.height
+    length = c.facts.add(
+        "median_events", quantile(times["events"], 0.5), "number", f"events per {c.one}, median", n=n
+    )
     spread = times["duration_s"].drop_nulls()
-    if spread.len() == 0:
-        return None
+    if not c.run.timed or spread.len() == 0 or not Calendar.of(c.run).relative:
+        most = c.facts.add(
+            "events_p90", quantile(times["events"], 0.9), "number", "events, one in ten has more", n=n
+        )
+        return say(
+            "<b>Half of {n} {many} have {e} events or fewer</b>; one in ten has more than {m}.",
+            n=c.cases.shown,
+            many=c.many,
+            e=length.shown,
+            m=most.shown,
+        )
     low, middle, high = (quantile(spread, q) for q in (0.1, 0.5, 0.9))
-    length = quantile(times["events"], 0.5)
-    half = c.facts.add("median_duration", middle, "seconds", "first to last event, median", n=times.height)
-    first = c.facts.add(
-        "duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=times.height
-    )
-    last = c.facts.add(
-        "duration_p90", high, "seconds", "first to last event, one in ten is longer", n=times.height
-    )
-    events = c.facts.add("median_events", length, "number", f"events per {c.one}, median", n=times.height)
+    half = c.facts.add("median_duration", middle, "seconds", "first to last event, median", n=n)
+    first = c.facts.add("duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=n)
+    last = c.facts.add("duration_p90", high, "seconds", "first to last event, one in ten is longer", n=n)
     return say(
-        "<b>Half of {n} {many} are through within {t}</b> and {e} events; the middle eight in ten take "
-        "between "
-        "{a} and {b}.",
+        "<b>Half of {n} {many} are through within {t}</b>, with {e} events, median; the middle eight in "
+        "ten take "
+        "between {a} and {b}.",
         n=c.cases.shown,
         many=c.many,
         t=half.shown,
-        e=events.shown,
+        e=length.shown,
         a=first.shown,
         b=last.shown,
     )
@@ -223,7 +231,7 @@ def _variants(c: Context) -> Markup | None:
     v = c.run.variants
     if v is None or v.height == 0 or int(v["cases"][0]) < c.k:
         return None
-    n = c.facts.add("variants", v.height, "count", "distinct journeys")
+    n = c.facts.add("variants", len(journeys.ways(c)), "count", "distinct journeys")
     top = min(10, v.height)
     share = c.facts.add(
         "top_variants_share",

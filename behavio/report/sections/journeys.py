@@ -43,20 +43,31 @@ def section(c: Context) -> Section:
     return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
 
 
+def ways(c: Context) -> list[int]:
+    """How many people take each distinct journey, most first; from the cases, else from the variants kept."""
+    cases, variants = c.run.case_times, c.run.variants
+    if cases is not None and cases.height and "variant_rank" in cases.columns:
+        return list(cases.group_by("variant_rank").len()["len"].sort(descending=True).to_list())
+    return [] if variants is None else list(variants["cases"].sort(descending=True).to_list())
+
+
 def _heading(c: Context) -> Markup:
-    v = c.run.variants
-    if v is None or v.height == 0:
+    taken = ways(c)
+    if not taken:
         return Markup("How journeys run")
-    total = int(v["cases"].sum())
-    variants = c.facts.add("variants", v.height, "count", "distinct journeys")
-    if v.height > 0.8 * total:
+    total = sum(taken)
+    variants = c.facts.add("variants", len(taken), "count", "distinct journeys")
+    if len(taken) > 0.8 * total:
         return say(
-            "Hardly two journeys are the same: {n} variants among {m} {many}",
+            "Hardly two journeys are the same: {n} different ones of {m} {many}",
             n=variants.shown,
-            m=c.facts.add("variant_cases", total, "count", f"{c.many} in the variants table").shown,
+            m=c.facts.add("variant_cases", total, "count", f"{c.many} with a journey").shown,
             many=c.many,
         )
-    half = int((v["cumulative_share"] < 0.5).sum()) + 1
+    together, half = 0, 0
+    while 2 * together < total:
+        together += taken[half]
+        half += 1
     n = c.facts.add(
         "variants_for_half", half, "count", f"most common journeys that cover half of the {c.many}"
     )
@@ -108,7 +119,8 @@ def _edges(c: Context) -> Table | None:
 def _map(c: Context, edges: Table) -> Figure | None:
     if c.run.map_svg is None:
         return None
-    drawing = embedded(c.run.map_svg)
+    names = c.run.events["activity"].unique().to_list()
+    drawing = embedded(c.run.map_svg, {name: touchpoint(name) for name in names})
     if drawing is None:
         return None
     narrow = bars(
@@ -176,13 +188,12 @@ def _variant_title(c: Context) -> Markup:
 
 
 def _variant_note(c: Context, table: Table) -> Markup:
-    v = c.run.variants
-    assert v is not None
-    small = v.filter(pl.col("cases") < c.k)
-    if small.height == 0:
+    taken = ways(c)
+    small = [n for n in taken if n < c.k]
+    if not small:
         return Markup("")
-    n = c.facts.add("rare_variants", small.height, "count", "journeys of fewer than k people")
-    share = c.facts.add("rare_variants_share", float(small["share"].sum()), "share", "their share")
+    n = c.facts.add("rare_variants", len(small), "count", "journeys of fewer than k people")
+    share = c.facts.add("rare_variants_share", sum(small) / sum(taken), "share", "their share")
     return say(
         "{n} journeys taken by fewer than {k} {many} each are not shown; together they are {s}.",
         n=n.shown,
@@ -202,9 +213,9 @@ def _times(c: Context, edges: Table) -> Figure:
                 say("{s}", s=r["step"]),
                 say("{m}", m=edges.show(i, "median_s")),
                 say("{n} times", n=edges.show(i, "frequency")),
-                max(r["median_s"], 1.0),
-                max(r["p10_s"] if r["p10_s"] is not None else r["median_s"], 1.0),
-                max(r["p90_s"], 1.0),
+                r["median_s"],
+                r["p10_s"] if r["p10_s"] is not None else r["median_s"],
+                r["p90_s"],
             )
         )
     slow = max(range(len(edges.rows)), key=lambda i: edges.rows[i]["median_s"] or 0)
@@ -213,7 +224,7 @@ def _times(c: Context, edges: Table) -> Figure:
         s=edges.rows[slow]["step"],
         t=edges.show(slow, "median_s"),
     )
-    axis = time_axis([r.low for r in rows], [r.high for r in rows])
+    axis = time_axis([r.low for r in rows], [v for r in rows for v in (r.middle, r.high)])
     caption = Markup(
         "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from behavio.report import measures
-from behavio.report.blocks import Block, Definitions, Prose, Section, Sheet
+from behavio.report.blocks import Block, Definitions, Prose, Section
 from behavio.report.context import Context, say
 from behavio.report.tables import Column, Table
 
@@ -68,8 +68,6 @@ def section(c: Context) -> Section:
         ),
     ]
     blocks.insert(0, Prose(tuple(texts)))
-    for table in tables:
-        blocks.append(Sheet(table, Markup("How many groups: chosen by later, unseen journeys")))
     blocks.append(Definitions(_open_questions(c)))
     return Section(
         "method",
@@ -113,7 +111,9 @@ def _curve(c: Context) -> Table | None:
         Column("k", "Groups", "count"),
         Column("held_out_nll_per_event", "Surprise per left-out event", "nats"),
     )
-    return Table.of("group_curve", "Number of groups", columns, rows, "behavio segments RUN --sizes")
+    return Table.of(
+        "group_curve", "Surprise by number of groups", columns, rows, "behavio segments RUN --sizes"
+    )
 
 
 def _open_questions(c: Context) -> tuple[tuple[str | Markup, str | Markup], ...]:
