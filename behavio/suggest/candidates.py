@@ -33,15 +33,22 @@ FLAGS: dict[str, tuple[str, ...]] = {
 """Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
 
 YES = ("yes", "yes_vod", "true", "1", "1.0", "y")
+MOST_ACTIONS = 20
+"""Unless the actions are named, so many of the most frequent ones are weighed."""
+
 INACTIVE = ("inactive", "closed", "merged", "deceased", "deleted")
 
 
 def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
-    """The actions: action, channel (its most common one), action_medical (mostly done by medical)."""
+    """The actions: action, channel (its most common one), action_medical (mostly done by medical).
+
+    Those of the settings, else the MOST_ACTIONS most frequent ones.
+    """
     touches = timeline.events.filter(is_touch(settings))
     actions = touches.group_by(pl.col("activity").alias("action")).agg(
         pl.col("channel").drop_nulls().mode().sort().first().alias("channel"),
         ((pl.col("team") == "medical").fill_null(False).mean() > 0.5).alias("action_medical"),
+        pl.len().alias("contacts"),
     )
     if settings.actions is not None:
         known = actions["action"].sort().to_list()
@@ -51,7 +58,9 @@ def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
                 hint = f"did you mean {near[0]!r}?" if near else f"outbound activities: {', '.join(known)}"
                 raise JobError(f"action {name!r} is no outbound activity of this log", hint=hint)
         actions = actions.filter(pl.col("action").is_in(settings.actions))
-    return actions.sort("action")
+    else:
+        actions = actions.sort(["contacts", "action"], descending=[True, False]).head(MOST_ACTIONS)
+    return actions.drop("contacts").sort("action")
 
 
 def read_candidates(

@@ -1,8 +1,6 @@
 """How often a contact was followed by a response, and how often that happens anyway.
 
-The base of a contact is what the same person does in periods without such a contact (her own share of
-periods with a response), moved by how much the situation changes that among all of them. So neither eager
-people who get more contacts nor contacts that follow a portal visit make an action look good.
+What happens anyway is taken from people not contacted at the same moment, see `controls.py`.
 
 Shares are pulled from the situation to the segment to the action (beta-binomial empirical Bayes: the
 strength of each prior is the one under which the observed shares are most likely, and never more than
@@ -19,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from behavio.suggest.controls import with_base
 from behavio.suggest.settings import SuggestSettings
-from behavio.suggest.situations import Situations, moments_of, quiet_windows, seen_touches
+from behavio.suggest.situations import Situations, seen_touches
 
 SITUATION = ("segment", "pressure", "seen")
 LEVELS = ("action", "segment", "situation")
@@ -90,34 +89,40 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
 
 
-def after_contact(cells: Cells, touched: pl.DataFrame) -> Levels:
+def after_contact(cells: Cells, contacts: pl.DataFrame) -> Levels:
     """Responses after the contacts."""
-    cell, response = cells.index(touched), touched["response"].to_numpy()
+    cell, response = cells.index(contacts), contacts["response"].to_numpy()
     n, k = cells.levels(cell, np.ones(len(cell))), cells.levels(cell, response)
     share = _ratio(k, n)
-    return Levels(n, k, share, n * independent_share(touched, share[1][cell]))
+    return Levels(n, k, share, n * independent_share(contacts, share[1][cell]))
 
 
-def without_contact(cells: Cells, touched: pl.DataFrame, free: pl.DataFrame) -> Levels:
-    """Responses of the same cases in windows without a contact, as if they had the contacts' situations.
+def without_contact(cells: Cells, contacts: pl.DataFrame, controls: pl.DataFrame) -> Levels:
+    """The base of the contacts; n and k count the control windows drawn for them.
 
-    share = mean over contacts of the case's own share + mean over free windows of (response − own share),
-    free windows weighted so that situations occur as often as among the contacts.
+    A day's level rests on the controls of that day alone, however many contacts share it, and controls
+    are cases that repeat: both make the windows worth less than their number.
     """
-    own = free.group_by("case").agg(pl.col("response").mean().alias("own"))
-    contacts = touched.join(own, on="case", how="inner", maintain_order="left")
-    windows = free.join(own, on="case", how="left", maintain_order="left")
-    there, here = cells.index(contacts), cells.index(windows)
-    response = windows["response"].to_numpy()
-    n, k = cells.levels(here, np.ones(len(here))), cells.levels(here, response)
-    contacted = cells.levels(there, np.ones(len(there)))
-    usual = _ratio(cells.levels(there, contacts["own"].to_numpy()), contacted)
-    weight = _ratio(contacted[2], n[2])[here]
-    total = cells.levels(here, weight)
-    moved = _ratio(cells.levels(here, weight * (response - windows["own"].to_numpy())), total)
-    kish = _ratio(total**2, cells.levels(here, weight**2))
-    independent = independent_share(windows, _ratio(k, n)[1][here])
-    return Levels(n, k, np.clip(usual + moved, 0.0, 1.0), kish * independent)
+    cell = cells.index(contacts)
+    drawn = contacts["controls"].to_numpy()
+    wins = controls.group_by("contact").agg(pl.col("response").sum().alias("wins"))
+    won = contacts.join(wins, on="contact", how="left", maintain_order="left")["wins"].to_numpy()
+    n, k = cells.levels(cell, drawn), cells.levels(cell, won)
+    base = cells.levels(cell, contacts["base"].to_numpy())
+    share = np.clip(_ratio(base, cells.levels(cell, np.ones(len(cell)))), 0.0, 1.0)
+    home = controls.select("contact", "response", "case").join(
+        contacts.select("contact", *SITUATION), on="contact", how="left", maintain_order="left"
+    )
+    independent = independent_share(home, _ratio(k, n)[1][cells.index(home)])
+    return Levels(n, k, share, n * independent * _day_share(contacts, controls))
+
+
+def _day_share(contacts: pl.DataFrame, controls: pl.DataFrame) -> float:
+    """How much the controls are worth when each contact leans on the controls of its own day."""
+    people = controls.group_by("day").agg(pl.col("case").n_unique().alias("people"))
+    days = contacts.group_by("day").agg(pl.len().alias("n")).join(people, on="day", how="inner").sort("day")
+    n, m = days["n"].to_numpy().astype(float), days["people"].to_numpy()
+    return min(1.0, float(n.sum() ** 2 / (n**2 / m).sum()) / controls.height)
 
 
 def independent_share(windows: pl.DataFrame, expected: np.ndarray) -> float:
@@ -155,40 +160,44 @@ def score(
 
     Returns the cells (one row per action and situation: level used, n, responses, share, probability, low,
     high and the same for the base, gain with interval, q_value), the situation of every case now, and
-    counts of contacts used and left out because their window is not over.
+    counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
-    touched, quiet, now = seen_touches(situations, actions), quiet_windows(situations), situations.now()
+    touched, now = seen_touches(situations, actions), situations.now()
     counts = {
         "n_touches": touched.height,
         "n_touches_unobserved": touched.height - int(touched["observed"].sum()),
-        "n_reference_windows": quiet.height,
+        "n_touches_incomparable": 0,
+        "n_reference_windows": 0,
     }
     touched = touched.filter("observed")
     wanted = now.select(SITUATION).unique().sort(SITUATION)
-    width, parts = situations.window_us, []
+    parts = []
     for done, action in enumerate(actions):
         progress("weighing contacts", done / max(len(actions), 1))
         own = touched.filter(pl.col("action") == action)
-        moments = moments_of(situations.timeline, action)
-        case, start = quiet["case"].to_numpy(), quiet["start"].to_numpy()
-        free = quiet.filter(moments.within(case, start, start + width) == 0)
-        free = free.join(own, on="case", how="semi", maintain_order="left")
-        if own.height and free.height:
-            parts.append(_gains(weigh(action, wanted, own, free, settings)))
+        contacts, controls = with_base(situations, action, own)
+        counts["n_touches_incomparable"] += own.height - contacts.height
+        counts["n_reference_windows"] += controls.height
+        if contacts.height:
+            parts.append(_gains(weigh(action, wanted, contacts, controls, settings)))
     cells = pl.concat(parts) if parts else _no_cells()
     return _control_false_gains(cells), now, counts
 
 
 def weigh(
-    action: str, wanted: pl.DataFrame, touched: pl.DataFrame, free: pl.DataFrame, settings: SuggestSettings
+    action: str,
+    wanted: pl.DataFrame,
+    contacts: pl.DataFrame,
+    controls: pl.DataFrame,
+    settings: SuggestSettings,
 ) -> pl.DataFrame:
     """For one action: every wanted situation at the finest level that holds enough evidence.
 
     Columns: action, SITUATION, level (null when even the action has too little), and with and without the
     prefix base_: n, k, share, a, b.
     """
-    cells = Cells.of(wanted, touched, free)
-    sides = {"": after_contact(cells, touched), "base_": without_contact(cells, touched, free)}
+    cells = Cells.of(wanted, contacts)
+    sides = {"": after_contact(cells, contacts), "base_": without_contact(cells, contacts, controls)}
     enough = np.all([side.n >= settings.min_evidence for side in sides.values()], axis=0)
     level = np.where(enough[2], 2, np.where(enough[1], 1, 0))
     names = np.array(LEVELS, dtype=object)[level]
