@@ -124,9 +124,8 @@ def _heading(rows: pl.DataFrame) -> Markup:
 
 def _sub(c: Context) -> Markup:
     return say(
-        "How many {many} take these steps in this order, other steps allowed between, against the same "
-        "journeys "
-        "with their events shuffled. Lines are 95 % intervals. Association, not proof.",
+        "How many {many} take these steps in this order and close together, against the same journeys with their "
+        "events shuffled. Lines are 95 % intervals. Association, not proof.",
         many=c.many,
     )
 
