@@ -11,7 +11,7 @@ from behavio.report.kinds import SILENCE, Kinds
 from behavio.report.numbers import MONTHS
 from behavio.report.run_tables import RunTables
 
-MOST_BINS = 60
+MOST_BINS = 80
 UNITS = (
     (3600.0, "hour"),
     (86_400.0, "day"),

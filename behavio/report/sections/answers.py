@@ -86,7 +86,9 @@ def _moves(c: Context, segment_id: int, name: str, profile: dict[str, Any]) -> M
     if table is not None and table.height and "segment" in table.columns:
         own = table.filter((pl.col("segment") == name) & (pl.col("n_cases") >= c.k) & (pl.col("low") > 1))
         own = own.filter(pl.col("activities").list.last().is_in(_inbound(c)) & (pl.col("length") > 1))
-        own = own.sort(["low", "pattern"], descending=[True, False])
+        distinct = pl.col("activities").list.n_unique() == pl.col("length")
+        begun = ~pl.col("activities").list.first().is_in(_inbound(c))
+        own = own.sort([begun & distinct, distinct, "low", "pattern"], descending=[True, True, True, False])
         if own.height:
             row = own.row(0, named=True)
             steps = [touchpoint(a) for a in row["activities"]]

@@ -251,7 +251,7 @@ def _variants(c: Context) -> Markup | None:
         many=c.many,
     )
     if len(steps) <= 5:
-        sentence += say(" Most often, for {n}, it is {v}.", n=first.shown, v=" → ".join(steps))
+        sentence += say(" Most often, for {n}, it is: {v}.", n=first.shown, v=" → ".join(steps))
     return sentence
 
 

@@ -135,7 +135,7 @@ def _drawing(c: Context) -> Markup | None:
     )
     try:
         graph = DirectlyFollowsGraph(c.run.graph.filter(pl.col("cases") >= c.k), known)
-    except LogError:
+    except (LogError, pl.exceptions.ColumnNotFoundError):
         return None if c.run.map_svg is None else embedded(c.run.map_svg, words, many)
     for nodes in range(MAP_NODES, 3, -1):
         drawn = process_map(graph, nodes, MAP_WIDTH)
@@ -259,4 +259,4 @@ def _times(c: Context, edges: Table) -> Figure:
         "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
     )
     alt = "; ".join(f"{r['step']}: {edges.text(i, 'median_s')}" for i, r in enumerate(edges.rows[:6]))
-    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges)
+    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges, again=True)
