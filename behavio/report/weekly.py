@@ -12,7 +12,10 @@ from behavio.report.numbers import MONTHS
 from behavio.report.run_tables import RunTables
 
 MOST_BINS = 80
+STEP = "step"
 UNITS = (
+    (1.0, "second"),
+    (60.0, "minute"),
     (3600.0, "hour"),
     (86_400.0, "day"),
     (7 * 86_400.0, "week"),
@@ -39,7 +42,13 @@ class Calendar:
 
     @classmethod
     def of(cls, run: RunTables) -> Calendar:
-        """Calendar time where most cases live through half of the log or more, else time since the start."""
+        """Calendar time where most cases live through half of the log or more, else time since the start.
+
+        Without a clock, bins are the steps of the journey.
+        """
+        if not run.timed:
+            lengths = run.events.group_by("case_id").len()["len"]
+            return cls(STEP, 1.0, True, max(1, min(int(quantile(lengths, 0.9)), MOST_BINS)))
         spans = run.events.group_by("case_id").agg(
             span=(pl.col("timestamp").max() - pl.col("timestamp").min()).dt.total_seconds()
         )["span"]
@@ -56,10 +65,13 @@ class Calendar:
         """What a caption says: "a week brings", "four weeks bring"."""
         if self.unit == "four weeks":
             return "four weeks bring"
-        return f"{'an' if self.unit == 'hour' else 'a'} {self.unit} brings"
+        return f"{'an' if self.unit == 'hour' else 'each' if self.unit == STEP else 'a'} {self.unit} brings"
 
     def place(self, run: RunTables) -> pl.DataFrame:
         """case_id, activity, bin (from 0) of every event inside the bins."""
+        if self.unit == STEP:
+            step = pl.int_range(pl.len(), dtype=pl.Int64).over("case_id")
+            return run.events.select("case_id", "activity", bin=step).filter(pl.col("bin") < self.bins)
         start = pl.col("timestamp").min().over("case_id") if self.relative else pl.lit(self.origin(run))
         micro = (pl.col("timestamp") - start).dt.total_microseconds()
         return run.events.select(

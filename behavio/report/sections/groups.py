@@ -27,6 +27,9 @@ MISSING = (
 )
 
 
+SMALL = "Groups were looked for, but none holds {k} {many} or more."
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group large enough to be shown."""
@@ -89,9 +92,9 @@ def section(c: Context) -> Section:
     """Groups with their cards, or what it takes to have them."""
     groups = sizes(c)
     if not groups:
-        return Section(
-            "groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),)
-        )
+        text = SMALL if c.run.segments is not None and c.run.segments.height else MISSING
+        said = say(text, many=c.many, k=c.k)
+        return Section("groups", "Groups", Markup("No groups yet"), blocks=(Prose((said,)),))
     table = _table(c, groups)
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)

@@ -15,7 +15,6 @@ from behavio.report.numbers import day, spelled
 from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
 from behavio.report.weekly import Calendar, quantile
-from behavio.words import touchpoint
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
@@ -239,7 +238,7 @@ def _variants(c: Context) -> Markup | None:
         "share",
         f"share of the {top} most common journeys",
     )
-    steps = [touchpoint(a) for a in v["activities"][0].to_list()]
+    way = journeys.path(v["activities"][0].to_list())
     first = c.facts.add(
         "top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey"
     )
@@ -250,8 +249,8 @@ def _variants(c: Context) -> Markup | None:
         share=share.shown,
         many=c.many,
     )
-    if len(steps) <= 5:
-        sentence += say(" Most often, for {n}, it is: {v}.", n=first.shown, v=" → ".join(steps))
+    if way.count("→") < 5:
+        sentence += say(" Most often, for {n}, it is: {v}.", n=first.shown, v=way)
     return sentence
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
 
 import polars as pl
 from markupsafe import Markup
@@ -93,6 +95,12 @@ def _sub(c: Context) -> Markup:
         many=c.many,
         p=c.period,
     )
+
+
+def path(activities: Iterable[str]) -> str:
+    """A journey in words; a step repeated at once is said once with how many times: "store visit × 3"."""
+    runs = [(touchpoint(a), len(list(same))) for a, same in groupby(activities)]
+    return " → ".join(name if n == 1 else f"{name} × {n}" for name, n in runs)
 
 
 def _edges(c: Context) -> Table | None:
@@ -199,10 +207,7 @@ def _variants(c: Context) -> Table | None:
     ]
     if c.run.timed:
         columns.append(Column("median_duration_s", "Duration, median", "seconds"))
-    found = [
-        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])}
-        for r in rows.iter_rows(named=True)
-    ]
+    found = [{**r, "variant": path(r["activities"])} for r in rows.iter_rows(named=True)]
     return Table.of(
         "variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}"
     )

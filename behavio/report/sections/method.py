@@ -14,9 +14,9 @@ def section(c: Context) -> Section:
     """How it was done and how far it carries."""
     texts = [
         say(
-            "<b>Order.</b> Every event has a {one}, an activity and a time. Events of one {one} are "
-            "ordered by time; equal "
-            "times keep the order of the source. A journey is not taken to end where the log ends.",
+            "<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are "
+            "ordered by time; "
+            "equal times keep the order of the source. A journey is not taken to end where the log ends.",
             one=c.one,
         )
     ]

@@ -74,7 +74,7 @@ def sentence(c: Context) -> Markup | None:
     )
     words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "<b>{first}, then {rest}</b>: {t} times as often as by chance {ci}, seen at {n} {many}.",
+        "<b>{first}, then {rest}</b> – {t} times as often as by chance {ci}, seen at {n} {many}.",
         first=words[0][:1].upper() + words[0][1:],
         rest=", then ".join(words[1:]),
         t=fact.shown,
@@ -117,7 +117,7 @@ def _heading(rows: pl.DataFrame) -> Markup:
         return Markup("No sequence of steps comes more often than chance would have it")
     words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "{first}, then {rest}: {t}",
+        "{first}, then {rest} – {t}",
         first=words[0][:1].upper() + words[0][1:],
         rest=", then ".join(words[1:]),
         t=times(best["lift"]) + " as by chance",
