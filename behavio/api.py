@@ -61,21 +61,22 @@ def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
 
     table = _of_run(data, "journeys/variants.parquet")
     if table is None:
-        table = journeys.variants(_sequences(data, columns), top=top)
+        table = journeys.variants(_sequences(data, columns)).to_frame(top)
     return _like(data, table if top is None else table.head(top))
 
 
-def patterns(data: Data, *, top: int | None = None, **settings: Any) -> Frame:
+def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
     """Frequent subsequences with support, lift over chance and its interval.
 
     `settings` are those of [patterns] (min_support, max_length, …) and the column names.
     """
-    from behavio.patterns import PatternSettings, find_patterns
+    from behavio.patterns import PatternSettings
+    from behavio.patterns import patterns as find
 
     table = _of_run(data, "patterns/patterns.parquet")
     if table is None:
         own, columns = _split(PatternSettings, settings)
-        table = find_patterns(_sequences(data, columns), _settings(PatternSettings, own))
+        table = find(_sequences(data, columns), _settings(PatternSettings, own), seed=seed)
     return _like(data, table if top is None else table.head(top))
 
 
@@ -173,14 +174,17 @@ def report(folder: str | Path, **settings: Any) -> Path:
 
 
 def deliver(folder: str | Path, **settings: Any) -> Receipt:
-    """Write labels and suggestions of a finished run for the CRM; `dry_run=True` only plans."""
+    """Write labels and suggestions of a finished run for the CRM into its delivery/.
+
+    `dry_run=True` (the default) only plans, into delivery-plan/, so that it never hides a real receipt.
+    """
     from behavio.targets import DeliverSettings
     from behavio.targets import deliver as send
 
-    run_folder = _checked_run(folder)
-    target = run_folder / "delivery"
+    run_folder, wanted = _checked_run(folder), _settings(DeliverSettings, settings)
+    target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
-    return send(run_folder, _settings(DeliverSettings, settings), target)
+    return send(run_folder, wanted, target)
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:

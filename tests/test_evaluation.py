@@ -173,20 +173,40 @@ def test_segments_move_the_dates_and_as_of_hides_the_future() -> None:
 
 def test_truth_stands_beside_the_models(tmp_path: Path) -> None:
     log = planted()
+    names = pl.Series(log.vocabulary.names)
     events = pl.DataFrame(
         {
             "case_id": log.case_ids.gather(pl.Series(log.case_of_event)),
-            "timestamp": pl.Series(log.times).cast(pl.Datetime("us", "UTC")),
-            "probability": 0.9,
+            "event_time": pl.Series(log.times).cast(pl.Datetime("us", "UTC")),
+            "activity": names.gather(pl.Series(log.tokens)),
         }
     )
-    events.write_parquet(tmp_path / "truth.parquet")
-    metrics = evaluate(log, ModelSettings(kind="ngram", truth=str(tmp_path / "truth.parquet")))
-    assert metrics["oracle"]["n"] == metrics["n_test_events"]
-    assert metrics["oracle"]["nll"] == pytest.approx(-np.log(0.9), abs=1e-6)
-    assert metrics["oracle"]["models"]["ngram"] == metrics["models"][-1]["nll"]
-    with pytest.raises(JobError):
-        evaluate(log, ModelSettings(kind="ngram", truth=str(tmp_path / "nothing.parquet")))
+    each = {f"p_{name}": 0.9 if name == "b" else 0.3 for name in log.vocabulary.activities}
+    tables = {
+        "one": events.with_columns(probability=0.9).rename({"event_time": "timestamp"}),
+        "each": events.with_columns(**{k: pl.lit(v) for k, v in each.items()}),
+    }
+    found = {}
+    for name, table in tables.items():
+        table.write_parquet(tmp_path / f"{name}.parquet")
+        settings = ModelSettings(kind="ngram", truth=str(tmp_path / f"{name}.parquet"))
+        metrics = evaluate(log, settings)
+        found[name] = metrics["oracle"]
+        assert found[name]["n"] == metrics["n_test_events"] and found[name]["share_known"] == 1.0
+        assert found[name]["models"]["ngram"] == metrics["models"][-1]["nll"]
+    assert found["one"]["nll"] == pytest.approx(-np.log(0.9), abs=1e-6)
+    split = later_slice(log, 0.3)
+    assert split is not None
+    share_b = (log.tokens[split.prefixes.ends] == log.vocabulary.id("b")).mean()
+    by_hand = -(share_b * np.log(0.9) + (1 - share_b) * np.log(0.3))
+    assert found["each"]["nll"] == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_a_truth_that_is_none_is_named(tmp_path: Path) -> None:
+    pl.DataFrame({"case_id": ["a"]}).write_parquet(tmp_path / "bad.parquet")
+    for name in ("bad.parquet", "nothing.parquet"):
+        with pytest.raises(JobError, match=name):
+            evaluate(planted(), ModelSettings(kind="ngram", truth=str(tmp_path / name)))
 
 
 def test_same_seed_same_bytes(tmp_path: Path) -> None:

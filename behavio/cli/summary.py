@@ -74,7 +74,7 @@ def _segments(f: dict[str, Any]) -> str:
 
 
 def _suggestions(f: dict[str, Any]) -> str:
-    n, cases = f.get("n_suggestions", 0), f.get("n_cases", 0)
+    n, cases = f.get("n_suggestions", 0), f.get("n_cases_with_suggestion", 0)
     if not n:
         return str(f.get("note", "no suggestion"))
     held = f.get("n_suppressed", 0)

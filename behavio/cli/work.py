@@ -119,7 +119,7 @@ def deliver(folder: Path, dry_run: bool, target: str) -> None:
     receipt = api.deliver(folder, dry_run=dry_run, target=target)
     counts = {n: getattr(receipt, n) for n in ("planned", "sent", "confirmed", "rejected")}
     show.table(pl.DataFrame([counts]), None)
-    show.console().print(f"\n{'planned' if dry_run else 'written'} in {folder / 'delivery'}")
+    click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
 
 
 def first_compile() -> None:

@@ -51,7 +51,9 @@ class Drawing:
     n_layers: int
 
 
-def forward_order(n: int, edges: Sequence[Edge], weights: Sequence[float], pull: Sequence[float]) -> list[int]:
+def forward_order(
+    n: int, edges: Sequence[Edge], weights: Sequence[float], pull: Sequence[float]
+) -> list[int]:
     """Nodes in an order that few heavy edges run against; `pull` is what speaks for an early place."""
     weight = {}
     for (a, b), w in zip(edges, weights, strict=True):
@@ -172,7 +174,9 @@ def _untangle(items: list[Item], layers: list[list[int]], rounds: int = 24) -> l
             mean = {}
             for p, i in enumerate(layers[k]):
                 near = items[i].before if down else items[i].after
-                mean[i] = sum(where[j] for j in near) / len(near) if near else p * len(beside) / len(layers[k])
+                mean[i] = (
+                    sum(where[j] for j in near) / len(near) if near else p * len(beside) / len(layers[k])
+                )
             layers[k].sort(key=lambda i: mean[i])
         _swap_neighbours(items, layers)
         now = total(layers)

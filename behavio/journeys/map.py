@@ -159,7 +159,7 @@ def _spanning(starts: list[int], weight: dict[tuple[int, int], int]) -> set[tupl
         out = [(n, -a, -b) for (a, b), n in weight.items() if a in reached and b not in reached]
         left = [i for i in range(len(starts)) if i not in reached]
         begin = max(left, key=lambda i: (starts[i], -i))
-        if out and max(out)[0] >= starts[begin] or (out and starts[begin] == 0):
+        if (out and max(out)[0] >= starts[begin]) or (out and starts[begin] == 0):
             _, a, b = max(out)
             kept.add((-a, -b))
             reached.add(-b)
@@ -303,7 +303,9 @@ def _note(graph: DirectlyFollowsGraph, chosen: Selection) -> str:
 def _alternative(graph: DirectlyFollowsGraph, chosen: Selection) -> str:
     strongest = sorted(zip(chosen.frequency, chosen.edges, strict=True), key=lambda t: (-t[0], t[1]))[:3]
     said = "; ".join(f"{chosen.names[a]} to {chosen.names[b]} {n:,} times" for n, (a, b) in strongest)
-    return f"Process map of {graph.n_cases:,} cases. Strongest steps: {said or 'none'}. {_note(graph, chosen)}"
+    return (
+        f"Process map of {graph.n_cases:,} cases. Strongest steps: {said or 'none'}. {_note(graph, chosen)}"
+    )
 
 
 def _line(points: list[Size], across: bool, thick: float, back: bool) -> str:
@@ -324,7 +326,9 @@ def _line(points: list[Size], across: bool, thick: float, back: bool) -> str:
             path.append(f"C{a[0]:g} {middle:g} {b[0]:g} {middle:g} {b[0]:g} {b[1]:g}")
     half = tip * 0.55
     sides = (
-        [(neck[0], y1 - half), (neck[0], y1 + half)] if across else [(x1 - half, neck[1]), (x1 + half, neck[1])]
+        [(neck[0], y1 - half), (neck[0], y1 + half)]
+        if across
+        else [(x1 - half, neck[1]), (x1 + half, neck[1])]
     )
     head = " ".join(f"{x:g},{y:g}" for x, y in [(x1, y1), *sides])
     kind = "back" if back else "on"

@@ -247,7 +247,18 @@ def mine(
                 continue
             span = (first, last)
             n_touched, tick = _count(
-                items, window, weights, cases_at, ends_at, span, first_only, seen, tick, support, places, touched
+                items,
+                window,
+                weights,
+                cases_at,
+                ends_at,
+                span,
+                first_only,
+                seen,
+                tick,
+                support,
+                places,
+                touched,
             )
             if n_children + n_touched > len(child_item):
                 child_item = _grown(child_item, n_children, n_children + n_touched)

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 from behavio.models.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from behavio.models.activity2vec import Activity2Vec
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.gaps import GapModel
+    from behavio.models.neural import GRU
     from behavio.models.ngram import NGram
+    from behavio.models.pool import Pool
     from behavio.models.stages import evaluate, predict_next, write_models, write_next
 
 _HOME = {
+    "Activity2Vec": "activity2vec",
+    "GRU": "neural",
+    "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
     "FirstOrder": "baselines",
@@ -32,11 +38,14 @@ _HOME = {
 }
 
 __all__ = [
+    "Activity2Vec",
+    "GRU",
     "FirstOrder",
     "GapModel",
     "ModelSettings",
     "MostPopular",
     "NGram",
+    "Pool",
     "Prefixes",
     "RepeatLast",
     "SequenceModel",

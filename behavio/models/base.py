@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from behavio.errors import ModelError
 from behavio.estimator import Estimator
+from behavio.files import read_json
 from behavio.sequences import PAD, UNKNOWN, SequenceSet, Vocabulary, time_cut
 
+HOMES = {
+    "MostPopular": "baselines",
+    "RepeatLast": "baselines",
+    "FirstOrder": "baselines",
+    "NGram": "ngram",
+    "GRU": "neural",
+    "Pool": "pool",
+}
+"""The module of each model, imported when one is loaded."""
 CELLS = 4_000_000
 """Probabilities held at once: rows are made in batches of at most this many cells."""
 
@@ -140,6 +152,19 @@ class SequenceModel(Coded):
     def fit(self, sequences: SequenceSet) -> Self:
         """Learn from every event of these traces; forgets any earlier fit."""
         return self.learn(recode(sequences, sequences.own_vocabulary()))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read any saved model of this kind, and the models it is made of."""
+        name = read_json(folder / "model.json")["class"]
+        if name not in Estimator.kinds and name in HOMES:
+            import_module(f"behavio.models.{HOMES[name]}")
+        model = super().load(folder)
+        model.read_members(folder)
+        return model
+
+    def read_members(self, folder: Path) -> None:
+        """Read the models this one is made of; most are made of none."""
 
     def learn(self, coded: SequenceSet) -> Self:
         """Learn from traces whose vocabulary is to be the model's own."""

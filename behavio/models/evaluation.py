@@ -151,42 +151,59 @@ def gap_errors(
 
 
 def oracle_loss(path: Path, split: Split) -> dict[str, Any]:
-    """NLL of the true probabilities on the held-out events, where the truth table knows them.
+    """NLL of the true probabilities on the held-out events that the truth table knows.
 
-    The table (Parquet or CSV) has case_id, timestamp and probability: of what really happened then.
+    The table (Parquet or CSV) has case_id, event_time (or timestamp), activity, and either probability,
+    of what really happened then, or one column p_<activity> for every activity.
     """
-    if not path.exists():
-        raise JobError(
-            f"model.truth: there is no file {path}", hint="name the simulator's table, or leave it out"
-        )
-    truth = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
-    missing = {"case_id", "timestamp", "probability"} - set(truth.columns)
-    if missing:
-        raise JobError(
-            f"{path.name} has no column {', '.join(sorted(missing))}",
-            hint="a truth table has case_id, timestamp, probability",
-        )
+    truth = true_probabilities(path)
     whole, held = split.sequences, split.prefixes
+    names = pl.Series(whole.vocabulary.names, dtype=pl.String)
     asked = pl.DataFrame(
         {
             "case_id": whole.case_ids.gather(pl.Series(held.cases)),
             "time": np.asarray(whole.times)[held.ends],
+            "activity": names.gather(pl.Series(whole.tokens[held.ends])),
             "place": np.arange(len(held)),
         }
     )
-    asked = asked.with_columns(pl.int_range(pl.len()).over("case_id", "time").alias("nth"))
-    truth = truth.select(
-        pl.col("case_id").cast(pl.String),
-        pl.col("timestamp").dt.epoch("us").alias("time"),
-        pl.col("probability").cast(pl.Float64),
-    ).with_columns(pl.int_range(pl.len()).over("case_id", "time").alias("nth"))
-    both = asked.join(truth, on=["case_id", "time", "nth"]).drop_nulls("probability").sort("place")
+    key = ["case_id", "time", "activity"]
+    nth = pl.int_range(pl.len()).over(key).alias("nth")
+    both = asked.with_columns(nth).join(truth.with_columns(nth), on=[*key, "nth"]).sort("place")
     loss = -np.log(np.maximum(both["probability"].to_numpy(), 1e-12))
     return {
         "n": both.height,
+        "share_known": both.height / max(len(held), 1),
         "nll": float(loss.mean()) if both.height else None,
         "places": both["place"].to_numpy(),
     }
+
+
+def true_probabilities(path: Path) -> pl.DataFrame:
+    """case_id, time (µs), activity, probability of a truth table."""
+    if not path.exists():
+        raise JobError(
+            f"model.truth: there is no file {path}", hint="name the simulator's table, or leave it out"
+        )
+    table = pl.read_csv(path, try_parse_dates=True) if path.suffix == ".csv" else pl.read_parquet(path)
+    time = "event_time" if "event_time" in table.columns else "timestamp"
+    one_each = [c for c in table.columns if c.startswith("p_")]
+    missing = {"case_id", time, "activity"} - set(table.columns)
+    if missing or not (one_each or "probability" in table.columns):
+        raise JobError(
+            f"{path.name} is no table of true probabilities: it has {', '.join(table.columns[:8])}",
+            hint="it needs case_id, event_time, activity and probability (or p_<activity> for each)",
+        )
+    own = pl.lit(None, dtype=pl.Float64)
+    for column in one_each:
+        own = pl.when(pl.col("activity") == column[2:]).then(pl.col(column).cast(pl.Float64)).otherwise(own)
+    probability = pl.col("probability").cast(pl.Float64) if "probability" in table.columns else own
+    return table.select(
+        pl.col("case_id").cast(pl.String),
+        pl.col(time).dt.epoch("us").alias("time"),
+        pl.col("activity").cast(pl.String),
+        probability.alias("probability"),
+    ).drop_nulls("probability")
 
 
 def new_activities(model: SequenceModel, split: Split) -> int:

@@ -62,7 +62,10 @@ class NGram(SequenceModel):
     def learn(self, coded: SequenceSet) -> Self:
         """Choose the order on the latest events, then count all of them."""
         split = None if self.fixed else later_slice(coded, self.held_out)
-        order = self.max_order if split is None else self.best_order(split)
+        return self.take(coded, self.max_order if split is None else self.best_order(split))
+
+    def take(self, coded: SequenceSet, order: int) -> Self:
+        """Count all of these traces and use contexts of up to `order` activities."""
         self.count(coded, max(order, min(EXPLAIN, self.max_order)))
         self.order_ = np.int64(order)
         return self

@@ -31,7 +31,7 @@ class ModelSettings:
     kind: str = "pool"
     max_order: int = 8
     cut: float = 0.7
-    epochs: int = 10
+    epochs: int = 20
     budget: int = 1_000_000
     hidden: int = 64
     dimensions: int = 32

@@ -9,6 +9,7 @@ import polars as pl
 
 from behavio.errors import RunError
 from behavio.files import read_json, whole_file, write_json
+from behavio.models.activity2vec import Activity2Vec
 from behavio.models.base import SequenceModel
 from behavio.models.gaps import GapModel
 from behavio.models.next import group_codes, next_steps
@@ -25,16 +26,27 @@ def write_models(
     folder: Path,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Train, judge and save: metrics.json, <name>/, gaps/.
+    """Train, judge and save: metrics.json, <name>/, gaps/, activity2vec/, and the tables of vectors.
 
+    A pool holds its members: pool/ngram and pool/gru stand for ngram and gru.
     Returns facts for the manifest and the closing summary; what differs between equal runs (seconds)
     stands under "measured" and nowhere else.
     """
     training = train(sequences, settings, seed, progress)
     for name, model in training.models.items():
-        model.save(folder / name)
+        if "pool" not in training.models or name not in ("ngram", "gru"):
+            model.save(folder / name)
     training.gaps.save(folder / "gaps")
+    progress("learning activity vectors", 0.9)
+    known = known_at(sequences, settings)
+    vectors = Activity2Vec(settings.dimensions, seed=seed).fit(known)
+    vectors.save(folder / "activity2vec")
+    tables = {"activity_vectors": vectors.activity_table(), "embeddings": vectors.case_table(known)}
+    for name, table in tables.items():
+        with whole_file(folder / f"{name}.parquet") as draft:
+            table.write_parquet(draft, compression="zstd")
     write_json(folder / "metrics.json", tidy(training.metrics))
+    progress("models written", 1.0)
     return facts(training, sequences)
 
 
@@ -97,7 +109,8 @@ def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
         raise RunError(f"{folder} holds no models", hint="run the models stage first")
     default = read_json(folder / "metrics.json")["default"]
     model = SequenceModel.load(folder / default)
-    ngram = model if isinstance(model, NGram) else NGram.load(folder / "ngram")
+    home = folder / "pool" if (folder / "pool").exists() else folder
+    ngram = model if isinstance(model, NGram) else NGram.load(home / "ngram")
     return model, ngram, GapModel.load(folder / "gaps")
 
 

@@ -38,7 +38,10 @@ MOST = 250_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
-    """Models fitted on everything, what the cut said about them, and the seconds it took."""
+    """Models fitted on everything, what the cut said about them, and the seconds it took.
+
+    A model that lost to the n-gram is judged but not fitted again.
+    """
 
     models: dict[str, SequenceModel]
     gaps: GapModel
@@ -75,21 +78,34 @@ def known_at(sequences: SequenceSet, settings: ModelSettings) -> SequenceSet:
 
 
 def fit_all(
-    sequences: SequenceSet, settings: ModelSettings, seed: int, progress: Progress
+    sequences: SequenceSet, settings: ModelSettings, kind: str, seed: int, progress: Progress
 ) -> tuple[dict[str, SequenceModel], dict[str, float]]:
-    """Every model the settings ask for, fitted on these traces, and its seconds."""
+    """The baselines, the n-gram and what else `kind` needs, fitted on these traces, and the seconds."""
     models: dict[str, SequenceModel] = {
         "most_popular": MostPopular(),
         "repeat_last": RepeatLast(),
         "first_order": FirstOrder(),
-        "ngram": NGram(settings.max_order),
     }
+    if kind != "pool":
+        models["ngram"] = NGram(settings.max_order)
+    if kind == "gru":
+        from behavio.models.neural import GRU
+
+        models["gru"] = GRU(settings.hidden, settings.epochs, settings.budget, seed).watch(progress)
+    if kind == "pool":
+        from behavio.models.pool import Pool
+
+        s = settings
+        models["pool"] = Pool(s.max_order, s.hidden, s.epochs, s.budget, seed).watch(progress)
     seconds = {}
     for name, model in models.items():
+        progress(f"learning {name.replace('_', ' ')}", 0.0)
         began = time.perf_counter()
         model.fit(sequences)
         seconds[name] = time.perf_counter() - began
-    progress("counted contexts", 0.1)
+    if kind == "pool":
+        pool = models.pop("pool")
+        models |= {"ngram": pool.ngram_, "gru": pool.gru_, "pool": pool}  # type: ignore[attr-defined]
     return models, seconds
 
 
@@ -103,11 +119,11 @@ def train(
     if split is None:
         metrics = not_judged(known)
     else:
-        early, seconds = fit_all(split.train, settings, seed, part(progress, 0.0, 0.45))
+        early, seconds = fit_all(split.train, settings, settings.kind, seed, part(progress, 0.0, 0.45))
         metrics = judged(early, split, settings, seed)
         del early
     progress("judged on held-out events", 0.5)
-    final, again = fit_all(known, settings, seed, part(progress, 0.5, 1.0))
+    final, again = fit_all(known, settings, metrics["default"], seed, part(progress, 0.5, 0.9))
     seconds |= {f"{name}_again": value for name, value in again.items()}
     return Training(final, GapModel().fit(known), metrics, seconds)
 

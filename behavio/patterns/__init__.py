@@ -94,7 +94,9 @@ class PatternSettings:
             )
         for name, least in (("max_length", 2), ("max_gap", 0), ("top", 1), ("max_patterns", 1)):
             if getattr(self, name) < least:
-                raise JobError(f"patterns.{name} is {getattr(self, name)}", hint=f"it must be {least} or more")
+                raise JobError(
+                    f"patterns.{name} is {getattr(self, name)}", hint=f"it must be {least} or more"
+                )
         if self.permutations < 2:
             raise JobError(f"patterns.permutations is {self.permutations}", hint="it must be 2 or more")
         if self.within:

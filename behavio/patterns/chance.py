@@ -82,7 +82,9 @@ def affordable_shuffles(sequences: SequenceSet, n_nodes: int, wanted: int) -> in
     Cases average out among themselves, so a log of many cases needs few shuffles of each.
     """
     words = (sequences.lengths + 63) // 64
-    per_shuffle = float((sequences.lengths * 12 + np.minimum(n_nodes, sequences.lengths**2) * (words + 4)).sum())
+    per_shuffle = float(
+        (sequences.lengths * 12 + np.minimum(n_nodes, sequences.lengths**2) * (words + 4)).sum()
+    )
     return int(np.clip(4e9 / max(per_shuffle, 1.0), min(4, wanted), wanted))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from behavio.simulate.archetypes import ARCHETYPES
-from behavio.simulate.clean import CleanLog
+from behavio.simulate.clean import CleanLog, moments
 from behavio.simulate.history import History
 from behavio.simulate.ids import crm_ids
 from behavio.simulate.vocabulary import ACTIONS, ACTIVITIES, REGIONS, SPECIALTIES, STAGES
@@ -34,11 +34,6 @@ class Truth:
     next_probabilities: pl.DataFrame
     action_effects: pl.DataFrame
     summary: dict[str, Any]
-
-
-def moments(seconds: np.ndarray) -> pl.Series:
-    """UTC times of seconds since 1970-01-01."""
-    return pl.Series(seconds.astype(np.int64) * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def archetype_table(history: History) -> pl.DataFrame:
@@ -122,6 +117,8 @@ def effect_table(history: History) -> pl.DataFrame:
 def oracle_numbers(history: History, clean: CleanLog) -> dict[str, Any]:
     """How well the true probabilities predict the last 30 % of events in time: no model can do better."""
     track = history.track
+    if len(clean.what) == 0:
+        return {"cut": None, "n_events": 0}
     cut = np.quantile(clean.time, HELD_OUT_FROM, method="higher")
     later = clean.time > cut
     later[np.searchsorted(clean.case, clean.case) == np.arange(len(clean.case))] = False
