@@ -11,8 +11,11 @@ from behavio.report.kinds import SILENCE, Kinds
 from behavio.report.numbers import MONTHS
 from behavio.report.run_tables import RunTables
 
-MOST_BINS = 60
+MOST_BINS = 80
+STEP = "step"
 UNITS = (
+    (1.0, "second"),
+    (60.0, "minute"),
     (3600.0, "hour"),
     (86_400.0, "day"),
     (7 * 86_400.0, "week"),
@@ -39,13 +42,19 @@ class Calendar:
 
     @classmethod
     def of(cls, run: RunTables) -> Calendar:
-        """Calendar time where most cases live through half of the log or more, else time since the start."""
+        """Calendar time where most cases live through half of the log or more, else time since the start.
+
+        Without a clock, bins are the steps of the journey.
+        """
+        if not run.timed:
+            lengths = run.events.group_by("case_id").len()["len"]
+            return cls(STEP, 1.0, True, max(1, min(int(quantile(lengths, 0.9)), MOST_BINS)))
         spans = run.events.group_by("case_id").agg(
             span=(pl.col("timestamp").max() - pl.col("timestamp").min()).dt.total_seconds()
         )["span"]
         whole = (run.last - run.first).total_seconds()
         relative = quantile(spans, 0.5) < whole / 2
-        length = quantile(spans, 0.9) if relative else whole
+        length = quantile(spans, 0.75) if relative else whole
         seconds, unit = next(((s, u) for s, u in UNITS if length / s < MOST_BINS - 1), UNITS[-1])
         whole_bins = int(length // seconds) + (relative or length < 8 * seconds)
         bins = max(1, min(whole_bins, MOST_BINS))
@@ -56,10 +65,13 @@ class Calendar:
         """What a caption says: "a week brings", "four weeks bring"."""
         if self.unit == "four weeks":
             return "four weeks bring"
-        return f"{'an' if self.unit == 'hour' else 'a'} {self.unit} brings"
+        return f"{'an' if self.unit == 'hour' else 'each' if self.unit == STEP else 'a'} {self.unit} brings"
 
     def place(self, run: RunTables) -> pl.DataFrame:
         """case_id, activity, bin (from 0) of every event inside the bins."""
+        if self.unit == STEP:
+            step = pl.int_range(pl.len(), dtype=pl.Int64).over("case_id")
+            return run.events.select("case_id", "activity", bin=step).filter(pl.col("bin") < self.bins)
         start = pl.col("timestamp").min().over("case_id") if self.relative else pl.lit(self.origin(run))
         micro = (pl.col("timestamp") - start).dt.total_microseconds()
         return run.events.select(
@@ -99,11 +111,12 @@ def quantile(values: pl.Series, q: float) -> float:
 
 
 def shares(
-    run: RunTables, kinds: Kinds, calendar: Calendar, groups: pl.DataFrame
-) -> dict[str, list[dict[str, float]]]:
-    """For every group: one row a bin with the share of its people each kind took; silence is the rest.
+    run: RunTables, kinds: Kinds, calendar: Calendar, groups: pl.DataFrame, k: int
+) -> dict[str, list[dict[str, float | None]]]:
+    """For every group: one row a bin with the share of its people each kind took.
 
-    A person whose week holds two kinds counts half for each. groups: case_id, group.
+    A person whose week holds two kinds counts half for each. A cell of fewer than k people is None; they are
+    part of the rest, which is silence. groups: case_id, group.
     """
     placed = calendar.place(run).join(kinds.frame(), on="activity").select("case_id", "bin", "kind").unique()
     placed = placed.with_columns(weight=1.0 / pl.len().over("case_id", "bin"))
@@ -111,15 +124,15 @@ def shares(
     counted = (
         placed.join(groups, on="case_id")
         .group_by("group", "bin", "kind")
-        .agg(pl.col("weight").sum())
+        .agg(pl.col("weight").sum(), people=pl.len())
         .sort("group", "bin", "kind")
     )
-    table: dict[str, list[dict[str, float]]] = {
+    table: dict[str, list[dict[str, float | None]]] = {
         g: [dict.fromkeys(kinds.names, 0.0) for _ in range(calendar.bins)] for g in sizes
     }
-    for group, place, kind, weight in counted.iter_rows():
-        table[group][place][kind] = weight / sizes[group]
+    for group, place, kind, weight, people in counted.iter_rows():
+        table[group][place][kind] = weight / sizes[group] if people >= k else None
     for rows in table.values():
         for row in rows:
-            row[SILENCE] = max(0.0, 1.0 - sum(row.values()))
+            row[SILENCE] = max(0.0, 1.0 - sum(v or 0.0 for v in row.values()))
     return table

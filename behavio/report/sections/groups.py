@@ -27,6 +27,9 @@ MISSING = (
 )
 
 
+SMALL = "Groups were looked for, but none holds {k} {many} or more."
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """A group large enough to be shown."""
@@ -89,9 +92,9 @@ def section(c: Context) -> Section:
     """Groups with their cards, or what it takes to have them."""
     groups = sizes(c)
     if not groups:
-        return Section(
-            "groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),)
-        )
+        text = SMALL if c.run.segments is not None and c.run.segments.height else MISSING
+        said = say(text, many=c.many, k=c.k)
+        return Section("groups", "Groups", Markup("No groups yet"), blocks=(Prose((said,)),))
     table = _table(c, groups)
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)
@@ -147,8 +150,13 @@ def _key(c: Context) -> Key:
     note = ""
     if c.kinds.rest > 1:
         note = f"“Other” stands for {write(c.kinds.rest, 'count')} less frequent activities."
-    items = tuple((n, c.kinds.hues[n]) for n in (*c.kinds.names, SILENCE))
+    items = (*((n, c.kinds.hues[n]) for n in c.kinds.names), (_quiet(c), c.kinds.hues[SILENCE]))
     return Key(items, note)
+
+
+def _quiet(c: Context) -> str:
+    """What the rest of a week is: nothing, or what too few people did to be shown."""
+    return SILENCE if c.k == 1 else f"{SILENCE}, or under {c.k} {c.many}"
 
 
 def _table(c: Context, groups: list[Group]) -> Table:
@@ -184,11 +192,12 @@ def _weekly(c: Context, groups: list[Group], calendar: Calendar) -> Table:
     members = c.run.segments.filter(pl.col("segment_id").is_in(list(names))).select(
         "case_id", group=pl.col("segment_id").cast(pl.String)
     )
-    found = shares(c.run, c.kinds, calendar, members)
+    found = shares(c.run, c.kinds, calendar, members, c.k)
     columns = (
         Column("segment", "Group"),
         Column("bin", sentence_case(calendar.unit), "count"),
-        *(Column(name, name, "share") for name in (*c.kinds.names, SILENCE)),
+        *(Column(name, name, "share") for name in c.kinds.names),
+        Column(SILENCE, _quiet(c), "share"),
     )
     rows = [
         {"segment": g.name, "bin": i + 1, **row} for g in groups for i, row in enumerate(found[str(g.id)])
@@ -209,7 +218,7 @@ def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calen
         size=size,
         sentence=held(str(group.profile.get("sentence", ""))),
         journey=_journey(c, group),
-        weeks=_weeks(c, group, weekly, calendar),
+        weeks=_weeks(c, group, row, weekly, calendar),
         answers=answers(c, group.id, group.name, group.profile),
     )
 
@@ -240,10 +249,10 @@ def _journey(c: Context, group: Group) -> Figure | None:
     return Figure(Markup(""), strip(dots), alt, text)
 
 
-def _weeks(c: Context, group: Group, weekly: Table, calendar: Calendar) -> Figure:
-    rows = [r for r in weekly.rows if r["segment"] == group.name]
-    values = [[float(r[name]) for name in c.kinds.names] for r in rows]
-    loudest = max(c.kinds.names, key=lambda n: sum(r[n] for r in rows))
+def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calendar) -> Figure:
+    rows = weekly.rows[place * calendar.bins : (place + 1) * calendar.bins]
+    values = [[float(r[name] or 0.0) for name in c.kinds.names] for r in rows]
+    loudest = c.kinds.names[max(range(len(c.kinds.names)), key=lambda i: sum(v[i] for v in values))]
     silence = sum(r[SILENCE] for r in rows) / len(rows)
     start = "" if not calendar.relative else " since the first event"
     caption = say("What {u}{s}, share of the group", u=calendar.brings, s=start)

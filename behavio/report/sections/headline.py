@@ -15,10 +15,10 @@ from behavio.report.numbers import day, spelled
 from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
 from behavio.report.weekly import Calendar, quantile
-from behavio.words import touchpoint
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
+HIGH = ("high", "very high", "a", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,7 @@ def _after_visit(c: Context) -> Markup | None:
 
 
 def _silent(c: Context) -> Markup | None:
+    """Too little: who heard nothing lately; too much: who is at the cap of contacts."""
     if not c.run.hcp or not c.run.timed or measures.contacts(c.run.events).height == 0:
         return None
     known = pl.concat([c.run.cases["case_id"], c.run.events["case_id"]]).unique()
@@ -158,19 +159,31 @@ def _silent(c: Context) -> Markup | None:
     if len(quiet) < c.k:
         return None
     base = c.facts.add("known", len(known), "count", f"{c.many} known")
-    n = c.facts.add(
-        "silent_60_days", len(quiet), "count", f"{c.many} without contact in the last 60 days", n=base.value
-    )
+    what = f"{c.many} without contact in the last 60 days"
+    n = c.facts.add("silent_60_days", len(quiet), "count", what, n=base.value)
     text = "<b>{n} of {all} {many} heard nothing from us in the last 60 days</b> of the log"
     sentence = say(text, n=n.shown, all=base.shown, many=c.many)
     column = next((x for x in ("potential", "tier", "value") if x in c.run.cases.columns), None)
     if column is not None:
         levels = c.run.cases.filter(pl.col("case_id").is_in(quiet.implode()))[column].cast(pl.String)
-        top = levels.filter(levels.str.to_lowercase().is_in(["high", "a", "very high", "1"]))
+        top = levels.filter(levels.str.to_lowercase().is_in(HIGH))
         if len(top) >= c.k:
-            high = c.facts.add("silent_high", len(top), "count", "of them with high potential")
-            return sentence + say("; {n} of them have high {column}.", n=high.shown, column=column)
-    return sentence + Markup(".")
+            high = c.facts.add("silent_high", len(top), "count", f"of them with high {column}")
+            sentence += say(", {n} of them with high {column}", n=high.shown, column=column)
+    return sentence + _full(c) + Markup(".")
+
+
+def _full(c: Context) -> Markup:
+    held = c.run.suppressed
+    if held is None:
+        return Markup("")
+    people = held.filter(pl.col("reason") == "contact_cap")["case_id"].n_unique()
+    if people < c.k:
+        return Markup("")
+    n = c.facts.add(
+        "at_the_cap", people, "count", f"{c.many} with as many contacts in 28 days as the cap allows"
+    )
+    return say("; {n} have had all the contacts in four weeks that the cap allows", n=n.shown)
 
 
 def _unknown(c: Context) -> Markup | None:
@@ -200,6 +213,8 @@ def _duration(c: Context) -> Markup | None:
     )
     spread = times["duration_s"].drop_nulls()
     if not c.run.timed or spread.len() == 0 or not Calendar.of(c.run).relative:
+        if quantile(times["events"], 0.9) == length.value:
+            return None
         most = c.facts.add(
             "events_p90", quantile(times["events"], 0.9), "number", "events, one in ten has more", n=n
         )
@@ -239,7 +254,7 @@ def _variants(c: Context) -> Markup | None:
         "share",
         f"share of the {top} most common journeys",
     )
-    steps = [touchpoint(a) for a in v["activities"][0].to_list()]
+    way = journeys.path(v["activities"][0].to_list())
     first = c.facts.add(
         "top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey"
     )
@@ -250,8 +265,8 @@ def _variants(c: Context) -> Markup | None:
         share=share.shown,
         many=c.many,
     )
-    if len(steps) <= 5:
-        sentence += say(" Most often, for {n}, it is {v}.", n=first.shown, v=" → ".join(steps))
+    if way.count("→") < 5:
+        sentence += say(" Most often, for {n}, it is: {v}.", n=first.shown, v=way)
     return sentence
 
 

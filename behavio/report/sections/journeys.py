@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import groupby
+
 import polars as pl
 from markupsafe import Markup
 
+from behavio.errors import LogError
 from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
@@ -16,6 +21,7 @@ from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
 EDGES, VARIANTS = 12, 10
+MAP_NODES, MAP_WIDTH, MAP_HEIGHT = 10, 924, 940
 MISSING = (
     "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and "
     "run it again."
@@ -91,6 +97,12 @@ def _sub(c: Context) -> Markup:
     )
 
 
+def path(activities: Iterable[str]) -> str:
+    """A journey in words; a step repeated at once is said once with how many times: "store visit × 3"."""
+    runs = [(touchpoint(a), len(list(same))) for a, same in groupby(activities)]
+    return " → ".join(name if n == 1 else f"{name} × {n}" for name, n in runs)
+
+
 def _edges(c: Context) -> Table | None:
     graph = c.run.graph
     if graph is None or graph.height == 0:
@@ -116,11 +128,33 @@ def _edges(c: Context) -> Table | None:
     return Table.of("steps", "Most frequent steps", columns, rows, f"behavio graph RUN --top {EDGES}")
 
 
+def _drawing(c: Context) -> Markup | None:
+    """The process map drawn for the page from what k people or more did, else the one the run has."""
+    from behavio.journeys import DirectlyFollowsGraph, process_map
+
+    words = {name: touchpoint(name) for name in c.run.events["activity"].unique().to_list()}
+    many = c.many if c.many != "cases" else None
+    if c.run.graph is None or c.run.activities is None:
+        return None if c.run.map_svg is None else embedded(c.run.map_svg, words, many)
+    known = (
+        c.run.activities.filter(pl.col("cases") >= c.k)
+        if "cases" in c.run.activities.columns
+        else c.run.activities
+    )
+    try:
+        graph = DirectlyFollowsGraph(c.run.graph.filter(pl.col("cases") >= c.k), known)
+    except (LogError, pl.exceptions.ColumnNotFoundError):
+        return None if c.run.map_svg is None else embedded(c.run.map_svg, words, many)
+    for nodes in range(MAP_NODES, 3, -1):
+        drawn = process_map(graph, nodes, MAP_WIDTH)
+        size = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn)
+        if size is None or (int(size[1]) <= MAP_WIDTH and int(size[2]) <= MAP_HEIGHT):
+            break
+    return embedded(drawn, words, many)
+
+
 def _map(c: Context, edges: Table) -> Figure | None:
-    if c.run.map_svg is None:
-        return None
-    names = c.run.events["activity"].unique().to_list()
-    drawing = embedded(c.run.map_svg, {name: touchpoint(name) for name in names})
+    drawing = _drawing(c)
     if drawing is None:
         return None
     narrow = bars(
@@ -147,7 +181,11 @@ def _map(c: Context, edges: Table) -> Figure | None:
         f"{edges.rows[i]['step']} {edges.text(i, 'frequency')} times" for i in range(min(5, len(edges.rows)))
     )
     caption = say(
-        "Thickness is how often one step directly follows the other. The table holds the {n} most frequent.",
+        "What directly follows what; steps of fewer than {k} {many} are left out. The table holds the "
+        "{n} most "
+        "frequent.",
+        k=c.k,
+        many=c.many,
         n=len(edges.rows),
     )
     return Figure(title, chart, alt, caption, edges, "map")
@@ -169,10 +207,7 @@ def _variants(c: Context) -> Table | None:
     ]
     if c.run.timed:
         columns.append(Column("median_duration_s", "Duration, median", "seconds"))
-    found = [
-        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])}
-        for r in rows.iter_rows(named=True)
-    ]
+    found = [{**r, "variant": path(r["activities"])} for r in rows.iter_rows(named=True)]
     return Table.of(
         "variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}"
     )
@@ -229,4 +264,4 @@ def _times(c: Context, edges: Table) -> Figure:
         "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
     )
     alt = "; ".join(f"{r['step']}: {edges.text(i, 'median_s')}" for i, r in enumerate(edges.rows[:6]))
-    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges)
+    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges, again=True)

@@ -107,6 +107,8 @@ def _sub(c: Context) -> Markup:
     m = c.run.metrics
     if m is None:
         return Markup("")
+    if not _models(c):
+        return say("{why}", why=m.get("reason") or "No model was tried on later events.")
     text = "Fitted on events before {cut}, tried on {n} later ones that nothing in the models had seen."
     cut = str(m.get("cut", ""))[:10]
     n = m.get("n_test_events")

@@ -71,12 +71,13 @@ def _sources(c: Context) -> Table | None:
 
 
 def _dated(source: dict[str, Any]) -> dict[str, Any]:
-    return {**source, **{k: (str(source.get(k) or "")[:10] or None) for k in ("first", "last")}}
+    name = str(source.get("name", "")).replace("_", " ")
+    return {**source, "name": name, **{k: (str(source.get(k) or "")[:10] or None) for k in ("first", "last")}}
 
 
 def _left_out(c: Context) -> Table | None:
     rows = [
-        {"source": s.get("name"), "reason": sentence_case(str(reason)), "n": n}
+        {"source": str(s.get("name", "")).replace("_", " "), "reason": sentence_case(str(reason)), "n": n}
         for s in c.run.sources
         for reason, n in (s.get("left_out") or {}).items()
     ]
@@ -98,4 +99,5 @@ def _reasons(c: Context) -> Table | None:
         .head(TOP)
     )
     columns = (Column("source", "Source"), Column("reason", "Reason"), Column("n", "Rows", "count", bar=True))
-    return Table.of("rejected", "Reasons", columns, counted.iter_rows(named=True), "behavio check JOB")
+    rows = [{**r, "source": str(r["source"]).replace("_", " ")} for r in counted.iter_rows(named=True)]
+    return Table.of("rejected", "Reasons", columns, rows, "behavio check JOB")
