@@ -217,10 +217,11 @@ def _frame(
 
 
 def _chance_frame(sequences: SequenceSet, found: Patterns, chance: Chance, top: int) -> pl.DataFrame:
-    """What stands out first; among these, what differs by most cases from chance."""
+    """What stands out first, of that what says something new; then by cases more or less than chance."""
     q_value = false_discovery(chance.p_value)
     excess = np.abs(chance.n_cases - chance.expected)
-    index = np.lexsort((np.arange(len(found)), -excess, q_value > 0.05))[:top]
+    order = np.lexsort((np.arange(len(found)), -excess, q_value > 0.05))
+    index = _new_first(found, order, int((q_value <= 0.05).sum()), top)
     return _frame(sequences, found, index, chance, chance.n_cases / sequences.n_cases, q_value, None)
 
 
@@ -234,7 +235,7 @@ def _segment_frame(sequences: SequenceSet, found: Patterns, segments: pl.DataFra
     if missing:
         raise ModelError(f"segments need the columns {', '.join(sorted(missing))}")
     labels = sequences.case_ids.to_frame("case_id").join(
-        segments.select("case_id", "segment"), on="case_id", how="left", maintain_order="left"
+        _assigned(segments), on="case_id", how="left", maintain_order="left"
     )["segment"]
     names = sorted(labels.drop_nulls().unique().to_list())
     if len(names) < 2:
@@ -256,6 +257,37 @@ def _segment_frame(sequences: SequenceSet, found: Patterns, segments: pl.DataFra
     return pl.concat(frames)
 
 
+def _new_first(found: Patterns, order: np.ndarray, n_standing_out: int, top: int) -> np.ndarray:
+    """The first `top` of `order`; what stands out and neither holds nor lies in one before it comes first.
+
+    Without this the list opens with one finding and all its longer and shorter forms.
+    """
+    new: list[tuple[int, ...]] = []
+    front: list[int] = []
+    rest: list[int] = []
+    for i in order[:n_standing_out].tolist():
+        pattern = tuple(found[i].tolist())
+        if len(front) < top and not any(_holds(p, pattern) or _holds(pattern, p) for p in new):
+            new.append(pattern)
+            front.append(i)
+        else:
+            rest.append(i)
+    return np.array([*front, *rest, *order[n_standing_out:]], dtype=np.int64)[:top]
+
+
+def _holds(longer: tuple[int, ...], shorter: tuple[int, ...]) -> bool:
+    """Is `shorter` a subsequence of `longer`?"""
+    left = iter(longer)
+    return len(shorter) <= len(longer) and all(token in left for token in shorter)
+
+
+def _assigned(segments: pl.DataFrame) -> pl.DataFrame:
+    """case_id and segment of the cases that belong to one; segment_id -1 is no segment."""
+    if "segment_id" in segments.columns:
+        segments = segments.filter(pl.col("segment_id") >= 0)
+    return segments.select("case_id", "segment")
+
+
 def _telling(
     sequences: SequenceSet, found: Patterns, test: Difference, q_value: np.ndarray, top: int, name: str
 ) -> pl.DataFrame:
@@ -268,8 +300,8 @@ def _telling(
 def _outcome_frame(sequences: SequenceSet, found: Patterns, outcome: str, top: int) -> pl.DataFrame:
     """Patterns before the first `outcome` of a case against the cases that never reach it.
 
-    Association, no effect: cases without the outcome are seen to their newest event, the others only up to
-    the outcome, so a pattern that merely needs time is under-rated, never over-rated.
+    Association, no effect. Cases without the outcome are seen to their newest event, the others only up to
+    the outcome: where the former are seen longer, patterns that merely need time look weaker than they are.
     """
     token = _known(sequences, [outcome])[0]
     reached = np.logical_or.reduceat(sequences.tokens == token, sequences.offsets[:-1])

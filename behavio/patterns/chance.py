@@ -125,13 +125,17 @@ def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, 
 
 
 def _two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Translated Poisson: a Poisson with the given variance, shifted by a whole number to the given mean."""
+    """Translated Poisson: a Poisson with the given variance, shifted by a whole number to the given mean.
+
+    Its upper tail, which bounds that of such a sum (Bennett 1962), is taken on both sides.
+    """
     from scipy.stats import poisson
 
-    shift = np.floor(mean - variance)
-    rate = mean - shift
-    upper = poisson.sf(seen - shift - 1, rate)
-    lower = poisson.cdf(seen - shift, rate)
+    def tail(count: np.ndarray, middle: np.ndarray) -> np.ndarray:
+        shift = np.floor(middle - variance)
+        return poisson.sf(count - shift - 1, middle - shift)
+
+    upper, lower = tail(seen, mean), tail(-seen, -mean)
     return np.clip(2 * np.minimum(upper, lower), LEAST_P, 1.0)
 
 
