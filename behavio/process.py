@@ -61,11 +61,11 @@ class ProcessModel:
     def sentence(self) -> str:
         """What the model shows and what it leaves out."""
         share = self.cases_used / max(self.n_cases, 1)
-        said = (
-            f"{self.variants_used:,} variants of {self.cases_used:,} of {self.n_cases:,} cases ({share:.0%})"
-        )
+        many = "" if self.variants_used == 1 else "s"
+        said = f"{self.variants_used:,} variant{many} of {self.cases_used:,} of {self.n_cases:,} cases"
+        said += f" ({share:.0%})"
         if self.activities_used < self.n_activities:
-            said += f", the {self.activities_used} most frequent of {self.n_activities:,} activities"
+            said += f", {self.activities_used} of {self.n_activities:,} activities"
         return f"inductive miner, noise threshold {self.noise:g}, from {said}"
 
 
@@ -123,11 +123,24 @@ class WeightedVariants:
         return WeightedVariants(*take_groups(tokens, offsets, order), joined[order])
 
     def top(self, coverage: float, at_most: int, max_events: int) -> WeightedVariants:
-        """The most frequent ones that hold `coverage` of the cases, within both limits; at least one."""
+        """The most frequent ones that hold `coverage` of the cases, within both limits; at least one.
+
+        Where only some of equally frequent variants fit, they are taken evenly from all of these, which lie
+        in alphabetical order: the first ones would only show how some names begin.
+        """
         enough = int(np.searchsorted(np.cumsum(self.cases), coverage * self.cases.sum())) + 1
         fitting = int(np.searchsorted(self.offsets, max_events, side="right")) - 1
         n = max(1, min(enough, at_most, fitting, len(self.cases)))
-        return WeightedVariants(self.tokens[: self.offsets[n]], self.offsets[: n + 1], self.cases[:n])
+        alike = np.flatnonzero(self.cases == self.cases[n - 1])
+        heavier, wanted = int(alike[0]), n - int(alike[0])
+        lengths = np.diff(self.offsets)
+        while True:
+            evenly = alike[np.arange(wanted) * len(alike) // wanted]
+            index = np.concatenate([np.arange(heavier), evenly])
+            if wanted == 1 or lengths[index].sum() <= max_events:
+                break
+            wanted = max(1, wanted * 9 // 10)
+        return WeightedVariants(*take_groups(self.tokens, self.offsets, index), self.cases[index])
 
 
 def discover(

@@ -82,9 +82,7 @@ def test_what_the_model_leaves_out_is_said():
     shown = discover(weighted, found.sequences.vocabulary, coverage=0.6, max_activities=3)
     assert (shown.n_cases, shown.cases_used, shown.variants_used) == (10, 6, 1)
     assert (shown.activities_used, shown.n_activities) == (3, 5)
-    assert shown.sentence().endswith(
-        "from 1 variants of 6 of 10 cases (60%), the 3 most frequent of 5 activities"
-    )
+    assert shown.sentence().endswith("from 1 variant of 6 of 10 cases (60%), 3 of 5 activities")
 
 
 def test_projection_joins_variants_that_become_alike():
@@ -216,3 +214,14 @@ def test_tokens_stay_in_the_given_order():
     top = WeightedVariants(found.tokens, found.offsets, found.cases).top(0.5, 10, 100)
     assert top.cases.tolist() == [2] and all(a > b for a, b in pairwise(top.tokens))
     assert np.diff(top.offsets).tolist() == [2]
+
+
+def test_equally_frequent_variants_are_taken_evenly():
+    # ab twice, then a, b, …, j once each: three of the ten that are alike
+    made = [["a", "b"], ["a", "b"], *([name] for name in "abcdefghij")]
+    found = variants(SequenceSet.from_traces(made))
+    weighted = WeightedVariants(found.tokens, found.offsets, found.cases)
+    names = found.sequences.vocabulary.names
+    assert [names[t] for t in weighted.top(1.0, 4, 100).tokens] == ["a", "b", "a", "d", "g"]
+    assert weighted.top(1.0, 4, 3).cases.tolist() == [2, 1]
+    assert weighted.top(1.0, 100, 100).cases.sum() == 12

@@ -82,7 +82,7 @@ class PatternSettings:
     within: str = "30d"
     closed: bool = True
     top: int = 200
-    max_patterns: int = 2_000
+    max_patterns: int = 5_000
     outcome: str | None = None
     permutations: int = 100
 

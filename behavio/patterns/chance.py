@@ -15,7 +15,7 @@ from behavio.sequences import SequenceSet
 CHUNKS = 8
 """Into how many parts the cases are dealt; fixed, so that sums are added in one order."""
 Z95 = 1.959963984540054
-WORK = 1e9
+WORK = 2e9
 """Steps that comparing with chance may take: some seconds."""
 LEAST_P = 1e-300
 
@@ -80,7 +80,7 @@ class Chance:
 
 
 def affordable_shuffles(sequences: SequenceSet, n_nodes: int, wanted: int) -> int:
-    """How many shuffles of every case stay within a fixed amount of work, from 4 up to `wanted`.
+    """How many shuffles of every case stay within a fixed amount of work, from 8 up to `wanted`.
 
     Cases average out among themselves, so a log of many cases needs few shuffles of each.
     """
@@ -88,7 +88,7 @@ def affordable_shuffles(sequences: SequenceSet, n_nodes: int, wanted: int) -> in
     per_shuffle = float(
         (sequences.lengths * 12 + np.minimum(n_nodes, sequences.lengths**2) * (words + 4)).sum()
     )
-    return int(np.clip(WORK / max(per_shuffle, 1.0), min(4, wanted), wanted))
+    return int(np.clip(WORK / max(per_shuffle, 1.0), min(8, wanted), wanted))
 
 
 def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, seed: int) -> Chance:
