@@ -16,9 +16,9 @@ from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.report import ReportSettings, write_report
 from behavio.report.charts.embed import embedded
+from behavio.report.kinds import path
 from behavio.report.numbers import between, write
 from behavio.report.run_tables import RunTables
-from behavio.report.sections.journeys import path
 
 STAGES = ("journeys", "patterns", "models", "next", "segments", "suggestions")
 
@@ -147,7 +147,7 @@ def test_shares_of_a_week_add_up_to_one(run):
 
 
 def test_a_weekly_cell_of_few_people_is_left_open(run, tmp_path):
-    """In the group of 24, eight of whom never reach the last portal visit, some weeks hold under ten people."""
+    """In the group of 24, eight of whom never reach the last portal visit, some weeks hold under ten."""
     open_cells = [v for line in tables(run)["weekly"] for k, v in line.items() if k not in ("segment", "bin")]
     assert "" in open_cells
     write_report(run, ReportSettings(k_anonymity=1), tmp_path / "report")
@@ -311,11 +311,11 @@ def test_only_a_log_still_makes_a_page(tmp_path):
     write_report(folder, ReportSettings(), folder / "report")
     html = page(folder)
     for text in (
-        "No groups yet",
-        "No journeys yet",
-        "No patterns yet",
-        "No outlook yet",
-        "No suggestions yet",
+        "No groups in this run",
+        "No journeys in this run",
+        "No patterns in this run",
+        "No outlook in this run",
+        "No suggestions in this run",
     ):
         assert text in html
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.blocks import Block, Figure, Section, Sheet, without
 from behavio.report.charts.reliability import Bin, reliability
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
@@ -70,11 +70,8 @@ def sentence(c: Context) -> Markup | None:
 def section(c: Context) -> Section:
     """Next steps, models against their baselines, reliability."""
     if c.run.metrics is None and c.run.next_steps is None:
-        text = (
-            "No prediction in this run. It needs the models stage; add a [model] table to the job "
-            "and run it again."
-        )
-        return Section("next", "What happens next", Markup("No outlook yet"), blocks=(Prose((say(text),)),))
+        text = "It needs the models stage; add a [model] table to the job and run it again."
+        return without("next", "What happens next", "outlook", say(text))
     blocks: list[Block] = []
     tables: list[Table] = []
     steps = _next_steps(c)
