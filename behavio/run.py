@@ -101,7 +101,7 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     log.write(folder)
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
-    read = sum(s.read for s in log.sources)
+    read = sum(s.read for s in log.sources if s.role == "events")
     return {
         "rows_in": read,
         "rows_out": log.n_events,

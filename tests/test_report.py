@@ -147,7 +147,7 @@ def test_shares_of_a_week_add_up_to_one(run):
 
 
 def test_a_weekly_cell_of_few_people_is_left_open(run, tmp_path):
-    """In the group of 24, eight of whom never reach the last portal visit, some weeks hold under ten."""
+    """Eight of the group of 24 never reach the last portal visit: some weeks hold under ten people."""
     open_cells = [v for line in tables(run)["weekly"] for k, v in line.items() if k not in ("segment", "bin")]
     assert "" in open_cells
     write_report(run, ReportSettings(k_anonymity=1), tmp_path / "report")

@@ -154,7 +154,8 @@ def test_no_chain_of_first_order_comes_near_the_oracle(log: tuple[pl.DataFrame, 
     oracle = truth.summary["oracle"]  # type: ignore[attr-defined]
     cut = pl.lit(oracle["cut"]).str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC", time_unit="us")
     pairs = events.with_columns(
-        pl.col("activity").shift().over("case_id").alias("before"), (pl.col("timestamp") > cut).alias("later")
+        pl.col("activity").shift().over("case_id").alias("before"),
+        (pl.col("timestamp") >= cut).alias("later"),
     ).drop_nulls("before")
     n = len(ACTIVITIES)
     code = {name: k for k, name in enumerate(ACTIVITIES)}

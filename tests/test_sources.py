@@ -16,7 +16,15 @@ from oracles_sources import csv_text, in_order, moment, slow_csv, slow_json_line
 
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, read, read_log, readiness
+from behavio.sources import (
+    CasesSettings,
+    ConsentSettings,
+    SourceSettings,
+    input_files,
+    read,
+    read_log,
+    readiness,
+)
 
 ROWS = [
     ["case_id", "activity", "timestamp"],
@@ -57,7 +65,8 @@ def test_smallest_csv(file):
     ]
     assert log.events["timestamp"][0] == datetime(2024, 1, 1, 8, tzinfo=UTC)
     assert counts(log) == (3, 3, 0, 0)
-    assert log.sources[0].notes == ("delimiter comma", "times without a zone are taken as UTC")
+    assert log.sources[0].notes == ("times without a zone are taken as UTC",)
+    assert "delimiter semicolon" in read(file(csv_text(ROWS, ";"))).sources[0].notes
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -289,6 +298,14 @@ def test_folders_and_patterns_name_the_file_of_each_event(tmp_path: Path):
         assert log.events["source_row"].to_list() == [1, 1]
         assert log.rejected["row"].to_list() == [2, 2]
         assert [Path(f).name for f in log.rejected["file"]] == ["2024-01.csv", "2024-02.csv"]
+
+
+def test_files_are_named_as_the_job_names_them(tmp_path: Path):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "log.csv").write_text(csv_text(ROWS))
+    sources = {"x": SourceSettings(path="../log.csv")}
+    assert read_log(sources, None, None, tmp_path / "jobs").sources[0].file == "../log.csv"
+    assert [name for name, _ in input_files(sources, None, None, tmp_path / "jobs")] == ["../log.csv"]
 
 
 def test_a_job_of_tables(tmp_path: Path):

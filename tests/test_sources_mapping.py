@@ -106,3 +106,11 @@ def test_fields_as_people_write_them():
     assert Field.of(["a", "b"], "here").needs == ("a", "b")
     assert Field.of("{a}: {b}", "here").needs == ("a", "b")
     assert Field.of({"constant": "x"}, "here").needs == ()
+
+
+def test_a_join_that_the_mapping_does_not_know_is_refused(tmp_path):
+    (tmp_path / "calls.csv").write_text("Id\n1\n")
+    settings = SourceSettings(path="calls.csv", kind="veeva.call", joins={"products": "p.csv"})
+    with pytest.raises(JobError, match="join 'products' is not known") as caught:
+        read_log({"x": settings}, None, None, tmp_path)
+    assert "did you mean 'product'?" in caught.value.hint

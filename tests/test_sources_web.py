@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from behavio.errors import JobError
 from behavio.sources import SourceSettings, read_log
 
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in µs
@@ -96,3 +97,18 @@ def test_a_row_without_session_is_rejected_and_a_lone_download_stays(portal):
     assert short(log) == [("A1", "portal_download", 1.0, "x.pdf", None)]
     assert log.rejected["reason"].to_list() == ["the row belongs to no session"]
     assert any("1 sessions hold nothing but file_download" in n for n in log.sources[0].notes)
+
+
+def test_session_activities_are_renamed_not_named(portal, tmp_path):
+    portal(*HITS)
+    renamed = {"activity": {"portal_visit": "visit"}}
+    source = SourceSettings(path="ga4_events.jsonl", kind="ga4", values=renamed)
+    log = read_log({"portal": source}, None, None, tmp_path)
+    assert set(log.events["activity"]) == {"visit", "portal_download"}
+    with pytest.raises(JobError, match="cannot name an activity"):
+        read_log(
+            {"p": SourceSettings(path="ga4_events.jsonl", kind="ga4", activity="event_name")},
+            None,
+            None,
+            tmp_path,
+        )

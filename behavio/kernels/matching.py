@@ -201,6 +201,7 @@ def count_by_chance(
     allowed, ends = np.zeros((deepest, size), np.uint64), np.zeros(size, np.uint64)
     hits = np.empty(len(trie[0]), np.int64)
     often, real = np.zeros(len(trie[0]), np.int64), np.zeros(len(trie[0]), np.int64)
+    touched = np.empty(len(trie[0]), np.int64)
     sums = np.zeros((5, len(trie[0])))
     for c in range(cases[0], cases[1]):
         first, last = offsets[c], offsets[c + 1]
@@ -217,6 +218,8 @@ def count_by_chance(
             sums[4][hits[:n]] += 1.0
             real[hits[:n]] = 0
             continue
+        n_touched = n
+        touched[:n] = hits[:n]
         state = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(c)
         state = _random(_random(state)[1])[1]
         for _ in range(n_shuffles):
@@ -224,15 +227,19 @@ def count_by_chance(
             _mark(own, masks, words, False)
             n = _match(trie[0], trie[1], trie[2], masks, window, first, words, allowed, ends, hits)
             _mark(own, masks, words, True)
-            often[hits[:n]] += 1
-        for node in range(len(often)):
-            if often[node] > 0:
-                p = often[node] / n_shuffles
-                variance = p * (1.0 - p) * n_shuffles / (n_shuffles - 1)
-                sums[1, node] += p
-                sums[2, node] += variance
-                sums[3, node] += p * p - variance / n_shuffles
-                sums[4, node] += p * real[node]
-                often[node] = 0
-            real[node] = 0
+            for h in range(n):
+                node = hits[h]
+                if often[node] == 0 and real[node] == 0:
+                    touched[n_touched] = node
+                    n_touched += 1
+                often[node] += 1
+        for t in range(n_touched):
+            node = touched[t]
+            p = often[node] / n_shuffles
+            variance = p * (1.0 - p) * n_shuffles / (n_shuffles - 1)
+            sums[1, node] += p
+            sums[2, node] += variance
+            sums[3, node] += p * p - variance / n_shuffles
+            sums[4, node] += p * real[node]
+            often[node] = real[node] = 0
     return sums

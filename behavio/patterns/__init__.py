@@ -1,4 +1,4 @@
-"""Frequent, closed and telling patterns: which orders of events are more common than chance would make them."""
+"""Frequent, closed and telling patterns: which orders of events are commoner than chance would make them."""
 
 from __future__ import annotations
 

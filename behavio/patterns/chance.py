@@ -15,6 +15,9 @@ from behavio.sequences import SequenceSet
 CHUNKS = 8
 """Into how many parts the cases are dealt; fixed, so that sums are added in one order."""
 Z95 = 1.959963984540054
+WORK = 1e9
+"""Steps that comparing with chance may take: some seconds."""
+LEAST_P = 1e-300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +88,7 @@ def affordable_shuffles(sequences: SequenceSet, n_nodes: int, wanted: int) -> in
     per_shuffle = float(
         (sequences.lengths * 12 + np.minimum(n_nodes, sequences.lengths**2) * (words + 4)).sum()
     )
-    return int(np.clip(4e9 / max(per_shuffle, 1.0), min(4, wanted), wanted))
+    return int(np.clip(WORK / max(per_shuffle, 1.0), min(4, wanted), wanted))
 
 
 def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, seed: int) -> Chance:
@@ -129,7 +132,7 @@ def _two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.n
     rate = mean - shift
     upper = poisson.sf(seen - shift - 1, rate)
     lower = poisson.cdf(seen - shift, rate)
-    return np.clip(2 * np.minimum(upper, lower), 0.0, 1.0)
+    return np.clip(2 * np.minimum(upper, lower), LEAST_P, 1.0)
 
 
 def false_discovery(p_value: np.ndarray) -> np.ndarray:
@@ -174,5 +177,5 @@ def against_rest(inside: np.ndarray, n_inside: int, outside: np.ndarray, n_outsi
     total, held = n_inside + n_outside, inside + outside
     upper = hypergeom.sf(inside - 1, total, held, n_inside)
     lower = hypergeom.cdf(inside, total, held, n_inside)
-    p_value = np.clip(2 * np.minimum(upper, lower), 0.0, 1.0)
+    p_value = np.clip(2 * np.minimum(upper, lower), LEAST_P, 1.0)
     return Difference(inside, a / n_inside, lift, lift / half, lift * half, p_value)

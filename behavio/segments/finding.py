@@ -50,18 +50,21 @@ def silent(what: str, done: float) -> None:
 def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress: Progress = silent) -> Found:
     """Segments of these cases: number, model, who belongs where, names."""
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
-    long_enough = sequences if len(known) == sequences.n_cases else sequences.select(known)
-    if len(known) < max(MIN_CASES, 1) and settings.k == "auto":
-        long_enough = sequences
+    enough = MIN_CASES <= len(known) < sequences.n_cases
+    long_enough = sequences.select(known) if enough else sequences
     model = _method(settings, seed)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
     model = replace(model, k=choice.k, smoothing=choice.smoothing).fit(long_enough)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
+    while settings.k == "auto" and model.k > 1 and _smallest(label, model.k) < settings.min_size:
+        model = model.alike(k=model.k - 1).fit(long_enough)
+        label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
-    facts = facts_of(sequences, label, choice.k, model.effective_length)
+    facts = facts_of(sequences, label, model.k, model.effective_length)
     names = name_segments(facts, is_hcp(sequences.vocabulary.activities))
     found = Segmentation(sequences.case_ids, label, strength, names)
+    choice = replace(choice, k=model.k)
     return Found(found, model, choice, facts, _notes(found, choice, sequences, settings))
 
 
@@ -75,6 +78,12 @@ def assign_labels(
     if model.k > 1:
         label[(strength < min_strength) | (sequences.lengths < min_events)] = UNASSIGNED
     return label, strength
+
+
+def _smallest(label: np.ndarray, k: int) -> float:
+    """Share of assigned cases in the smallest segment."""
+    size = np.bincount(label[label != UNASSIGNED], minlength=k)
+    return float(size.min() / max(size.sum(), 1))
 
 
 def find_segments(log: EventLog, settings: SegmentSettings | None = None, *, seed: int = 7) -> pl.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from behavio import words
 from behavio.segments.fact import Fact
-from behavio.segments.phrases import OUTBOUND, pace, sentence, short_name
+from behavio.segments.phrases import CALL_PARTS, OUTBOUND, composite_name, pace, sentence, short_name
 
 EVERYONE = "Everyone alike"
 MIXED = "Mixed journeys"
@@ -26,7 +26,9 @@ def _weight(fact: Fact) -> float:
     if fact.kind != "gap" and not fact.more:
         weight *= 0.5
     if fact.what and fact.what[-1] in OUTBOUND:
-        weight *= 0.4
+        weight *= 0.2
+    if len(fact.what) == 2 and fact.what[-1] in CALL_PARTS:
+        weight *= 0.3
     return weight
 
 
@@ -65,7 +67,8 @@ def _offers(facts: Sequence[Fact], hcp: bool) -> list[tuple[float, str]]:
     if tempo is not None and much is not None:
         worth = tempo.telling * _weight(tempo) + much.telling * _weight(much)
         single.append((worth, f"{short_name(much, hcp)}, {pace(tempo)}"))
-    return single
+    both = composite_name(list(facts)) if hcp else None
+    return [*single, both] if both is not None else single
 
 
 def _spare(taken: set[str]) -> str:

@@ -78,7 +78,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`."""
+    """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
+
+    A file that is not there is an error unless `optional`, and worth a note unless `quiet`.
+    """
 
     file: str
     key: str
@@ -86,6 +89,7 @@ class Join:
     id: str = "Id"
     version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
     optional: bool = True
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)

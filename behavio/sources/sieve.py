@@ -180,7 +180,7 @@ class Sieve:
                     f"{self.name} needs {join.file} for {name}",
                     hint=f'name it: joins.{name} = "…/{join.file}"',
                 )
-            if table is None:
+            if table is None and not join.quiet:
                 self.notes.append(f"{join.file} is not beside the file: {', '.join(columns)} stay empty")
         if table is None:
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)

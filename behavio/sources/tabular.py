@@ -123,9 +123,10 @@ def _columnar(data: bytes, item: Input, kind: str) -> pl.DataFrame:
         if data[:6] == b"ARROW1":
             return pl.read_ipc(io.BytesIO(data))
         return pl.read_ipc_stream(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        first = (str(problem).splitlines() or [""])[0]
-        raise LogError(f"{item.shown} is a damaged {kind} file: {first}", hint="fetch it again") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
+        panic = isinstance(problem, pl.exceptions.PanicException)
+        first = "" if panic else f": {(str(problem).splitlines() or [''])[0]}"
+        raise LogError(f"{item.shown} is a damaged {kind} file{first}", hint="fetch it again") from None
 
 
 def _plain_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
