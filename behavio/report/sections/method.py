@@ -10,28 +10,28 @@ from behavio.report.context import Context, say
 from behavio.report.tables import Column, Table
 
 ORDER = """
-<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are ordered by time; equal
-times keep the order of the source. A journey is not taken to end where the log ends."""
+<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are ordered by time;
+equal times keep the order of the source. A journey is not taken to end where the log ends."""
 GROUPS = """
 <b>Groups.</b> Journeys are grouped by what follows what and how soon. The number of groups is the one that
 foretells left-out journeys best. Names come from what sets a group apart."""
 PATTERNS = """
-<b>Patterns.</b> A sequence of steps is compared with the same journeys after their events were put in random
-order. “2 times as often” means twice as many {many} show it as would by chance. An estimate is hollow when its
-interval holds “as often as by chance”, or when so many patterns were looked at that it may be luck (false
-discovery rate above 5 %)."""
+<b>Patterns.</b> A sequence of steps is compared with the same journeys after their events were put in
+random order. “2 times as often” means twice as many {many} show it as would by chance. An estimate is
+hollow when its interval holds “as often as by chance”, or when so many patterns were looked at that it may
+be luck (false discovery rate above 5 %)."""
 OUTLOOK = """
-<b>Outlook.</b> Models are fitted on everything before one date and tried on everything after it. Nothing after
-that date is seen before the trial. A model that does not beat counting is not used."""
+<b>Outlook.</b> Models are fitted on everything before one date and tried on everything after it. Nothing
+after that date is seen before the trial. A model that does not beat counting is not used."""
 INTERVALS = """
-<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, not the faults of the
-data."""
+<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, not the faults of
+the data."""
 ASSOCIATION = """
 <b>Association, not effect.</b> People choose whom they visit and write to. Without a group left out by lot,
 nothing on this page proves that a contact causes what follows it."""
 PRIVACY = """
-<b>Privacy.</b> No name and no id is on this page, and no cell stands on fewer than {k} {many}. A typical journey
-is one journey without a name, its days counted from its own first event."""
+<b>Privacy.</b> No name and no id is on this page, and no cell stands on fewer than {k} {many}. A typical
+journey is one journey without a name, its days counted from its own first event."""
 
 
 def section(c: Context) -> Section:
