@@ -47,7 +47,10 @@ def _name(model: dict[str, Any]) -> str:
 
 def sentence(c: Context) -> Markup | None:
     """How often the next step was named right, on later events, against the best rule of thumb."""
-    model, rule = _default(c), _best(c, ("baseline",))
+    model = _default(c)
+    rule = _best(
+        c, ("baseline",) if model is None or model.get("kind") == "counting" else ("baseline", "counting")
+    )
     n = (c.run.metrics or {}).get("n_test_events")
     if model is None or rule is None or not n or n < c.k:
         return None
@@ -197,6 +200,9 @@ def _model_table(c: Context) -> Table | None:
 def _model_title(c: Context) -> Markup:
     """Whether what learns beats what counts, and what counts the rules of thumb."""
     counting, learned = _surest(c, ("counting",)), _surest(c, ("neural", "pool"))
+    used = _default(c)
+    if used is not None and used.get("kind") in ("neural", "pool"):
+        learned = used
     rule = _surest(c, ("baseline",))
     if counting is None:
         return Markup("Every model stands beside its baselines")
