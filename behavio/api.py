@@ -8,6 +8,7 @@ from its tables where it has them, so numbers are those of its report.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import polars as pl
 
 from behavio import sources
 from behavio.errors import RunError
-from behavio.files import read_json
+from behavio.files import read_json, write_json
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
@@ -151,15 +152,26 @@ def demo(
     from behavio import run as room
     from behavio.job import demo_job
 
-    folder = Path(out)
-    settings = {"n_cases": n_cases, "seed": seed}
-    note = folder / "data" / "truth" / "settings.json"
-    if not (note.is_file() and read_json(note) == settings):
-        simulate(folder / "data", progress=watcher.progress if watcher else None, **settings)
-        from behavio.files import write_json
+    extracts = demo_data(out, n_cases=n_cases, seed=seed, watcher=watcher)
+    return room.run(demo_job(extracts, seed), Path(out) / "run", watcher=watcher)
 
+
+def demo_data(
+    out: str | Path = "demo", *, n_cases: int = 10_000, seed: int = 7, watcher: Watcher | None = None
+) -> Path:
+    """The folder of the demo's extracts, simulated unless they lie there already."""
+    data = Path(out) / "data"
+    settings, note = {"n_cases": n_cases, "seed": seed}, data / "settings.json"
+    if not (note.is_file() and read_json(note) == settings):
+        if watcher:
+            watcher.stage("simulate", "started", 0.0)
+        began = time.perf_counter()
+        note.unlink(missing_ok=True)
+        simulate(data, progress=watcher.progress if watcher else None, **settings)
         write_json(note, settings)
-    return room.run(demo_job(folder / "data" / "extracts", seed), folder / "run", watcher=watcher)
+        if watcher:
+            watcher.stage("simulate", "done", time.perf_counter() - began)
+    return data / "extracts"
 
 
 def report(folder: str | Path, **settings: Any) -> Path:
