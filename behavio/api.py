@@ -8,6 +8,7 @@ from its tables where it has them, so numbers are those of its report.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import polars as pl
 
 from behavio import sources
 from behavio.errors import RunError
-from behavio.files import read_json
+from behavio.files import read_json, write_json
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
@@ -61,21 +62,22 @@ def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
 
     table = _of_run(data, "journeys/variants.parquet")
     if table is None:
-        table = journeys.variants(_sequences(data, columns), top=top)
+        table = journeys.variants(_sequences(data, columns)).to_frame(top)
     return _like(data, table if top is None else table.head(top))
 
 
-def patterns(data: Data, *, top: int | None = None, **settings: Any) -> Frame:
+def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
     """Frequent subsequences with support, lift over chance and its interval.
 
     `settings` are those of [patterns] (min_support, max_length, …) and the column names.
     """
-    from behavio.patterns import PatternSettings, find_patterns
+    from behavio.patterns import PatternSettings
+    from behavio.patterns import patterns as find
 
     table = _of_run(data, "patterns/patterns.parquet")
     if table is None:
         own, columns = _split(PatternSettings, settings)
-        table = find_patterns(_sequences(data, columns), _settings(PatternSettings, own))
+        table = find(_sequences(data, columns), _settings(PatternSettings, own), seed=seed)
     return _like(data, table if top is None else table.head(top))
 
 
@@ -150,15 +152,26 @@ def demo(
     from behavio import run as room
     from behavio.job import demo_job
 
-    folder = Path(out)
-    settings = {"n_cases": n_cases, "seed": seed}
-    note = folder / "data" / "truth" / "settings.json"
-    if not (note.is_file() and read_json(note) == settings):
-        simulate(folder / "data", progress=watcher.progress if watcher else None, **settings)
-        from behavio.files import write_json
+    extracts = demo_data(out, n_cases=n_cases, seed=seed, watcher=watcher)
+    return room.run(demo_job(extracts, seed), Path(out) / "run", watcher=watcher)
 
+
+def demo_data(
+    out: str | Path = "demo", *, n_cases: int = 10_000, seed: int = 7, watcher: Watcher | None = None
+) -> Path:
+    """The folder of the demo's extracts, simulated unless they lie there already."""
+    data = Path(out) / "data"
+    settings, note = {"n_cases": n_cases, "seed": seed}, data / "settings.json"
+    if not (note.is_file() and read_json(note) == settings):
+        if watcher:
+            watcher.stage("simulate", "started", 0.0)
+        began = time.perf_counter()
+        note.unlink(missing_ok=True)
+        simulate(data, progress=watcher.progress if watcher else None, **settings)
         write_json(note, settings)
-    return room.run(demo_job(folder / "data" / "extracts", seed), folder / "run", watcher=watcher)
+        if watcher:
+            watcher.stage("simulate", "done", time.perf_counter() - began)
+    return data / "extracts"
 
 
 def report(folder: str | Path, **settings: Any) -> Path:
@@ -173,14 +186,17 @@ def report(folder: str | Path, **settings: Any) -> Path:
 
 
 def deliver(folder: str | Path, **settings: Any) -> Receipt:
-    """Write labels and suggestions of a finished run for the CRM; `dry_run=True` only plans."""
+    """Write labels and suggestions of a finished run for the CRM into its delivery/.
+
+    `dry_run=True` (the default) only plans, into delivery-plan/, so that it never hides a real receipt.
+    """
     from behavio.targets import DeliverSettings
     from behavio.targets import deliver as send
 
-    run_folder = _checked_run(folder)
-    target = run_folder / "delivery"
+    run_folder, wanted = _checked_run(folder), _settings(DeliverSettings, settings)
+    target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
-    return send(run_folder, _settings(DeliverSettings, settings), target)
+    return send(run_folder, wanted, target)
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:

@@ -188,4 +188,5 @@ def demo_job(extracts: Path, seed: int) -> Job:
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
     for part in (*table["source"].values(), table["cases"], table["consents"]):
         part["path"] = Path(part["path"]).name
+    table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -114,6 +114,8 @@ def as_polars(frame: Any) -> pl.DataFrame:
     try:
         if type(frame).__module__.partition(".")[0] == "pandas":
             return _from_pandas(frame)
+        if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
+            raise TypeError("no table")
         return pl.DataFrame(frame, strict=False)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
         raise LogError(
@@ -126,7 +128,10 @@ def _from_pandas(frame: Any) -> pl.DataFrame:
     columns = {}
     for place, name in enumerate(frame.columns):
         column = frame.iloc[:, place]
+        kinds = {type(v) for v in column.dropna()} if column.dtype == object else set()
         try:
+            if len(kinds) > 1 or any(hasattr(k, "tzinfo") for k in kinds):
+                raise TypeError  # some with a zone and some without would lose it silently
             columns[str(name)] = pl.from_pandas(column, nan_to_null=True)
         except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             texts = [None if gone else str(v) for v, gone in zip(column, column.isna(), strict=True)]
@@ -169,6 +174,9 @@ class EventLog:
             raise LogError("the log has no event", hint="look at the rejected rows and the mapping")
         if self.events.select(pl.any_horizontal(pl.col(*EVENT_SCHEMA).null_count() > 0)).item():
             raise LogError("case_id, activity, timestamp and event_index may not be empty")
+        blank = (pl.col("case_id") == "") | (pl.col("activity") == "")
+        if self.events.select(blank.any()).item():
+            raise LogError("case_id and activity may not be blank", hint="use behavio.read(table)")
         if not self.in_order():
             raise LogError("events are not in the order (case_id, timestamp, event_index)")
 
@@ -218,7 +226,7 @@ class EventLog:
         rest = [c for c in events.columns if c not in EVENT_SCHEMA]
         events = events.select(*EVENT_SCHEMA, *rest)
         if not _in_order(events):
-            events = events.sort("case_id", "timestamp", "event_index")
+            events = _sorted(events)
         if cases is None:
             cases = events.select(pl.col("case_id").unique(maintain_order=True))
         return cls(
@@ -305,6 +313,13 @@ def _in_order(events: pl.DataFrame) -> bool:
     later = (time > time.shift()) | ((time == time.shift()) & (index > index.shift()))
     rising = (case > case.shift()) | ((case == case.shift()) & later)
     return bool(events.select(rising.slice(1).all()).item())
+
+
+def _sorted(events: pl.DataFrame) -> pl.DataFrame:
+    """Events by case (as bytes), time, index; case ids are compared once each, not once per event."""
+    cases = events.select(pl.col("case_id").unique().drop_nulls().sort()).to_series()
+    coded = events.with_columns(events["case_id"].cast(pl.Enum(cases)).to_physical().alias("__case__"))
+    return coded.sort("__case__", "timestamp", "event_index").drop("__case__")
 
 
 def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

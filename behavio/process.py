@@ -61,7 +61,9 @@ class ProcessModel:
     def sentence(self) -> str:
         """What the model shows and what it leaves out."""
         share = self.cases_used / max(self.n_cases, 1)
-        said = f"{self.variants_used:,} variants of {self.cases_used:,} of {self.n_cases:,} cases ({share:.0%})"
+        said = (
+            f"{self.variants_used:,} variants of {self.cases_used:,} of {self.n_cases:,} cases ({share:.0%})"
+        )
         if self.activities_used < self.n_activities:
             said += f", the {self.activities_used} most frequent of {self.n_activities:,} activities"
         return f"inductive miner, noise threshold {self.noise:g}, from {said}"

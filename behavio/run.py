@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -101,7 +101,7 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     log.write(folder)
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
-    read = sum(s.read for s in log.sources)
+    read = sum(s.read for s in log.sources if s.role == "events")
     return {
         "rows_in": read,
         "rows_out": log.n_events,
@@ -120,6 +120,7 @@ def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "truth", c.job.base)
     return models.write_models(c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
@@ -145,11 +146,19 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "previous", c.job.base)
     return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
 def _deliver(c: Context, settings: Any, folder: Path) -> Facts:
+    settings = _placed(settings, "previous", c.job.base)
     return plain(targets.deliver(c.folder, settings, folder))
+
+
+def _placed(settings: Any, name: str, base: Path) -> Any:
+    """The settings with one path, relative to the job file, made a path from here."""
+    path = getattr(settings, name, None)
+    return settings if path is None else replace(settings, **{name: str(base / path)})
 
 
 STAGES = (
@@ -196,7 +205,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     context = Context(job, out, watcher or Silent())
     with _locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
-        inputs = fingerprints(sources.input_files(job.source, job.cases, job.consents, job.base))
+        inputs = fingerprints(_input_files(job))
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
         for stage in stages:
@@ -230,9 +239,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
+def _input_files(job: Job) -> list[tuple[str, Path]]:
+    """Every file a result rests on: sources, cases, consents, a table of true probabilities."""
+    files = sources.input_files(job.source, job.cases, job.consents, job.base)
+    truth = job.model.truth if job.model else None
+    return files if truth is None else [*files, (truth, job.base / truth)]
+
+
 def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
     settings = getattr(job, stage.table)
-    rest = (job.cases, job.consents, inputs) if stage.name == "log" else ()
+    rest = (job.cases, job.consents, inputs) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 

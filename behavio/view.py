@@ -83,8 +83,8 @@ class CaseStory:
                 )
             )
         for source, age in self.ages.items():
-            old = "unknown" if age is None else "up to date" if age < 1 else f"{days(age)} old"
-            out.append((f"data of {source}", old))
+            if age is not None:
+                out.append((f"data of {source}", "up to date" if age < 1 else f"{days(age)} old"))
         return out
 
     def _repr_html_(self) -> str:

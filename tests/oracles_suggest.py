@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from behavio.log import (
@@ -76,6 +77,7 @@ class Recount:
     def __init__(self, log: EventLog, window_days: float, segments: Mapping[str, str] | None = None) -> None:
         self.window = dt.timedelta(days=window_days)
         self.segments = segments or {}
+        self.known: dict[str, Any] = {}
         self.traces: dict[str, list[dict[str, Any]]] = {}
         for event in log.events.iter_rows(named=True):
             self.traces.setdefault(event["case_id"], []).append(event)
@@ -112,42 +114,73 @@ class Recount:
         fresh = heard and heard[-1]["timestamp"] > now - self.window
         return self.segments.get(case, "unassigned"), bucket, heard[-1]["activity"] if fresh else ""
 
-    def contacts(self, action: str) -> list[tuple[str, tuple[str, int, str], bool]]:
-        """(case, situation, response) of every contact whose window is over."""
+    def contacts(self, action: str) -> list[dict[str, Any]]:
+        """Every contact whose window is over: case, time, where (situation), response."""
         out = []
         for case, trace in self.traces.items():
             for i, event in enumerate(trace):
                 end = event["timestamp"] + self.window
                 if event["activity"] == action and end <= self.end:
                     won = any(self.is_success(e) and e["timestamp"] <= end for e in trace[i + 1 :])
-                    out.append((case, self.situation(case, trace[:i], event["timestamp"]), won))
+                    where = self.situation(case, trace[:i], event["timestamp"])
+                    out.append({"case": case, "time": event["timestamp"], "where": where, "won": won})
         return out
 
-    def quiet(self, action: str) -> list[tuple[str, tuple[str, int, str], bool]]:
-        """(case, situation, response) of every grid window without the action."""
-        out = []
-        for case, trace in self.traces.items():
-            start = self.end - self.window
-            while start >= trace[0]["timestamp"]:
-                inside = [e for e in trace if start < e["timestamp"] <= start + self.window]
-                if not any(e["activity"] == action for e in inside):
-                    before = [e for e in trace if e["timestamp"] <= start]
-                    won = any(self.is_success(e) for e in inside)
-                    out.append((case, self.situation(case, before, start), won))
-                start -= self.window
+    def controls(self, action: str) -> list[dict[str, Any]]:
+        """The free windows drawn for the contacts: as above, and the contact they stand against."""
+        contacts, out = self.contacts(action), []
+        pool = sorted({c["case"] for c in contacts})
+        for j, contact in enumerate(contacts):
+            for r in range(2):
+                for k in range(12):
+                    step = (j * 7_919 + r * 104_729 + k * 1_299_709) % (len(pool) - 1)
+                    case = pool[(pool.index(contact["case"]) + 1 + step) % len(pool)]
+                    at, trace = contact["time"], self.traces[case]
+                    window = [e for e in trace if at <= e["timestamp"] <= at + self.window]
+                    if trace[0]["timestamp"] <= at and not any(e["activity"] == action for e in window):
+                        before = [e for e in trace if e["timestamp"] <= at]
+                        won = any(self.is_success(e) and e["timestamp"] > at for e in window)
+                        where = self.situation(case, before, at)
+                        out.append({"case": case, "time": at, "where": where, "won": won, "contact": j})
+                        break
         return out
+
+    def running(self, action: str, window: Mapping[str, Any]) -> bool:
+        """True when a contact of the action was made in the window before, not at the moment itself."""
+        first, last = window["time"] - self.window, window["time"]
+        return any(
+            first < e["timestamp"] < last for e in self.traces[window["case"]] if e["activity"] == action
+        )
+
+    def base(self, action: str) -> dict[int, float]:
+        """The base of every contact that can be compared: least squares on dummies, no sparse matrix."""
+        contacts, controls = self.contacts(action), self.controls(action)
+        drawn, free = {c["contact"] for c in controls}, {c["case"] for c in controls}
+        kept = [j for j, c in enumerate(contacts) if j in drawn and c["case"] in free]
+
+        def effects(w: Mapping[str, Any]) -> list[tuple[str, Any]]:
+            day, (_, pressure, seen) = w["time"].date(), w["where"]
+            named = {"case": w["case"], "day": day, "pressure": pressure, "seen": seen}
+            return [*named.items(), ("recent", self.running(action, w))]
+
+        rows = [effects(w) for w in [*controls, *(contacts[j] for j in kept)]]
+        names = {name: i for i, name in enumerate(dict.fromkeys(e for row in rows for e in row))}
+        design = np.zeros((len(rows), len(names)))
+        for i, row in enumerate(rows):
+            design[i, [names[e] for e in row]] = 1
+        won = np.array([w["won"] for w in controls], dtype=float)
+        fit = np.linalg.lstsq(design[: len(controls)], won - won.mean(), rcond=None)[0]
+        return dict(zip(kept, won.mean() + design[len(controls) :] @ fit, strict=True))
 
     def numbers(self, suggestion: Mapping[str, Any]) -> tuple[int, int, int, float]:
         """n, responses, base_n and base_share of a suggestion, at the level it was counted at."""
         wanted = (suggestion["segment"], suggestion["pressure"], suggestion["seen"])
         depth = {"action": 0, "segment": 1, "situation": 3}[suggestion["level"]]
-        contacts, quiet = self.contacts(suggestion["action"]), self.quiet(suggestion["action"])
-        touched = [case for case, _, _ in contacts]
-        free = [case for case, _, _ in quiet]
-        same = [won for _, where, won in contacts if where[:depth] == wanted[:depth]]
-        weight = {c: touched.count(c) / free.count(c) for c in set(free)}
-        base = [
-            (weight[c], won) for c, where, won in quiet if where[:depth] == wanted[:depth] and weight[c] > 0
-        ]
-        share = sum(w for w, won in base if won) / sum(w for w, _ in base)
-        return len(same), sum(same), len(base), share
+        action = suggestion["action"]
+        if action not in self.known:
+            self.known[action] = (self.contacts(action), self.controls(action), self.base(action))
+        contacts, controls, base = self.known[action]
+        same = [j for j in base if contacts[j]["where"][:depth] == wanted[:depth]]
+        drawn = sum(c["contact"] in same for c in controls)
+        share = min(max(sum(base[j] for j in same) / len(same), 0.0), 1.0)
+        return len(same), sum(contacts[j]["won"] for j in same), drawn, share

@@ -47,10 +47,21 @@ UNASSIGNED = 6
 
 
 def build(
-    folder: Path, *, rename: dict[str, str] | None = None, drop: tuple[str, ...] = (), known: int = 80
+    folder: Path,
+    *,
+    rename: dict[str, str] | None = None,
+    drop: tuple[str, ...] = (),
+    known: int = 80,
+    scale: int = 1,
 ) -> Path:
-    """Write the run. rename: other activity names; drop: stages left out; known: rows of the case table."""
-    rows, segments = _journeys(rename or {})
+    """Write the run.
+
+    rename  other names for activities
+    drop    stages left out
+    known   rows of the case table
+    scale   so many times as many cases
+    """
+    rows, segments = _journeys(rename or {}, scale)
     log = _log(rows, known)
     log.write(folder / "log")
     writers: dict[str, Any] = {
@@ -69,16 +80,18 @@ def build(
     return folder
 
 
-def _journeys(rename: dict[str, str]) -> tuple[list[tuple[str, str, datetime]], list[tuple[str, int, str]]]:
+def _journeys(
+    rename: dict[str, str], scale: int
+) -> tuple[list[tuple[str, str, datetime]], list[tuple[str, int, str]]]:
     rows: list[tuple[str, str, datetime]] = []
     segments: list[tuple[str, int, str]] = []
     number = 0
     for i, (name, steps, size) in enumerate((*GROUPS, ("unassigned", MAIL[:2], UNASSIGNED))):
-        for member in range(size):
+        for member in range(size * scale):
             case = f"H{number:03d}"
             number += 1
             kept = steps if member % 3 else steps[:-1] or steps
-            shift = timedelta(days=member % 20, minutes=member)
+            shift = timedelta(days=member % 20, minutes=member % 480)
             rows += [(case, rename.get(a, a), START + timedelta(days=d) + shift) for a, d in kept]
             segments.append((case, i if name != "unassigned" else -1, name))
     return rows, segments
@@ -188,9 +201,20 @@ def _write_journeys(rows: list[tuple[str, str, datetime]], out: Path) -> None:
     ]
     pl.DataFrame(times).write_parquet(out / "cases.parquet")
     activities = Counter(r[1] for r in rows)
-    pl.DataFrame({"activity": list(activities), "frequency": list(activities.values())}).write_parquet(
-        out / "activities.parquet"
-    )
+    named = {a: [[n for n, _ in t] for t in traces.values() if any(n == a for n, _ in t)] for a in activities}
+    pl.DataFrame(
+        [
+            {
+                "activity": a,
+                "frequency": n,
+                "cases": len(named[a]),
+                "starts": sum(t[0] == a for t in named[a]),
+                "last_seen": sum(t[-1] == a for t in named[a]),
+                "rework_cases": sum(t.count(a) > 1 for t in named[a]),
+            }
+            for a, n in activities.most_common()
+        ]
+    ).write_parquet(out / "activities.parquet")
     (out / "map.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 60"><script>alert(1)</script>'
         '<rect x="2" y="10" width="120" height="34" fill="none" stroke="#888" onclick="alert(1)"/>'

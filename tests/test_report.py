@@ -13,10 +13,12 @@ import pytest
 from run_folder import build
 
 from behavio.errors import JobError, RunError
+from behavio.files import read_json, write_json
 from behavio.report import ReportSettings, write_report
 from behavio.report.charts.embed import embedded
 from behavio.report.numbers import between, write
 from behavio.report.run_tables import RunTables
+from behavio.report.sections.journeys import path
 
 STAGES = ("journeys", "patterns", "models", "next", "segments", "suggestions")
 
@@ -140,8 +142,34 @@ def test_tables_are_those_of_the_run(run):
 
 def test_shares_of_a_week_add_up_to_one(run):
     for line in tables(run)["weekly"]:
-        values = [float(v) for k, v in line.items() if k not in ("segment", "bin")]
+        values = [float(v or 0) for k, v in line.items() if k not in ("segment", "bin")]
         assert sum(values) == pytest.approx(1.0)
+
+
+def test_a_weekly_cell_of_few_people_is_left_open(run, tmp_path):
+    """Eight of the group of 24 never reach the last portal visit: some weeks hold under ten people."""
+    open_cells = [v for line in tables(run)["weekly"] for k, v in line.items() if k not in ("segment", "bin")]
+    assert "" in open_cells
+    write_report(run, ReportSettings(k_anonymity=1), tmp_path / "report")
+    shown = [v for line in tables(tmp_path)["weekly"] for v in line.values()]
+    assert "" not in shown
+    events = pl.read_parquet(run / "log/events.parquet").with_columns(
+        week=((pl.col("timestamp") - pl.col("timestamp").min().dt.truncate("1d")).dt.total_days() // 7)
+    )
+    members = pl.read_parquet(run / "segments/segments.parquet").filter(
+        pl.col("segment") == "Portal explorers"
+    )
+    people = (
+        events.join(members, on="case_id")
+        .filter(pl.col("activity") == "portal_visit")
+        .group_by("week")
+        .agg(n=pl.col("case_id").n_unique())
+    )
+    few = {w for w, n in people.iter_rows() if n < 10}
+    line = {
+        int(x["bin"]) - 1: x["Portal"] for x in tables(run)["weekly"] if x["segment"] == "Portal explorers"
+    }
+    assert few and all(line[w] == "" for w in few if w in line)
 
 
 def test_nothing_on_fewer_people_than_k(run):
@@ -171,6 +199,42 @@ def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     for file in [run / "report/report.html", *(run / "report/tables").glob("*.csv")]:
         twin = tmp_path / file.relative_to(run / "report")
         assert hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(twin.read_bytes()).digest()
+
+
+def test_no_id_is_given_twice(run):
+    ids = re.findall(r'\bid="([^"]+)"', page(run))
+    assert len(ids) == len(set(ids))
+
+
+def test_the_map_is_drawn_in_the_words_of_the_page(run):
+    drawn = re.search(r'<svg class="behavio-map".*?</svg>', page(run), re.DOTALL)
+    assert drawn is not None
+    assert "rep visit" in drawn[0] and "call_f2f" not in drawn[0]
+    assert "66 HCPs" in drawn[0] or "HCPs ·" in drawn[0]
+    assert "<script" not in drawn[0]
+
+
+def test_two_groups_in_opposite_order_are_the_headline(run):
+    html = page(run)
+    assert "<title>Two groups of HCPs take the same steps in opposite order</title>" in html
+    assert "“Rep first, then digital” go from rep visit to email open" in html
+
+
+def test_ten_thousand_cases_fit_in_two_megabytes(tmp_path):
+    folder = build(tmp_path, scale=152, known=10_032)
+    facts = write_report(folder, ReportSettings(), folder / "report")
+    assert facts["bytes"] < 2_000_000
+    assert "10,032" in page(folder)
+
+
+def test_a_log_without_a_clock_counts_steps(tmp_path):
+    folder = build(tmp_path, drop=("models", "next", "suggestions"))
+    readiness = read_json(folder / "log/readiness.json")
+    write_json(folder / "log/readiness.json", {**readiness, "timed": False})
+    write_report(folder, ReportSettings(), folder / "report")
+    html = page(folder)
+    assert "order only, no clock" in html and "each step brings" in html
+    assert "Time between" not in html and "last 13 weeks" not in html
 
 
 def test_the_page_fetches_nothing(run):
@@ -287,6 +351,10 @@ def test_bad_settings_are_refused(settings):
     with pytest.raises(JobError) as told:
         ReportSettings(**settings)
     assert told.value.hint
+
+
+def test_a_step_repeated_is_said_once():
+    assert path(["call_f2f", "call_f2f", "call_f2f", "email_sent"]) == "rep visit × 3 → email sent"
 
 
 def test_a_foreign_drawing_is_taken_without_what_could_harm():

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from behavio.simulate import SimulateSettings, simulate
 
 from behavio import run as room
 from behavio.errors import BehavioError, RunError
 from behavio.job import Job, demo_job, job_from
 from behavio.run import Result, read_manifest
+from behavio.simulate import SimulateSettings, simulate
 
 COLUMNS = {
     "log/events.parquet": "case_id activity timestamp event_index channel direction source source_row",

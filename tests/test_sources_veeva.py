@@ -187,7 +187,7 @@ def test_sent_emails_that_reached_nobody_are_no_contact(extract):
     assert sorted(log.sources[0].left_out.values()) == [1, 2]
     assert log.rejected["reason"].to_list() == ["the time is empty"]
     assert "a@b.example" not in str(log.events.rows()) + str(log.rejected.rows())
-    assert any("Product_vod__c.csv was not found" in n for n in log.sources[0].notes)
+    assert any("Product_vod__c.csv is not beside the file" in n for n in log.sources[0].notes)
 
 
 def test_invented_and_machine_opens_are_merged_away(extract):

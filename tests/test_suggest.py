@@ -8,16 +8,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from conftest import traces
+from hypothesis import given
 from oracles_suggest import DAY, START, Recount, log_of, opt_in
 
 from behavio.errors import JobError, ModelError
 from behavio.log import EventLog
 from behavio.suggest import SuggestSettings, suggest, write_suggestions
+from behavio.suggest.controls import with_base
 from behavio.suggest.plan import make_plan, working_days
 from behavio.suggest.reasons import contact_name, date, did
-from behavio.suggest.scoring import score
-from behavio.suggest.settings import moment
-from behavio.suggest.situations import quiet_windows, read_situations, seen_touches
+from behavio.suggest.scoring import Cells, Levels, shrink
+from behavio.suggest.settings import DAY_US, moment
+from behavio.suggest.situations import read_situations, seen_touches
 from behavio.suggest.timeline import read_timeline
 from behavio.suggest.write import NO_CLOCK, NO_OUTBOUND, NO_SUCCESS, SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.words import percent, touchpoint
@@ -87,29 +90,35 @@ def test_windows_that_are_not_over_are_left_out() -> None:
     assert touches["touches"].to_list() == [0, 1, 0, 0]
 
 
-def test_reference_windows_count_backwards_from_the_newest_event() -> None:
-    # newest event day 60: windows start on days 46, 32, 18, 4; b begins on day 10, so it has no fourth.
-    # a: portal on day 40 lies in (32, 46]; b: open on day 24 lies in (18, 32], on day 60 in (46, 60]
+def test_controls_are_others_at_the_same_moment_without_the_action() -> None:
+    # visits: a on day 0 and 30, b on day 5, c on day 33.
+    # a's day 0: nobody else has begun yet. b's day 5: a is free (her visit of day 0 is running), so is c.
+    # a's day 30: b, not c (visited on day 33). c's day 33: b, and a (her visit of day 30 is running).
     log = log_of(
         [
             ("a", 0, "call_f2f"),
-            ("a", 40, "portal_visit"),
-            ("b", 10, "email_sent"),
-            ("b", 24, "email_open"),
-            ("b", 60, "email_open"),
+            ("a", 8, "portal_visit"),
+            ("a", 30, "call_f2f"),
+            ("b", 5, "call_f2f"),
+            ("b", 31, "portal_visit"),
+            ("c", 1, "portal_visit"),
+            ("c", 33, "call_f2f"),
+            ("z", 60, "portal_visit"),
         ]
     )
-    quiet = quiet_windows(read_situations(read_timeline(log, LOOSE), None, LOOSE))
-    day = ((quiet["start"] - moment("2025-01-06T00:00:00")) // 86_400_000_000).to_list()
-    assert list(zip(quiet["case"].to_list(), day, quiet["response"].to_list(), strict=True)) == [
-        (0, 46, 0),
-        (0, 32, 1),
-        (0, 18, 0),
-        (0, 4, 0),
-        (1, 46, 1),
-        (1, 32, 0),
-        (1, 18, 1),
+    situations = read_situations(read_timeline(log, LOOSE), None, LOOSE)
+    touched = seen_touches(situations, ["call_f2f"]).filter("observed")
+    contacts, controls = with_base(situations, "call_f2f", touched)
+    start = moment("2025-01-06T00:00:00") // DAY_US
+    named = pl.Series(["a", "b", "c", "z"])
+    found = [
+        (named[case], day - start, recent, response)
+        for case, day, recent, response in controls.select("case", "day", "recent", "response").rows()
     ]
+    # the two draws may find the same case twice; on day 5 a answers on day 8, on day 30 b on day 31
+    assert set(found) <= {("a", 5, 1, 1), ("c", 5, 0, 0), ("b", 30, 0, 1), ("b", 33, 0, 0), ("a", 33, 1, 0)}
+    assert [day - start for day in contacts["day"]] == [30, 5, 33]
+    assert contacts["controls"].to_list() == [2, 2, 2]
 
 
 def test_events_at_the_same_moment_count_in_log_order() -> None:
@@ -131,12 +140,12 @@ def test_every_reason_is_counted_again_from_the_rows(
         cell = (s["action"], s["level"], s["segment"], s["pressure"], s["seen"])
         n, k, base_n, base_share = known.setdefault(cell, oracle.numbers(s))
         assert (s["evidence_n"], s["responses"], s["base_n"]) == (n, k, base_n)
-        assert s["base_share"] == pytest.approx(base_share)
+        assert s["base_share"] == pytest.approx(base_share, abs=1e-5)
         assert s["segment"] == "unassigned"
         case = oracle.traces[s["case_id"]]
         assert (s["segment"], s["pressure"], s["seen"]) == oracle.situation(s["case_id"], case, oracle.end)
         assert f"{percent(k / n)} of {n:,} " in s["reason"]
-        assert f"without one it was {percent(base_share)} in {base_n:,} periods of 14 days" in s["reason"]
+        assert f"without one an estimated {percent(s['base_probability'])} ({base_n:,} periods" in s["reason"]
         _check_story(s, [events[row] for row in s["evidence_rows"]], case, oracle)
 
 
@@ -172,21 +181,52 @@ def test_probabilities_are_between_the_parts_they_are_shrunken_from(
     assert s["gain"].to_numpy() == pytest.approx((s["probability"] - s["base_probability"]).to_numpy())
 
 
-def test_a_contact_that_repeats_what_people_do_anyway_gains_nothing() -> None:
-    # eager people (portal every other day) get all the visits, quiet ones all the emails: comparing people
-    # would praise visits; comparing each with her own other weeks does not
+def test_eager_people_do_not_make_a_contact_look_good() -> None:
+    # eager people (portal every other day) get most visits, quiet ones most emails: comparing people would
+    # praise visits; comparing each with her own free weeks does not
     rng = np.random.default_rng(5)
     events: list[tuple[Any, ...]] = []
-    for i in range(40):
-        eager = i % 2 == 0
-        for day in rng.uniform(0, 300, 150 if eager else 3):
-            events.append((f"c{i:02d}", round(float(day), 3), "portal_visit"))
-        for day in rng.uniform(0, 300, 6):
-            events.append((f"c{i:02d}", round(float(day), 3), "call_f2f" if eager else "email_sent"))
-    timeline = read_timeline(log_of(events), LOOSE)
-    cells, _, _ = score(read_situations(timeline, None, LOOSE), ["call_f2f", "email_sent"], LOOSE)
-    assert cells.height > 0
-    assert not cells.filter(pl.col("level").is_not_null()).select((pl.col("gain_low") > 0).any()).item()
+    for i in range(60):
+        eager, case = i % 2 == 0, f"c{i:02d}"
+        for day in rng.uniform(0, 300, 100 if eager else 4):
+            events.append((case, round(float(day), 3), "portal_visit"))
+        for day in rng.uniform(0, 300, 9):
+            often = "call_f2f" if eager == (rng.random() < 0.8) else "email_sent"
+            events.append((case, round(float(day), 3), often))
+    made, left_out, _ = suggest(log_of(events), None, None, LOOSE)
+    assert made.height == 0
+    assert left_out.filter(pl.col("reason") == "no_evidence").height > 80
+
+
+def test_a_busy_season_does_not_make_a_campaign_look_good() -> None:
+    # campaigns reach half of the people on the first day of weeks in which everybody visits the portal
+    rng = np.random.default_rng(6)
+    events: list[tuple[Any, ...]] = []
+    for week in range(0, 300, 30):
+        for i in range(80):
+            if rng.random() < 0.5:
+                events.append((f"c{i:02d}", float(week) + 0.4, "email_sent"))
+            if rng.random() < 0.7:
+                events.append((f"c{i:02d}", round(week + 1 + float(rng.uniform(0, 5)), 3), "portal_visit"))
+    made, _, facts = suggest(log_of(events), None, None, LOOSE)
+    assert facts["n_touches"] > 300
+    assert made.height == 0
+
+
+def test_shares_are_pulled_to_the_level_above_by_how_little_they_rest_on() -> None:
+    # two groups of one situation each: 900 of 1,000 against 0 of 1; overall 900 of 1,001
+    frame = pl.DataFrame({"segment": ["big", "small"], "pressure": [0, 0], "seen": ["", ""]})
+    cells = Cells.of(frame)
+    n = np.array([[1_001.0] * 2, [1_000.0, 1.0], [1_000.0, 1.0]])
+    k = np.array([[900.0] * 2, [900.0, 0.0], [900.0, 0.0]])
+    a, b = shrink(cells, Levels(n, k, k / n, n))
+    mean = a / (a + b)
+    assert mean[0].tolist() == pytest.approx([900.5 / 1_002] * 2)
+    assert abs(mean[2][0] - 0.9) < 0.002
+    assert 0.3 < mean[2][1] < 0.9  # one window says little
+    nothing = Levels(n * 0, k * 0, k * 0, n * 0)
+    a, b = shrink(cells, nothing)
+    assert (a / (a + b)).tolist() == [[0.5, 0.5]] * 3
 
 
 # --- what must and must not be suggested -----------------------------------------------------------------
@@ -277,6 +317,9 @@ def test_an_owner_gets_three_a_day_on_working_days() -> None:
     assert made["due_to"].unique().to_list() == [days[-1]]
     assert made["expires_on"].unique().to_list() == [dt.date(2025, 8, 8)]
     assert "max_per_owner_day" in set(left_out["reason"])
+    urgent = made.filter(pl.col("priority") == "urgent")
+    assert 0 < urgent.height < made.height
+    assert urgent["due_from"].unique().to_list() == days[:1]
 
 
 def test_two_suggestions_for_one_case_keep_the_cooldown_between_them(
@@ -436,6 +479,47 @@ def test_cases_without_events_are_held_back_and_one_event_is_no_history() -> Non
     assert reasons == {"a": "no_evidence", "b": "not_enough_history", "silent": "not_enough_history"}
     assert left_out.filter(pl.col("case_id") == "silent")["detail"][0] == "0 of the 2 events needed"
     assert facts["n_cases"] == 3
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [("a", 0, "call_f2f")],
+        [("a", 0, "call_f2f"), ("a", 0, "portal_visit")],
+        [("a", d, ("call_f2f", "portal_visit")[d % 2]) for d in range(200)],
+        [(f"c{i}", 0, ("call_f2f", "portal_visit")[d]) for i in range(50) for d in range(2)],
+    ],
+    ids=["one event", "one moment", "one case", "all at once"],
+)
+def test_small_and_lopsided_logs_say_nothing_rather_than_something(events: list[tuple[Any, ...]]) -> None:
+    made, left_out, facts = suggest(log_of(events), None, None, SuggestSettings(min_evidence=1))
+    assert made.height == 0
+    assert left_out.height == facts["n_candidates"]
+
+
+def test_of_many_actions_the_most_frequent_are_weighed() -> None:
+    out = {"direction": "outbound", "channel": "mail"}
+    events = [("a", float(i) / 10, f"mailing {i:03d}", out) for i in range(300)]
+    events += [("a", 31.0, "mailing 299", out), ("b", 40.0, "portal_visit")]
+    _, left_out, facts = suggest(log_of(events), None, None, SuggestSettings())
+    assert len(facts["actions"]) == 20
+    assert facts["actions"][-1] == "mailing 299"
+    assert facts["notes"][0].startswith("20 of 300 outbound activities")
+    assert left_out.height == 40
+    chosen = SuggestSettings(actions=("mailing 123",))
+    assert suggest(log_of(events), None, None, chosen)[2]["actions"] == ["mailing 123"]
+
+
+@given(traces=traces)
+def test_any_log_is_accounted_for(traces: list[list[str]]) -> None:
+    name = {"a": "call_f2f", "b": "email_sent", "c": "portal_visit", "d": "email_open"}
+    events = [(f"c{i}", 9.0 * j, name[a]) for i, trace in enumerate(traces) for j, a in enumerate(trace)]
+    made, left_out, facts = suggest(
+        log_of(events), None, None, SuggestSettings(min_evidence=1, min_history=1)
+    )
+    assert made.height + left_out.height == facts["n_candidates"]
+    assert made.select((pl.col("gain_low") > 0).all()).item()
+    assert left_out["reason"].null_count() == 0
 
 
 def test_odd_names_and_a_bare_log_go_through() -> None:

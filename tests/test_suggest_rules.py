@@ -187,8 +187,10 @@ def test_never_is_for_ever_and_a_star_is_for_every_channel() -> None:
 
 
 def test_channels_the_consents_speak_of() -> None:
-    said = pl.DataFrame({"channel": ["email", "*", "call", None]})
+    said = pl.DataFrame({"channel": ["email", "*", "call", None], "state": ["opt_in"] * 4})
     assert spoken_of(said) == ("email", "f2f", "phone", "video")
+    # "do not call" of one person does not mean that everybody else must have opted in to calls
+    assert spoken_of(said.with_columns(state=pl.lit("never"))) == ()
 
 
 # --- the facts behind the rules --------------------------------------------------------------------------

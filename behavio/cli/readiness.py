@@ -15,7 +15,8 @@ def draw(facts: dict[str, Any]) -> None:
     span = f", {facts['first'][:10]} to {facts['last'][:10]}" if facts["first"] else ""
     length = facts["events_per_case"]
     click.echo(
-        f"{facts['n_events']:,} events of {facts['n_cases']:,} cases, {facts['n_activities']:,} activities{span}; "
+        f"{facts['n_events']:,} events of {facts['n_cases']:,} cases, "
+        f"{facts['n_activities']:,} activities{span}; "
         f"{length['median']:g} events per case (95 % have at most {length['p95']:,.0f})\n"
     )
     columns = ("name", "kind", "read", "accepted", "rejected", "merged", "repeats", "first", "last")

@@ -22,9 +22,8 @@ def draw(story: CaseStory, form: str | None) -> None:
     for row in story.suggestions.iter_rows(named=True):
         click.echo(f"\nsuggested: {touchpoint(row['action'])}\n  {row['reason']}")
     for row in story.suppressed.iter_rows(named=True):
-        click.echo(
-            f"\nheld back: {touchpoint(row['action'] or 'every action')} ({row['reason']}) {row['detail'] or ''}"
-        )
+        what = touchpoint(row["action"] or "every action")
+        click.echo(f"\nheld back: {what} ({row['reason']}) {row['detail'] or ''}")
     if story.next_steps.height:
         click.echo("\nwhat comes next")
         shown = ("rank", "activity", "probability", "median_days", "low_days", "high_days", "evidence")

@@ -60,7 +60,10 @@ def _journeys(f: dict[str, Any]) -> str:
 
 
 def _models(f: dict[str, Any]) -> str:
-    return str(f.get("sentence", ""))
+    if not f.get("n_test_events"):
+        return "too few events to judge a model"
+    share, n = f["accuracy"], f["n_test_events"]
+    return f"the next step is named right in {share:.0%} of {n:,} later events ({f['default']})"
 
 
 def _segments(f: dict[str, Any]) -> str:
@@ -74,7 +77,7 @@ def _segments(f: dict[str, Any]) -> str:
 
 
 def _suggestions(f: dict[str, Any]) -> str:
-    n, cases = f.get("n_suggestions", 0), f.get("n_cases", 0)
+    n, cases = f.get("n_suggestions", 0), f.get("n_cases_with_suggestion", 0)
     if not n:
         return str(f.get("note", "no suggestion"))
     held = f.get("n_suppressed", 0)

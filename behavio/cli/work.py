@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,12 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
     """
     from behavio import api
     from behavio.cli.summary import closing
+    from behavio.cli.warm import beside
 
     with show.screen() as screen:
         first_compile()
+        with beside():
+            api.demo_data(out, n_cases=n_cases, seed=seed, watcher=screen)
         result = api.demo(out, n_cases=n_cases, seed=seed, watcher=screen)
     closing(result)
 
@@ -78,8 +82,9 @@ def simulate(out: Path, **options: Any) -> None:
     with show.screen() as screen:
         first_compile()
         screen.stage("simulate", "started", 0.0)
-        facts = api.simulate(out, progress=screen.progress, **show.given(options))
-        screen.stage("simulate", "done", facts.get("measured", {}).get("seconds", 0.0))
+        began = time.perf_counter()
+        api.simulate(out, progress=screen.progress, **show.given(options))
+        screen.stage("simulate", "done", time.perf_counter() - began)
     files = sorted(p for p in out.rglob("*") if p.is_file())
     sizes = [{"file": p.relative_to(out).as_posix(), "bytes": p.stat().st_size} for p in files]
     show.table(pl.DataFrame(sizes), None)
@@ -119,12 +124,12 @@ def deliver(folder: Path, dry_run: bool, target: str) -> None:
     receipt = api.deliver(folder, dry_run=dry_run, target=target)
     counts = {n: getattr(receipt, n) for n in ("planned", "sent", "confirmed", "rejected")}
     show.table(pl.DataFrame([counts]), None)
-    show.console().print(f"\n{'planned' if dry_run else 'written'} in {folder / 'delivery'}")
+    click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
 
 
 def first_compile() -> None:
     """Say once, on the first run of all, why it starts slowly."""
-    from behavio import kernels
+    from behavio.cli.warm import cached
 
-    if not any(Path(kernels.__path__[0]).glob("__pycache__/*.nbi")):
+    if not cached():
         show.console().print("  compiling the kernels, once (up to 20 s)", style="dim")

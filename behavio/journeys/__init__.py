@@ -32,6 +32,9 @@ __all__ = [
     "write_journeys",
 ]
 
+PAGE = 1_280
+"""Width of map.svg in px; a map with more layers than that runs from top to bottom."""
+
 
 @dataclass(frozen=True, slots=True)
 class JourneySettings:
@@ -98,7 +101,7 @@ def write_journeys(
             frame.write_parquet(draft, compression="zstd")
     progress("map", 0.5)
     with whole_file(folder / "map.svg") as draft:
-        draft.write_text(process_map(found, settings.max_nodes), encoding="utf-8")
+        draft.write_text(process_map(found, settings.max_nodes, PAGE), encoding="utf-8")
     facts: dict[str, Any] = {
         "rows_in": sequences.n_events,
         "rows_out": sum(frame.height for frame in tables.values()),

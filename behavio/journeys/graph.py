@@ -208,4 +208,3 @@ def directly_follows(sequences: SequenceSet, engine: Engine | None = None) -> Di
     """
     engine = LocalEngine() if engine is None else engine
     return finish(engine.run(DIRECTLY_FOLLOWS, sequences), sequences.vocabulary)
-

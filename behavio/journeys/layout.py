@@ -6,16 +6,17 @@ passes, and its label a slot in a layer of its own, so no line crosses a box or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 Edge = tuple[int, int]
 Size = tuple[float, float]  # along u, along v
+Room = tuple[float, float, float]  # along u, and along v before and after the line
 
-CORRIDOR = 30.0
-"""Room between two layers, where lines bend."""
-BOX_GAP, LINE_GAP = 16.0, 6.0
+CORRIDOR = 26.0
+"""Least room between two layers, where lines bend; more where they bend far."""
+BOX_GAP, LINE_GAP = 18.0, 7.0
 
 
 @dataclass(slots=True)
@@ -24,7 +25,8 @@ class Item:
 
     layer: int
     depth: float
-    breadth: float
+    above: float  # room along v before and after the item's own v
+    below: float
     node: int = -1
     edge: int = -1
     labelled: bool = False
@@ -38,57 +40,40 @@ class Drawing:
     """Where everything lies.
 
     boxes   centre (u, v) of each node
-    lines   for each edge the points its line runs through, from source to target, as (u, v) pairs; two
-            points in a row are one layer passed straight, the bends lie between
+    lines   for each edge the points its line runs through, from source to target: side of the box, end of
+            its layer, then begin and end of each layer it passes, up to the side of the other box; it runs
+            straight inside layers and bends between
     labels  centre (u, v) of the slot of each edge's label
     """
 
     boxes: list[Size]
-    depths: list[float]  # room along u of each node's layer
     lines: list[list[Size]]
     labels: list[Size]
     extent: Size
     n_layers: int
 
 
-def forward_order(n: int, edges: Sequence[Edge], weights: Sequence[float], pull: Sequence[float]) -> list[int]:
-    """Nodes in an order that few heavy edges run against; `pull` is what speaks for an early place."""
-    weight = {}
-    for (a, b), w in zip(edges, weights, strict=True):
-        weight[a, b] = weight.get((a, b), 0.0) + w
-    left = list(range(n))
-    order: list[int] = []
-    while left:
-
-        def score(i: int) -> tuple[float, int]:
-            flow = pull[i]
-            for j in left:
-                flow += weight.get((i, j), 0.0) - weight.get((j, i), 0.0)
-            return flow, -i
-
-        best = max(left, key=score)
-        order.append(best)
-        left.remove(best)
-    for _ in range(n):
-        if not _improve(order, weight, pull):
+def forward_order(order: Sequence[int], weight: Mapping[Edge, float]) -> list[int]:
+    """The order with single nodes moved to where less weight runs backwards, until no move helps."""
+    now = list(order)
+    for _ in range(len(now)):
+        if not _improve(now, weight):
             break
-    return order
+    return now
 
 
-def _improve(order: list[int], weight: dict[Edge, float], pull: Sequence[float]) -> bool:
-    """Move single nodes to where less weight runs backwards; True when anything moved."""
+def _improve(order: list[int], weight: Mapping[Edge, float]) -> bool:
+    """Move each node once to its best place; True when anything moved."""
     moved = False
     for node in list(order):
         place = order.index(node)
-        gain, best, best_place = 0.0, 0.0, place
+        best, best_place = 0.0, place
         for step in (-1, 1):
-            gain = 0.0
-            other = place + step
+            gain, other = 0.0, place + step
             while 0 <= other < len(order):
                 mate = order[other]
-                forward = weight.get((mate, node), 0.0) - weight.get((node, mate), 0.0)
-                gain += step * (forward + 1e-3 * (pull[mate] - pull[node]))
-                if gain > best + 1e-9:
+                gain += step * (weight.get((mate, node), 0.0) - weight.get((node, mate), 0.0))
+                if gain > best:
                     best, best_place = gain, other
                 other += step
         if best_place != place:
@@ -100,10 +85,12 @@ def _improve(order: list[int], weight: dict[Edge, float], pull: Sequence[float])
 def layered(
     nodes: Sequence[Size],
     edges: Sequence[Edge],
-    labels: Sequence[Size],
+    labels: Sequence[Room],
     order: Sequence[int],
 ) -> Drawing:
     """Draw: sizes of nodes and labels, edges between different nodes, and the order edges should follow."""
+    if not nodes:
+        return Drawing([], [], [], (0.0, 0.0), 0)
     items, slots, n_layers = _build(nodes, edges, labels, order)
     layers: list[list[int]] = [[] for _ in range(n_layers)]
     place = {node: i for i, node in enumerate(order)}
@@ -119,7 +106,7 @@ def layered(
 
 
 def _build(
-    nodes: Sequence[Size], edges: Sequence[Edge], labels: Sequence[Size], order: Sequence[int]
+    nodes: Sequence[Size], edges: Sequence[Edge], labels: Sequence[Room], order: Sequence[int]
 ) -> tuple[list[Item], list[list[int]], int]:
     """Boxes and lines in layers: nodes in even ones, labels in odd ones; edges drawn left to right."""
     place = {node: i for i, node in enumerate(order)}
@@ -132,7 +119,7 @@ def _build(
         after = [level[b] - 1 for a, b in forward if a == node]
         if after and not any(b == node for _, b in forward):
             level[node] = min(after)
-    items = [Item(2 * level[i], *nodes[i], node=i) for i in range(len(nodes))]
+    items = [Item(2 * level[i], u, v / 2, v / 2, node=i) for i, (u, v) in enumerate(nodes)]
     slots: list[list[int]] = []
     for e, (a, b) in enumerate(forward):
         first, last = 2 * level[a] + 1, 2 * level[b] - 1
@@ -140,7 +127,7 @@ def _build(
         chain = []
         for layer in range(first, last + 1):
             labelled = layer == middle
-            size = labels[e] if labelled else (0.0, 3.0)
+            size = labels[e] if labelled else (0.0, 2.0, 2.0)
             items.append(Item(layer, *size, edge=e, labelled=labelled))
             chain.append(len(items) - 1)
         for one, next_ in pairwise([a, *chain, b]):
@@ -172,7 +159,9 @@ def _untangle(items: list[Item], layers: list[list[int]], rounds: int = 24) -> l
             mean = {}
             for p, i in enumerate(layers[k]):
                 near = items[i].before if down else items[i].after
-                mean[i] = sum(where[j] for j in near) / len(near) if near else p * len(beside) / len(layers[k])
+                mean[i] = (
+                    sum(where[j] for j in near) / len(near) if near else p * len(beside) / len(layers[k])
+                )
             layers[k].sort(key=lambda i: mean[i])
         _swap_neighbours(items, layers)
         now = total(layers)
@@ -207,7 +196,7 @@ def _settle(items: list[Item], layer: list[int], wanted: list[float], weights: l
     """Places closest to the wanted ones (least squares) that keep order and room: pooled neighbours."""
     offsets = [0.0]
     for a, b in pairwise(layer):
-        room = (items[a].breadth + items[b].breadth) / 2 + _gap(items[a], items[b])
+        room = items[a].below + items[b].above + _gap(items[a], items[b])
         offsets.append(offsets[-1] + room)
     blocks: list[tuple[float, float, int]] = []  # mean, weight, how many
     for want, offset, weight in zip(wanted, offsets, weights, strict=True):
@@ -222,7 +211,7 @@ def _settle(items: list[Item], layer: list[int], wanted: list[float], weights: l
         items[i].v = place + offset
 
 
-def _straighten(items: list[Item], layers: list[list[int]], rounds: int = 40) -> None:
+def _straighten(items: list[Item], layers: list[list[int]], rounds: int = 80) -> None:
     """Give every item a v near its neighbours'; lines that pass by pull hardest, so they run straight."""
     for layer in layers:
         _settle(items, layer, [0.0] * len(layer), [1.0] * len(layer))
@@ -235,7 +224,7 @@ def _straighten(items: list[Item], layers: list[list[int]], rounds: int = 40) ->
                 near = items[i].before + items[i].after
                 if not both:
                     near = (items[i].before if down else items[i].after) or near
-                pulls = [4.0 if items[i].node < 0 and items[j].node < 0 else 1.0 for j in near]
+                pulls = [8.0 if items[i].node < 0 and items[j].node < 0 else 1.0 for j in near]
                 total = sum(pulls)
                 mean = sum(items[j].v * p for j, p in zip(near, pulls, strict=True)) / total if near else 0.0
                 wanted.append(mean if near else items[i].v)
@@ -252,33 +241,40 @@ def _measure(
     order: Sequence[int],
 ) -> Drawing:
     """Layers one after the other along u; lines from side to side of the boxes, each at its own height."""
-    low = min(t.v - t.breadth / 2 for t in items)
-    high = max(t.v + t.breadth / 2 for t in items)
+    low = min(t.v - t.above for t in items)
+    high = max(t.v + t.below for t in items)
     depth = [max((items[i].depth for i in layer), default=0.0) for layer in layers]
-    start = [0.0]
-    for d in depth:
-        start.append(start[-1] + d + CORRIDOR)
     place = {node: i for i, node in enumerate(order)}
     ports = _ports(items, slots, edges, place)
+    bend = [0.0] * len(layers)
+    for e, (a, b) in enumerate(edges):
+        one = a if place[a] < place[b] else b
+        heights = [ports[e][0], *(items[s].v for s in slots[e]), ports[e][1]]
+        for layer, (v, w) in enumerate(pairwise(heights), start=items[one].layer):
+            bend[layer] = max(bend[layer], abs(v - w))
+    start = [0.0]
+    for d, sideways in zip(depth, bend, strict=True):
+        start.append(start[-1] + d + CORRIDOR + min(sideways * 0.12, 40.0))
     lines, labels = [], []
     for e, (a, b) in enumerate(edges):
         one, two = (a, b) if place[a] < place[b] else (b, a)
         here, there = items[one].layer, items[two].layer
-        points = [(start[here] + depth[here], ports[e][0] - low)]
+        near = start[here] + (depth[here] + items[one].depth) / 2, ports[e][0] - low
+        far = start[there] + (depth[there] - items[two].depth) / 2, ports[e][1] - low
+        points = [near, (start[here] + depth[here], near[1])]
         for s in slots[e]:
             k, v = items[s].layer, items[s].v - low
             points += [(start[k], v), (start[k] + depth[k], v)]
             if items[s].labelled:
                 labels.append((start[k] + depth[k] / 2, v))
-        points.append((start[there], ports[e][1] - low))
+        points += [(start[there], far[1]), far]
         lines.append(points if one == a else points[::-1])
     boxes = [(start[items[i].layer] + depth[items[i].layer] / 2, items[i].v - low) for i in range(len(nodes))]
     return Drawing(
         boxes=boxes,
-        depths=[depth[items[i].layer] for i in range(len(nodes))],
         lines=lines,
         labels=labels,
-        extent=(start[-1] - CORRIDOR, high - low),
+        extent=(start[len(layers) - 1] + depth[-1], high - low),
         n_layers=(len(layers) + 1) // 2,
     )
 
@@ -295,7 +291,7 @@ def _ports(
         sides.setdefault((two, 1), []).append(e)
     for (node, end), found in sides.items():
         found.sort(key=lambda e: (items[slots[e][-1 if end else 0]].v, e))
-        room = min(14.0, (items[node].breadth - 14.0) / max(len(found) - 1, 1))
+        room = min(16.0, (2 * items[node].above - 16.0) / max(len(found) - 1, 1))
         for k, e in enumerate(found):
             touch[e][end] = items[node].v + (k - (len(found) - 1) / 2) * room
     return [(a, b) for a, b in touch]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 import polars as pl
 
+from behavio.journeys.choice import Choice, Link, Step, choose
 from behavio.journeys.graph import DirectlyFollowsGraph
-from behavio.journeys.layout import Drawing, Size, forward_order, layered
+from behavio.journeys.layout import Drawing, Room, Size, layered
 
 COLOURS = {
     "call_f2f": "#4477AA",
@@ -18,7 +20,6 @@ COLOURS = {
     "reaction_": "#4477AA",
     "message_shown": "#4477AA",
     "email_sent": "#F3B6BE",
-    "email_open": "#EE6677",
     "email_click": "#B8344A",
     "email_": "#EE6677",
     "portal_": "#228833",
@@ -30,214 +31,79 @@ COLOURS = {
 NAME, SMALL = 13.0, 11.5
 """Font sizes in px; nothing is set smaller than 11."""
 NAME_LINE, SMALL_LINE = 17.0, 15.0
-NODE_WIDTH = 168.0
-PAD = 10.0
-MARGIN = 16.0
+PAD, MARGIN = 10.0, 16.0
+HARD = "\u00a0"
+"""A space where no line may break."""
+UNITS = ((1.0, "s", 60), (60.0, "min", 60), (3_600.0, "h", 24), (86_400.0, "d", 1_000_000))
+"""Seconds, name, and how many make the next larger one."""
 
 STYLE = """
 .behavio-map{--m-ink:var(--ink,#1d2126);--m-muted:var(--muted,#6d6a63);--m-paper:var(--paper,#fbfaf7);
 --m-line:var(--line,#dedad1);--m-accent:var(--accent,#1f5f8b);
 font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 @media (prefers-color-scheme:dark){.behavio-map{--m-ink:var(--ink,#ece9e2);--m-muted:var(--muted,#a9a59c);
---m-paper:var(--paper,#16181b);--m-line:var(--line,#3a3c40);--m-accent:var(--accent,#7fb6dc)}}
-.behavio-map .page{fill:var(--m-paper)}.behavio-map .box{fill:var(--m-paper);stroke:var(--m-line)}
+--m-paper:var(--paper,#16181b);--m-line:var(--line,#45484d);--m-accent:var(--accent,#7fb6dc)}}
+.behavio-map .page{fill:var(--m-paper)}
+.behavio-map .box{fill:var(--m-paper);stroke:var(--m-line)}
 .behavio-map .name{fill:var(--m-ink);font-size:13px;font-weight:600}
 .behavio-map .small{fill:var(--m-muted);font-size:11.5px;font-variant-numeric:tabular-nums}
-.behavio-map .on{fill:none;stroke:var(--m-accent);stroke-opacity:.55;stroke-linecap:round}
-.behavio-map .back{fill:none;stroke:var(--m-muted);stroke-opacity:.55;stroke-linecap:round}
-.behavio-map .tip{fill:var(--m-accent)}.behavio-map .back-tip{fill:var(--m-muted)}
+.behavio-map .on{fill:none;stroke:var(--m-accent);stroke-opacity:.5}
+.behavio-map .back{fill:none;stroke:var(--m-muted);stroke-opacity:.5}
+.behavio-map .on-tip{fill:var(--m-accent)}
+.behavio-map .back-tip{fill:var(--m-muted)}
 """.strip().replace("\n", "")
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """What of a graph is drawn, and how much of it that is."""
-
-    names: list[str]
-    edges: list[tuple[int, int]]
-    frequency: list[int]
-    median_s: list[float | None]
-    loops: dict[int, tuple[int, float | None]]
-    share: float  # of all steps
-    n_edges: int  # different steps drawn, loops included
-
-
-def text_width(text: str, size: float) -> float:
-    """A safe upper estimate of how wide a text is set, in px."""
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """A safe upper estimate of how wide a text is set, in px, whatever sans the reader has."""
     width = 0.0
     for letter in text:
-        if letter in " .,:;|!'ijltfrI()[]·":
-            width += 0.34
-        elif letter in "mwMW@%×":
+        if letter in " .,:;|!'ijltfrI()[]·" + HARD:
+            width += 0.4
+        elif letter in "mwMW@%×→←↓↑":
             width += 0.95
         elif ord(letter) > 0x2E80:
             width += 1.3
-        elif letter.isupper():
-            width += 0.72
         else:
-            width += 0.59
-    return width * size
+            width += 0.72 if letter.isupper() else 0.63
+    return width * size * (1.12 if bold else 1.0)
 
 
-def wrap(name: str, width: float, size: float) -> list[str]:
-    """The whole name in lines of at most `width` px; a word too long for a line is broken, never cut."""
+def wrap(text: str, width: float, size: float, bold: bool = False) -> list[str]:
+    """The whole text in lines of at most `width` px; a word too long for a line is broken, never cut."""
     pieces: list[str] = []
     word = ""
-    for letter in " ".join(name.split()) or "(no name)":
+    for letter in re.sub(r"[ \t\r\n]+", " ", text).strip() or "(no name)":
+        if word and text_width(word + letter, size, bold) > width:
+            pieces.append(word)
+            word = ""
         word += letter
-        if letter in " _-+/:.,;" or text_width(word, size) > width - size:
+        if letter in " _-+/:;":
             pieces.append(word)
             word = ""
     lines = [""]
     for piece in [*pieces, word]:
-        if lines[-1] and text_width((lines[-1] + piece).rstrip(), size) > width:
+        if lines[-1] and text_width((lines[-1] + piece).rstrip(" "), size, bold) > width:
             lines.append("")
         lines[-1] += piece
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip(" ") for line in lines if line.strip(" ")]
 
 
 def span(seconds: float | None) -> str:
     """A duration in the unit people would say it in; "" when unknown."""
     if seconds is None or seconds != seconds:
         return ""
-    for limit, unit, size in ((60, "s", 1), (3_600, "min", 60), (86_400, "h", 3_600), (6e7, "d", 86_400)):
-        if seconds < limit * 1.5 or unit == "d":
-            value = seconds / size
-            if value < 1 and unit == "s":
-                return "< 1 s" if value else "0 s"
-            return f"{value:.1f} {unit}" if value < 9.95 and value % 1 >= 0.05 else f"{value:,.0f} {unit}"
-    raise AssertionError
+    if seconds < 1:
+        return f"<{HARD}1{HARD}s" if seconds > 0 else f"same{HARD}time"
+    size, unit, _ = next((u for u in UNITS if seconds < 1.5 * u[0] * u[2]), UNITS[-1])
+    value = seconds / size
+    plain = value >= 9.95 or round(value % 1, 1) in (0, 1)
+    return f"{value:,.0f}{HARD}{unit}" if plain else f"{value:.1f}{HARD}{unit}"
 
 
-def select(graph: DirectlyFollowsGraph, max_nodes: int) -> Selection:
-    """The activities most cases meet, and the steps between them that are needed or carry most.
-
-    Kept are, first, the strongest ways by which every activity is reached and left; then the strongest other
-    steps, up to two per activity or 95 % of what runs between the activities.
-    """
-    top = graph.activities.sort("cases", "frequency", "activity", descending=[True, True, False])
-    names = top["activity"].head(max_nodes).to_list()
-    index = {name: i for i, name in enumerate(names)}
-    inner = graph.edges.filter(pl.col("source").is_in(names) & pl.col("target").is_in(names))
-    rows = [(index[r[0]], index[r[1]], r[2], r[3]) for r in inner.select(*PICKED).iter_rows()]
-    loops = {a: (n, time) for a, b, n, time in rows if a == b}
-    between = [row for row in rows if row[0] != row[1]]
-    starts = dict(zip(top["activity"], top["starts"], strict=True))
-    weight = {(a, b): n for a, b, n, _ in between}
-    kept = _spanning([starts[n] for n in names], weight)
-    carried, goal = sum(weight[e] for e in kept), 0.95 * sum(weight.values())
-    for a, b, n, _ in between:
-        if len(kept) >= 2 * len(names) or carried >= goal:
-            break
-        if (a, b) not in kept:
-            kept.add((a, b))
-            carried += n
-    drawn = [row for row in between if row[:2] in kept]
-    shown = sum(n for _, _, n, _ in drawn) + sum(n for n, _ in loops.values())
-    return Selection(
-        names=names,
-        edges=[(a, b) for a, b, _, _ in drawn],
-        frequency=[n for _, _, n, _ in drawn],
-        median_s=[time for _, _, _, time in drawn],
-        loops=loops,
-        share=shown / max(int(graph.edges["frequency"].sum()), 1),
-        n_edges=len(drawn) + len(loops),
-    )
-
-
-PICKED = ("source", "target", "frequency", "median_s")
-
-
-def _spanning(starts: list[int], weight: dict[tuple[int, int], int]) -> set[tuple[int, int]]:
-    """Strongest edges by which every node is reached from where cases start, and each one's strongest way on.
-
-    Nodes are reached one by one, always over the strongest step from what is already reached (Prim).
-    """
-    kept: set[tuple[int, int]] = set()
-    reached = {max(range(len(starts)), key=lambda i: (starts[i], -i))} if starts else set()
-    while len(reached) < len(starts):
-        out = [(n, -a, -b) for (a, b), n in weight.items() if a in reached and b not in reached]
-        left = [i for i in range(len(starts)) if i not in reached]
-        begin = max(left, key=lambda i: (starts[i], -i))
-        if out and max(out)[0] >= starts[begin] or (out and starts[begin] == 0):
-            _, a, b = max(out)
-            kept.add((-a, -b))
-            reached.add(-b)
-        else:
-            reached.add(begin)
-    for i in range(len(starts)):
-        on = [(n, -b) for (a, b), n in weight.items() if a == i]
-        if on:
-            kept.add((i, -max(on)[1]))
-    return kept
-
-
-def process_map(graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None) -> str:
-    """The map as one SVG element.
-
-    width  px the drawing may take; layers run from left to right where that fits and from top to bottom
-           where it does not. None draws from left to right, as wide as it gets.
-    Activities and steps that are left out are counted in the last line. Colours follow the page's variables
-    --ink, --muted, --paper, --line, --accent where they are set.
-    """
-    chosen = select(graph, max_nodes)
-    drawing, across, node_width = _lay_out(graph, chosen, width)
-    return _svg(graph, chosen, drawing, across, node_width, width)
-
-
-def _lay_out(
-    graph: DirectlyFollowsGraph, chosen: Selection, width: int | None
-) -> tuple[Drawing, bool, float]:
-    """The drawing, whether layers run across the page, and the width of a box."""
-    stats = {row["activity"]: row for row in graph.activities.iter_rows(named=True)}
-    pull = [float(stats[n]["starts"] - stats[n]["last_seen"]) for n in chosen.names]
-    order = forward_order(len(chosen.names), chosen.edges, [float(n) for n in chosen.frequency], pull)
-    tried = []
-    for across, node_width in ((True, NODE_WIDTH), (True, 132.0), (False, NODE_WIDTH), (False, 120.0)):
-        boxes = [_box(graph, chosen, i, node_width)[1] for i in range(len(chosen.names))]
-        labels = [_label_size(_label(chosen, e)) for e in range(len(chosen.edges))]
-        if not across:
-            boxes, labels = [b[::-1] for b in boxes], [(b[1], b[0] + 8) for b in labels]
-        drawing = layered(boxes, chosen.edges, labels, order)
-        wide = drawing.extent[0 if across else 1] + 2 * MARGIN
-        if width is None or wide <= width:
-            return drawing, across, node_width
-        tried.append((wide, len(tried), drawing, across, node_width))
-    _, _, drawing, across, node_width = min(tried, key=lambda t: t[:2])
-    return drawing, across, node_width
-
-
-def _label(chosen: Selection, e: int) -> str:
-    time = span(chosen.median_s[e])
-    return f"{chosen.frequency[e]:,}" + (f" · {time}" if time else "")
-
-
-def _label_size(text: str) -> Size:
-    return text_width(text, SMALL) + 8, SMALL_LINE + 7
-
-
-def _box(graph: DirectlyFollowsGraph, chosen: Selection, i: int, width: float) -> tuple[list[str], Size]:
-    """Lines of a node (name lines first, each marked by a tab) and its size."""
-    name = chosen.names[i]
-    row = graph.activities.row(by_predicate=pl.col("activity") == name, named=True)
-    n = max(graph.n_cases, 1)
-    notes = [f"{row['cases']:,} cases · {_percent(row['cases'] / n)}"]
-    if row["starts"] / n >= 0.05:
-        notes.append(f"first for {_percent(row['starts'] / n)}")
-    if row["last_seen"] / n >= 0.05:
-        notes.append(f"last seen for {_percent(row['last_seen'] / n)}")
-    if i in chosen.loops:
-        count, time = chosen.loops[i]
-        notes.append(f"again at once {count:,}×" + (f" · {span(time)}" if span(time) else ""))
-    inner = width - 2 * PAD - 6
-    lines = ["\t" + line for line in wrap(name, inner, NAME)]
-    lines += [line for note in notes for line in wrap(note, inner, SMALL)]
-    height = sum(NAME_LINE if line[0] == "\t" else SMALL_LINE for line in lines) + 2 * PAD - 4
-    return lines, (width, height)
-
-
-def _percent(share: float) -> str:
-    return "< 1 %" if 0 < share < 0.005 else f"{share * 100:.0f} %"
+def percent(share: float) -> str:
+    """A share in whole per cent."""
+    return f"<{HARD}1{HARD}%" if 0 < share < 0.005 else f"{share * 100:.0f}{HARD}%"
 
 
 def touchpoint_colour(activity: str) -> str:
@@ -246,115 +112,223 @@ def touchpoint_colour(activity: str) -> str:
     return COLOURS[max(fitting, key=len)] if fitting else "#8C887F"
 
 
-def _svg(
-    graph: DirectlyFollowsGraph,
-    chosen: Selection,
-    drawing: Drawing,
-    across: bool,
-    node_width: float,
-    width: int | None,
-) -> str:
-    wide, high = drawing.extent if across else drawing.extent[::-1]
-    note = _note(graph, chosen)
-    page = max(wide + 2 * MARGIN, 320.0 if width is None else 0.0)
-    notes = wrap(note, page - 2 * MARGIN, SMALL)
-    tall = high + 2 * MARGIN + 12 + len(notes) * SMALL_LINE
-    left = (page - wide) / 2
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A drawing on its way to the page: layers run across it or down it."""
 
-    def at(point: Size) -> Size:
-        u, v = point if across else point[::-1]
-        return round(u + left, 1), round(v + MARGIN, 1)
+    graph: DirectlyFollowsGraph
+    choice: Choice
+    drawing: Drawing
+    across: bool
+    boxes: list[tuple[list[str], Size]]
 
+    @property
+    def extent(self) -> Size:
+        """Width and height in px."""
+        return self.drawing.extent if self.across else self.drawing.extent[::-1]
+
+    def at(self, point: Size) -> Size:
+        """A point of the drawing as x and y."""
+        x, y = point if self.across else point[::-1]
+        return round(x + MARGIN, 1), round(y + MARGIN, 1)
+
+
+def process_map(graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None) -> str:
+    """The map as one SVG element.
+
+    width  px the drawing may take; layers run from left to right where that fits and from top to bottom
+           where it does not. None draws from left to right, as wide as it gets.
+    Activities and steps that are left out are counted in the last line. Colours follow the page's variables
+    --ink, --muted, --paper, --line and --accent where they are set.
+    """
+    sheet = _sheet(graph, choose(graph, max_nodes), width)
+    page = max(sheet.extent[0] + 2 * MARGIN, 320.0)
+    notes = wrap(_note(graph, sheet.choice), page - 2 * MARGIN, SMALL)
+    foot = sheet.extent[1] + 2 * MARGIN + 14
+    tall = foot + len(notes) * SMALL_LINE
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="behavio-map" role="img" viewBox="0 0 {page:.0f} {tall:.0f}"'
-        f' width="{page:.0f}" height="{tall:.0f}" aria-label="{escape(_alternative(graph, chosen))}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="behavio-map" role="img" width="{page:.0f}" '
+        f'height="{tall:.0f}" viewBox="0 0 {page:.0f} {tall:.0f}" '
+        f'aria-label="{_clean(_alternative(graph, sheet.choice))}">',
         f"<style>{STYLE}</style>",
         f'<rect class="page" width="{page:.0f}" height="{tall:.0f}"/>',
+        *_links_svg(sheet),
     ]
-    most = max(chosen.frequency, default=1)
-    for e, line in enumerate(drawing.lines):
-        thick = 1.2 + 5.3 * (chosen.frequency[e] / most) ** 0.5
-        back = line[0][0] > line[-1][0]
-        parts.append(_line([at(p) for p in line], across, thick, back))
-    for e, place in enumerate(drawing.labels):
-        parts.append(_edge_text(_label(chosen, e), at(place), across))
-    for i, place in enumerate(drawing.boxes):
-        lines, size = _box(graph, chosen, i, node_width)
-        parts.append(_node(chosen.names[i], lines, at(place), size))
+    for i, (lines, size) in enumerate(sheet.boxes):
+        parts.append(_box_svg(sheet.choice.names[i], lines, sheet.at(sheet.drawing.boxes[i]), size))
     for k, text in enumerate(notes):
-        y = high + 2 * MARGIN + 12 + k * SMALL_LINE
-        parts.append(f'<text class="small" x="{MARGIN:.0f}" y="{y:.1f}">{escape(text)}</text>')
+        parts.append(_text_svg("small", MARGIN, foot + k * SMALL_LINE, text))
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _note(graph: DirectlyFollowsGraph, chosen: Selection) -> str:
+def _sheet(graph: DirectlyFollowsGraph, choice: Choice, width: int | None) -> Sheet:
+    """The widest boxes that fit, layers across the page if possible."""
+    tries = [(True, 210.0), (True, 168.0), (True, 136.0), (False, 210.0), (False, 168.0), (False, 124.0)]
+    sheets = []
+    for across, box_width in [(True, 188.0)] if width is None else tries:
+        boxes = [_box(graph, choice, i, box_width) for i in range(len(choice.names))]
+        nodes = [size if across else size[::-1] for _, size in boxes]
+        labels = [_label_room(link, across) for link in choice.links]
+        edges = [(link.first, link.second) for link in choice.links]
+        sheet = Sheet(graph, choice, layered(nodes, edges, labels, choice.order), across, boxes)
+        if width is not None and sheet.extent[0] + 2 * MARGIN <= width:
+            return sheet
+        sheets.append(sheet)
+    return min(sheets, key=lambda s: s.extent[0])
+
+
+def _step_text(step: Step) -> str:
+    time = span(step.median_s)
+    return f"{step.frequency:,}" + (f" · {time}" if time else "")
+
+
+def _label(link: Link, across: bool) -> list[str]:
+    """One text for each direction; with both, arrows say which is which."""
+    on, back = ("→", "←") if across else ("↓", "↑")
+    if link.there is not None and link.back is not None:
+        return [f"{_step_text(link.there)} {on}", f"{back} {_step_text(link.back)}"]
+    return [_step_text(step) for step in (link.there, link.back) if step is not None]
+
+
+def _label_room(link: Link, across: bool) -> Room:
+    texts = _label(link, across)
+    wide = max(text_width(text, SMALL) for text in texts)
+    if across:  # the first text stands above the line, the second below
+        return wide + 10, SMALL_LINE + 4, SMALL_LINE + 4 if len(texts) == 2 else 4.0
+    return SMALL_LINE * len(texts) + 4, 4.0, wide + 12  # texts stand right of the line
+
+
+def _box(graph: DirectlyFollowsGraph, choice: Choice, i: int, width: float) -> tuple[list[str], Size]:
+    """Lines of a box (those of the name start with a tab) and its size in px."""
+    name = choice.names[i]
+    row = graph.activities.row(by_predicate=pl.col("activity") == name, named=True)
+    n = max(graph.n_cases, 1)
+    notes = [f"{row['cases']:,}{HARD}cases · {percent(row['cases'] / n)}"]
+    if row["starts"] / n >= 0.05:
+        notes.append(f"first for {percent(row['starts'] / n)}")
+    if row["last_seen"] / n >= 0.05:
+        notes.append(f"last seen for {percent(row['last_seen'] / n)}")
+    if i in choice.loops:
+        loop = choice.loops[i]
+        apart = span(loop.median_s)
+        notes.append(f"repeated {loop.frequency:,}×" + (f" · {apart}" if apart else ""))
+    inner = width - 2 * PAD - 5
+    lines = ["\t" + line for line in wrap(name, inner, NAME, bold=True)]
+    lines += [line for note in notes for line in wrap(note, inner, SMALL)]
+    height = sum(NAME_LINE if line[0] == "\t" else SMALL_LINE for line in lines) + 2 * PAD - 4
+    return lines, (width, height)
+
+
+def _note(graph: DirectlyFollowsGraph, choice: Choice) -> str:
+    total = int(graph.edges["frequency"].sum())
+    drawn = (
+        f"Drawn: {len(choice.names):,} of {graph.activities.height:,} activities and {choice.n_edges:,} of "
+        f"{graph.edges.height:,} different steps. "
+    )
+    if graph.edges.height > choice.n_edges:
+        drawn += (
+            f"They hold {percent(choice.share)} of all {total:,} steps; {percent(1 - choice.share)} hidden. "
+        )
     times = " · median time between" if graph.timed else ""
-    hidden = (
-        f"{_percent(1 - chosen.share)} of all {int(graph.edges['frequency'].sum()):,} steps are not drawn: "
-        if graph.edges.height > chosen.n_edges
-        else f"Every step of {graph.n_cases:,} cases is drawn: "
-    )
+    grey = "; grey lines lead back" if any(link.there is None for link in choice.links) else ""
+    return f"{drawn}On a line: how often{times}{grey}."
+
+
+def _alternative(graph: DirectlyFollowsGraph, choice: Choice) -> str:
+    steps = [
+        (step.frequency, choice.names[a], choice.names[b])
+        for link in choice.links
+        for a, b, step in (
+            (link.first, link.second, link.there),
+            (link.second, link.first, link.back),
+        )
+        if step is not None
+    ]
+    said = "; ".join(f"{a} to {b} {n:,} times" for n, a, b in sorted(steps, key=lambda s: -s[0])[:3])
     return (
-        f"{hidden}{len(chosen.names):,} of {graph.activities.height:,} activities and {chosen.n_edges:,} of "
-        f"{graph.edges.height:,} different steps shown. On a line: how often{times}; grey lines lead back."
+        f"Process map of {graph.n_cases:,} cases. Strongest steps: {said or 'none'}. {_note(graph, choice)}"
     )
 
 
-def _alternative(graph: DirectlyFollowsGraph, chosen: Selection) -> str:
-    strongest = sorted(zip(chosen.frequency, chosen.edges, strict=True), key=lambda t: (-t[0], t[1]))[:3]
-    said = "; ".join(f"{chosen.names[a]} to {chosen.names[b]} {n:,} times" for n, (a, b) in strongest)
-    return f"Process map of {graph.n_cases:,} cases. Strongest steps: {said or 'none'}. {_note(graph, chosen)}"
+def _clean(text: str) -> str:
+    """Text as XML may hold it."""
+    legal = re.sub(
+        r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]", "\N{REPLACEMENT CHARACTER}", text
+    )
+    return escape(legal)
 
 
-def _line(points: list[Size], across: bool, thick: float, back: bool) -> str:
-    """A curve through the points, straight inside layers, and its arrow head."""
-    (x0, y0), (x1, y1) = points[-2], points[-1]
+def _text_svg(kind: str, x: float, y: float, text: str, anchor: str = "") -> str:
+    middle = ' text-anchor="middle"' if anchor else ""
+    return f'<text class="{kind}"{middle} x="{x:g}" y="{y:g}">{_clean(text)}</text>'
+
+
+def _links_svg(sheet: Sheet) -> list[str]:
+    """Lines first, then their texts, so that a text always lies on top."""
+    lines, texts = [], []
+    most = max((link.frequency for link in sheet.choice.links), default=1)
+    for link, line, place in zip(sheet.choice.links, sheet.drawing.lines, sheet.drawing.labels, strict=True):
+        thick = 1.2 + 5.3 * (link.frequency / most) ** 0.5
+        lines.append(_line_svg([sheet.at(p) for p in line], sheet.across, thick, link))
+        x, y = sheet.at(place)
+        label = _label(link, sheet.across)
+        room = thick / 2
+        if sheet.across:
+            texts.append(_text_svg("small", x, y - room - 3.5, label[0], "middle"))
+            if len(label) == 2:
+                texts.append(_text_svg("small", x, y + room + 11.5, label[1], "middle"))
+        else:
+            top = y + 4 - SMALL_LINE * (len(label) - 1) / 2
+            for k, text in enumerate(label):
+                texts.append(_text_svg("small", x + room + 5, top + k * SMALL_LINE, text))
+    return lines + texts
+
+
+def _line_svg(points: list[Size], across: bool, thick: float, link: Link) -> str:
+    """A curve through the points, straight inside layers, with a head for each direction that is drawn."""
+    kind = "on" if link.there is not None else "back"
     tip = 5.0 + thick * 0.9
-    sign = -1.0 if back else 1.0
-    neck = (x1 - sign * tip, y1) if across else (x1, y1 - sign * tip)
-    path = [f"M{points[0][0]:g} {points[0][1]:g}"]
-    for k, (a, b) in enumerate(pairwise([*points[:-1], neck])):
-        if k % 2:
-            path.append(f"L{b[0]:g} {b[1]:g}")
+    heads = []
+    ends = list(points)
+    for wanted, place, beside, sign in ((link.there, -1, -2, 1.0), (link.back, 0, 1, -1.0)):
+        if wanted is None:
+            continue
+        x, y = points[place]
+        neck = (x - sign * tip, y) if across else (x, y - sign * tip)
+        wing = tip * 0.55
+        sides = [(neck[0], y - wing), (neck[0], y + wing)]
+        if not across:
+            sides = [(x - wing, neck[1]), (x + wing, neck[1])]
+        corners = " ".join(f"{u:.1f},{v:.1f}" for u, v in [(x, y), *sides])
+        heads.append(f'<polygon class="{kind}-tip" points="{corners}"/>')
+        ends[place] = neck
+        along = 0 if across else 1
+        if sign * (points[beside][along] - neck[along]) > 0:
+            ends[beside] = neck
+    path = [f"M{ends[0][0]:.1f} {ends[0][1]:.1f}"]
+    for k, (a, b) in enumerate(pairwise(ends)):
+        if k % 2 == 0:
+            path.append(f"L{b[0]:.1f} {b[1]:.1f}")
         elif across:
             middle = (a[0] + b[0]) / 2
-            path.append(f"C{middle:g} {a[1]:g} {middle:g} {b[1]:g} {b[0]:g} {b[1]:g}")
+            path.append(f"C{middle:.1f} {a[1]:.1f} {middle:.1f} {b[1]:.1f} {b[0]:.1f} {b[1]:.1f}")
         else:
             middle = (a[1] + b[1]) / 2
-            path.append(f"C{a[0]:g} {middle:g} {b[0]:g} {middle:g} {b[0]:g} {b[1]:g}")
-    half = tip * 0.55
-    sides = (
-        [(neck[0], y1 - half), (neck[0], y1 + half)] if across else [(x1 - half, neck[1]), (x1 + half, neck[1])]
-    )
-    head = " ".join(f"{x:g},{y:g}" for x, y in [(x1, y1), *sides])
-    kind = "back" if back else "on"
-    tip_kind = "back-tip" if back else "tip"
-    return (
-        f'<path class="{kind}" stroke-width="{thick:.1f}" d="{"".join(path)}"/>'
-        f'<polygon class="{tip_kind}" points="{head}"/>'
-    )
+            path.append(f"C{a[0]:.1f} {middle:.1f} {b[0]:.1f} {middle:.1f} {b[0]:.1f} {b[1]:.1f}")
+    return f'<path class="{kind}" stroke-width="{thick:.1f}" d="{"".join(path)}"/>{"".join(heads)}'
 
 
-def _edge_text(text: str, place: Size, across: bool) -> str:
-    """The label above its line, or right of it when layers run down."""
-    x, y = place
-    if across:
-        return f'<text class="small" text-anchor="middle" x="{x:g}" y="{y - 5:g}">{escape(text)}</text>'
-    return f'<text class="small" x="{x + 7:g}" y="{y + 4:g}">{escape(text)}</text>'
-
-
-def _node(name: str, lines: list[str], place: Size, size: Size) -> str:
+def _box_svg(name: str, lines: list[str], place: Size, size: Size) -> str:
     x, y = place[0] - size[0] / 2, place[1] - size[1] / 2
+    box = f'x="{x:g}" y="{y:g}" height="{size[1]:g}"'
     parts = [
-        f'<g><title>{escape(name)}</title><rect class="box" x="{x:g}" y="{y:g}" width="{size[0]:g}" '
-        f'height="{size[1]:g}" rx="3"/><rect x="{x:g}" y="{y:g}" width="5" height="{size[1]:g}" '
-        f'fill="{touchpoint_colour(name)}"/>'
+        f"<g><title>{_clean(name)}</title>",
+        f'<rect class="box" {box} width="{size[0]:g}" rx="3"/>',
+        f'<rect {box} width="5" fill="{touchpoint_colour(name)}"/>',
     ]
     top = y + PAD - 4
     for line in lines:
         kind, step = ("name", NAME_LINE) if line[0] == "\t" else ("small", SMALL_LINE)
         top += step
-        parts.append(
-            f'<text class="{kind}" x="{x + PAD + 5:g}" y="{top - 2:g}">{escape(line.strip())}</text>'
-        )
+        parts.append(_text_svg(kind, x + PAD + 5, top - 2, line.lstrip("\t")))
     return "".join([*parts, "</g>"])

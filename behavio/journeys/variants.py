@@ -170,4 +170,3 @@ def case_table(sequences: SequenceSet, found: Variants | None = None) -> pl.Data
         return frame
     kinds = {"first": TIME, "last": TIME, "duration_s": pl.Float64()}
     return frame.with_columns(pl.lit(None, kind).alias(name) for name, kind in kinds.items())
-

@@ -20,7 +20,7 @@ def _equal(tokens: np.ndarray, offsets: np.ndarray, a: int, b: int) -> bool:
     length = offsets[a + 1] - offsets[a]
     if offsets[b + 1] - offsets[b] != length:
         return False
-    for i in range(length):
+    for i in range(length):  # noqa: SIM110 – numba compiles loops, not generators
         if tokens[offsets[a] + i] != tokens[offsets[b] + i]:
             return False
     return True

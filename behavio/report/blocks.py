@@ -16,7 +16,7 @@ EMPTY = Markup("")
 class Figure:
     """A chart: heading that says the finding, the drawing, caption, and the table it is drawn from.
 
-    alt is read aloud instead of the drawing and carries the finding.
+    alt is read aloud instead of the drawing and carries the finding. again: the table is printed further up.
     """
 
     macro: ClassVar[str] = "figure"
@@ -26,6 +26,7 @@ class Figure:
     caption: Markup
     table: Table | None = None
     classes: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,15 @@ class Card:
     answers: tuple[tuple[str, Markup], ...]
 
 
-Block = Figure | Sheet | Prose | Definitions | Key | Card
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Links to parts of the section: where to, name, how much."""
+
+    macro: ClassVar[str] = "index"
+    links: tuple[tuple[str, str, Markup], ...]
+
+
+Block = Index | Figure | Sheet | Prose | Definitions | Key | Card
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ A kind says what a number is; `write` gives its text. Shares are 0–1, times ar
 from __future__ import annotations
 
 import math
+import re
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -82,6 +83,14 @@ def times(value: float, low: float | None = None, high: float | None = None) -> 
     text = f"{write(value, 'ratio')} times as often"
     inner = between(low, high, "ratio")
     return f"{text} ({inner})" if inner else text
+
+
+_UNIT = re.compile(r"(?<=\d) (?=(%|×|times|days?|years?|h|min|s)\b|%)")
+
+
+def held(text: str) -> str:
+    """A text made elsewhere, its numbers held to their units so that no line breaks between."""
+    return _UNIT.sub(SPACE, text)
 
 
 def spelled(n: int) -> str:

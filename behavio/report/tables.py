@@ -160,11 +160,11 @@ class Facts:
         """Note a number under a name of its own; noting the same one again gives the same fact."""
         numbers = {"value": raw(value), "low": raw(low), "high": raw(high), "n": n}
         row = {"fact": name, **numbers, "kind": kind, "what": what}
+        while name in self.places and self.rows[self.places[name]]["value"] != row["value"]:
+            name += "_"  # another number under the same words: both stay
         if name not in self.places:
             self.places[name] = len(self.rows)
-            self.rows.append(row)
-        elif self.rows[self.places[name]]["value"] != row["value"]:
-            raise ValueError(f"two values for the fact {name}")
+            self.rows.append({**row, "fact": name})
         return self.get(name)
 
     def get(self, name: str) -> Fact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -10,8 +11,11 @@ from behavio.report.kinds import SILENCE, Kinds
 from behavio.report.numbers import MONTHS
 from behavio.report.run_tables import RunTables
 
-MOST_BINS = 60
+MOST_BINS = 80
+STEP = "step"
 UNITS = (
+    (1.0, "second"),
+    (60.0, "minute"),
     (3600.0, "hour"),
     (86_400.0, "day"),
     (7 * 86_400.0, "week"),
@@ -28,7 +32,7 @@ class Calendar:
     unit      what one bin is called
     seconds   its length
     relative  True: from each case's own first event; False: by the calendar
-    bins      how many
+    bins      how many, whole ones only where the calendar cuts
     """
 
     unit: str
@@ -38,28 +42,46 @@ class Calendar:
 
     @classmethod
     def of(cls, run: RunTables) -> Calendar:
-        """Calendar time where most cases live through half of the log or more, else time since the start."""
+        """Calendar time where most cases live through half of the log or more, else time since the start.
+
+        Without a clock, bins are the steps of the journey.
+        """
+        if not run.timed:
+            lengths = run.events.group_by("case_id").len()["len"]
+            return cls(STEP, 1.0, True, max(1, min(int(quantile(lengths, 0.9)), MOST_BINS)))
         spans = run.events.group_by("case_id").agg(
             span=(pl.col("timestamp").max() - pl.col("timestamp").min()).dt.total_seconds()
         )["span"]
         whole = (run.last - run.first).total_seconds()
         relative = quantile(spans, 0.5) < whole / 2
-        length = quantile(spans, 0.9) if relative else whole
+        length = quantile(spans, 0.75) if relative else whole
         seconds, unit = next(((s, u) for s, u in UNITS if length / s < MOST_BINS - 1), UNITS[-1])
-        bins = min(int(length // seconds) + 1, MOST_BINS)
+        whole_bins = int(length // seconds) + (relative or length < 8 * seconds)
+        bins = max(1, min(whole_bins, MOST_BINS))
         return cls(unit, seconds, relative, bins)
+
+    @property
+    def brings(self) -> str:
+        """What a caption says: "a week brings", "four weeks bring"."""
+        if self.unit == "four weeks":
+            return "four weeks bring"
+        return f"{'an' if self.unit == 'hour' else 'each' if self.unit == STEP else 'a'} {self.unit} brings"
 
     def place(self, run: RunTables) -> pl.DataFrame:
         """case_id, activity, bin (from 0) of every event inside the bins."""
+        if self.unit == STEP:
+            step = pl.int_range(pl.len(), dtype=pl.Int64).over("case_id")
+            return run.events.select("case_id", "activity", bin=step).filter(pl.col("bin") < self.bins)
         start = pl.col("timestamp").min().over("case_id") if self.relative else pl.lit(self.origin(run))
         micro = (pl.col("timestamp") - start).dt.total_microseconds()
         return run.events.select(
             "case_id", "activity", bin=(micro // int(self.seconds * 1e6)).cast(pl.Int64)
         ).filter(pl.col("bin") < self.bins)
 
-    def origin(self, run: RunTables) -> object:
+    def origin(self, run: RunTables) -> datetime:
         """Midnight of the day of the oldest event."""
-        return run.first.replace(hour=0, minute=0, second=0, microsecond=0)
+        first: datetime = run.first
+        return first.replace(hour=0, minute=0, second=0, microsecond=0)
 
     def ticks(self, run: RunTables) -> list[tuple[float, str]]:
         """Places and labels of the axis."""
@@ -68,18 +90,18 @@ class Calendar:
             return [(float(b), f"{self.unit} {b + 1}") for b in range(0, self.bins, every)]
         origin = self.origin(run)
         whole = self.bins * self.seconds
+        months = whole / (30.4375 * 86_400)
+        every = 1 if months <= 7 else 2 if months <= 14 else 3 if months <= 26 else 6 if months <= 50 else 12
         ticks: list[tuple[float, str]] = []
-        year, month = origin.year, origin.month  # type: ignore[attr-defined]
-        for _ in range(12 * 100):
-            at = origin.replace(year=year, month=month, day=1)  # type: ignore[attr-defined]
-            seconds = (at - origin).total_seconds()
-            if seconds > whole:
-                break
-            if seconds >= -10 * 86_400:
-                label = MONTHS[month - 1] if month > 1 or not ticks else str(year)
-                ticks.append((max(seconds, 0.0) / self.seconds, label))
-            year, month = (year, month + 1) if month < 12 else (year + 1, 1)
-        return [t for i, t in enumerate(ticks) if len(ticks) <= 14 or t[1].isdigit() or i % 3 == 0]
+        year, month = origin.year, 1
+        while True:
+            at = (origin.replace(year=year, month=month, day=1) - origin).total_seconds()
+            if at > whole:
+                return ticks
+            if at >= 0:
+                label = str(year) if month == 1 else MONTHS[month - 1]
+                ticks.append((at / self.seconds, label))
+            year, month = (year, month + every) if month + every <= 12 else (year + 1, 1)
 
 
 def quantile(values: pl.Series, q: float) -> float:
@@ -89,11 +111,12 @@ def quantile(values: pl.Series, q: float) -> float:
 
 
 def shares(
-    run: RunTables, kinds: Kinds, calendar: Calendar, groups: pl.DataFrame
-) -> dict[str, list[dict[str, float]]]:
-    """For every group: one row a bin with the share of its people each kind took; silence is the rest.
+    run: RunTables, kinds: Kinds, calendar: Calendar, groups: pl.DataFrame, k: int
+) -> dict[str, list[dict[str, float | None]]]:
+    """For every group: one row a bin with the share of its people each kind took.
 
-    A person whose week holds two kinds counts half for each. groups: case_id, group.
+    A person whose week holds two kinds counts half for each. A cell of fewer than k people is None; they are
+    part of the rest, which is silence. groups: case_id, group.
     """
     placed = calendar.place(run).join(kinds.frame(), on="activity").select("case_id", "bin", "kind").unique()
     placed = placed.with_columns(weight=1.0 / pl.len().over("case_id", "bin"))
@@ -101,15 +124,15 @@ def shares(
     counted = (
         placed.join(groups, on="case_id")
         .group_by("group", "bin", "kind")
-        .agg(pl.col("weight").sum())
+        .agg(pl.col("weight").sum(), people=pl.len())
         .sort("group", "bin", "kind")
     )
-    table: dict[str, list[dict[str, float]]] = {
+    table: dict[str, list[dict[str, float | None]]] = {
         g: [dict.fromkeys(kinds.names, 0.0) for _ in range(calendar.bins)] for g in sizes
     }
-    for group, place, kind, weight in counted.iter_rows():
-        table[group][place][kind] = weight / sizes[group]
+    for group, place, kind, weight, people in counted.iter_rows():
+        table[group][place][kind] = weight / sizes[group] if people >= k else None
     for rows in table.values():
         for row in rows:
-            row[SILENCE] = max(0.0, 1.0 - sum(row.values()))
+            row[SILENCE] = max(0.0, 1.0 - sum(v or 0.0 for v in row.values()))
     return table

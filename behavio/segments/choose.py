@@ -4,7 +4,7 @@ Cases are split; groups are found in one part and tried on the other. A log with
 by every further group, because it learns noise. Real logs have the opposite trouble: people differ
 without end, and every further group gains a little. So a group must also be told apart: the gain is
 counted less the doubt about who belongs where (the integrated completed likelihood of Biernacki,
-Celeux & Govaert, 2000, on held-out cases), and the smallest number with most of that gain is taken.
+Celeux & Govaert, 2000, on held-out cases), and the curve is followed as long as it falls clearly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ MIN_CASES = 40
 """Fewer cases are one segment: nothing found in so few would be found again."""
 
 FIT_CASES, TRY_CASES = 6_000, 3_000
-ENOUGH = 0.95
+WORTH = 0.025
+"""A further segment must bring this share of all there is to gain; less is people differing without end."""
+
 CLEAR = 2.0  # standard errors
 SMOOTHINGS = (5.0, 20.0, 80.0, 320.0)
 
@@ -151,10 +153,18 @@ def _curve(
 
 
 def _elbow(curve: tuple[CurvePoint, ...], min_size: float) -> int:
-    """The smallest k with nearly all of the separated gain, among those clearly better than one group."""
+    """The smallest k after which no further segment is worth it, among those clearly better than one.
+
+    Going on from k to a larger number is worth it when every added segment brings, on average, 2.5 % of
+    the most that the separated gain can be.
+    """
     one = curve[0].separated
     able = [p for p in curve[1:] if p.low > 0 and p.smallest >= min_size and p.separated < one]
     if not able:
         return 1
-    most = max(one - p.separated for p in able)
-    return next(p.k for p in able if one - p.separated >= ENOUGH * most)
+    least = WORTH * max(one - p.separated for p in able)
+    for here in able:
+        onward = [(here.separated - p.separated) / (p.k - here.k) for p in able if p.k > here.k]
+        if max(onward, default=0.0) < least:
+            return here.k
+    return able[-1].k

@@ -28,7 +28,7 @@ class Segmenter(Estimator):
     layout: ClassVar[tuple[str, ...]] = ("vocabulary_",)
 
     k: int = 4
-    restarts: int = 4
+    restarts: int = 8
     seed: int = 0
     smoothing: float = 20.0  # events of the whole log that come before a group's own in its estimates
     effective_length: int = 200  # a longer case counts as this many events

@@ -14,8 +14,9 @@ MIN_LIFT = 1.2  # less is nothing to act on
 class Fact:
     """One thing a segment does otherwise than the rest.
 
-    kind      share (part of a case's events), order (b right after a), until (b before the next a),
-              gap (seconds from a to that b), tempo (seconds between events), reaction (part of reactions)
+    kind      share (part of a case's events), reach (part of cases that ever have it),
+              order (b right after a), until (b before the next a), reaction (part of reactions),
+              gap (seconds from a to that b), tempo (seconds between events)
     what      the activities it is about: (a,) or (a, b); () for tempo
     value     in the segment; rest: in all other cases; lift: value / rest, with its 95 % interval
     n_cases   cases of the segment it rests on
@@ -75,7 +76,7 @@ def fact(
 ) -> Fact | None:
     """A fact from (value, error of its log, base) here and elsewhere; None when small or maybe chance."""
     (here, error, base), (there, error_there, base_there) = mine, rest
-    if max(here, there) <= 0 or n < 1:
+    if max(here, there) <= 0:
         return None
     elsewhere = max(there, 0.5 / max(base_there, 1.0))
     lift = here / elsewhere

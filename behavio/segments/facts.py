@@ -92,17 +92,27 @@ def _shares(sequences: SequenceSet, label: np.ndarray, k: int) -> tuple[list[lis
         rest = Ratio.of(x.sum(0) - x[g], xx.sum(0) - xx[g], x.sum(0) - x[g], others, others)
         odds[g] = _odds(mine.value) / _odds(rest.value)
         telling = length * _bernoulli(mine.value, rest.value)
-        facts = []
         elsewhere = having.sum(axis=0) - having[g]
-        expected = np.maximum(having[g], elsewhere * size[g] / max(others, 1.0))
-        for t in np.argsort(-telling, kind="stable")[:KEPT]:
-            n = float(expected[t])
-            if t == UNKNOWN or n < MIN_CASES or max(mine.value[t], rest.value[t]) < MIN_SHARE:
-                continue
-            here, there = _at(mine, t), _at(rest, t)
-            facts.append(fact("share", (sequences.vocabulary.names[t],), here, there, n, telling[t]))
-        found.append([f for f in facts if f is not None])
+        many = np.maximum(having[g], elsewhere * size[g] / max(others, 1.0)) >= MIN_CASES
+        told = many & (np.maximum(mine.value, rest.value) >= MIN_SHARE)
+        facts = list(_each("share", mine, rest, telling * told, having[g], sequences))
+        mine = Ratio.of(having[g], having[g], having[g], size[g], size[g])
+        rest = Ratio.of(elsewhere, elsewhere, elsewhere, others, others)
+        facts += _each("reach", mine, rest, _bernoulli(mine.value, rest.value) * many, having[g], sequences)
+        found.append(facts)
     return found, odds
+
+
+def _each(
+    kind: str, mine: Ratio, rest: Ratio, telling: np.ndarray, n: np.ndarray, sequences: SequenceSet
+) -> Iterator[Fact]:
+    """Facts about single activities, the 40 most telling looked at."""
+    for t in np.argsort(-telling, kind="stable")[:KEPT]:
+        if t != UNKNOWN and telling[t] > 0:
+            name = sequences.vocabulary.names[t]
+            found = fact(kind, (name,), _at(mine, t), _at(rest, t), float(n[t]), float(telling[t]))
+            if found is not None:
+                yield found
 
 
 def _looked_at(sequences: SequenceSet, shares: list[list[Fact]]) -> np.ndarray:

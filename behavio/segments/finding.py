@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,6 @@ from behavio.segments.semi_markov import SemiMarkovMixture
 from behavio.segments.settings import SegmentSettings
 from behavio.sequences import SequenceSet
 
-METHODS: dict[str, type[Segmenter]] = {"semi_markov": SemiMarkovMixture, "kmeans": ActivityKMeans}
-
 
 @dataclass(frozen=True, eq=False)
 class Found:
@@ -38,6 +36,13 @@ class Found:
     notes: tuple[str, ...]
 
 
+def _method(settings: SegmentSettings, seed: int) -> Segmenter:
+    """The method that the settings name, not fitted."""
+    if settings.kind == "kmeans":
+        return ActivityKMeans(restarts=settings.restarts, seed=seed)
+    return SemiMarkovMixture(restarts=settings.restarts, seed=seed, response_only=settings.response_only)
+
+
 def silent(what: str, done: float) -> None:
     """Progress that nobody watches."""
 
@@ -45,20 +50,21 @@ def silent(what: str, done: float) -> None:
 def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress: Progress = silent) -> Found:
     """Segments of these cases: number, model, who belongs where, names."""
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
-    long_enough = sequences if len(known) == sequences.n_cases else sequences.select(known)
-    if len(known) < max(MIN_CASES, 1) and settings.k == "auto":
-        long_enough = sequences
-    model = METHODS[settings.kind](restarts=settings.restarts, seed=seed)
+    enough = MIN_CASES <= len(known) < sequences.n_cases
+    long_enough = sequences.select(known) if enough else sequences
+    model = _method(settings, seed)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
-    model = METHODS[settings.kind](
-        k=choice.k, restarts=settings.restarts, seed=seed, smoothing=choice.smoothing
-    ).fit(long_enough)
+    model = replace(model, k=choice.k, smoothing=choice.smoothing).fit(long_enough)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
+    while settings.k == "auto" and model.k > 1 and _smallest(label, model.k) < settings.min_size:
+        model = model.alike(k=model.k - 1).fit(long_enough)
+        label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
-    facts = facts_of(sequences, label, choice.k, model.effective_length)
+    facts = facts_of(sequences, label, model.k, model.effective_length)
     names = name_segments(facts, is_hcp(sequences.vocabulary.activities))
     found = Segmentation(sequences.case_ids, label, strength, names)
+    choice = replace(choice, k=model.k)
     return Found(found, model, choice, facts, _notes(found, choice, sequences, settings))
 
 
@@ -72,6 +78,12 @@ def assign_labels(
     if model.k > 1:
         label[(strength < min_strength) | (sequences.lengths < min_events)] = UNASSIGNED
     return label, strength
+
+
+def _smallest(label: np.ndarray, k: int) -> float:
+    """Share of assigned cases in the smallest segment."""
+    size = np.bincount(label[label != UNASSIGNED], minlength=k)
+    return float(size.min() / max(size.sum(), 1))
 
 
 def find_segments(log: EventLog, settings: SegmentSettings | None = None, *, seed: int = 7) -> pl.DataFrame:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from behavio import words
 from behavio.segments.fact import Fact
-from behavio.segments.phrases import OUTBOUND, pace, sentence, short_name
+from behavio.segments.phrases import CALL_PARTS, OUTBOUND, composite_name, pace, sentence, short_name
 
 EVERYONE = "Everyone alike"
 MIXED = "Mixed journeys"
 RESERVED = frozenset({"unassigned"})
 
-WEIGHT = {"until": 1.0, "order": 1.0, "gap": 1.0, "reaction": 0.8, "share": 0.7, "tempo": 0.35}
+WEIGHT = {"until": 1.0, "order": 1.0, "gap": 1.0, "reaction": 0.8, "reach": 0.8, "share": 0.7, "tempo": 0.35}
 """How well a kind of fact serves as a name: what people do after what says more than how much."""
 
 
@@ -26,7 +26,9 @@ def _weight(fact: Fact) -> float:
     if fact.kind != "gap" and not fact.more:
         weight *= 0.5
     if fact.what and fact.what[-1] in OUTBOUND:
-        weight *= 0.4
+        weight *= 0.2
+    if len(fact.what) == 2 and fact.what[-1] in CALL_PARTS:
+        weight *= 0.3
     return weight
 
 
@@ -65,7 +67,8 @@ def _offers(facts: Sequence[Fact], hcp: bool) -> list[tuple[float, str]]:
     if tempo is not None and much is not None:
         worth = tempo.telling * _weight(tempo) + much.telling * _weight(much)
         single.append((worth, f"{short_name(much, hcp)}, {pace(tempo)}"))
-    return single
+    both = composite_name(list(facts)) if hcp else None
+    return [*single, both] if both is not None else single
 
 
 def _spare(taken: set[str]) -> str:

@@ -11,6 +11,12 @@ from behavio.segments.fact import Fact
 OUTBOUND = frozenset({"call_f2f", "call_video", "call_phone", "message_shown", "email_sent", "sample"})
 """What the company does: it tells more about the plan than about the HCP."""
 
+CALL_PARTS = frozenset({"reaction_positive", "reaction_neutral", "reaction_negative"})
+"""What is recorded inside a call: it comes when the call comes, whatever went before."""
+
+SHORT = {"email_sent": "email", "call_f2f": "visit"}
+"""Said shorter where something comes after it."""
+
 SPECIAL_NAMES: dict[tuple[str, str, str, bool], str] = {
     ("follow", "email_sent", "email_open", True): "Email openers",
     ("follow", "email_sent", "email_open", False): "Emails left unopened",
@@ -53,9 +59,11 @@ def short_name(fact: Fact, hcp: bool) -> str:
         return special
     if kind == "tempo":
         return f"Events {pace(fact)}"
-    x, y = words.short_touchpoint(a, 26), words.short_touchpoint(b, 26)
+    x, y = SHORT.get(a, words.short_touchpoint(a, 26)), words.short_touchpoint(b, 26)
     if kind in ("share", "reaction"):
         text = _share_name(fact, x, words.is_touchpoint(a) and words.plural(a))
+    elif kind == "reach":
+        text = _reach_name(fact, x, words.is_touchpoint(a) and words.plural(a))
     elif kind == "gap":
         text = f"{y} soon after {x}" if not fact.more else f"{y} late after {x}"
     elif a == b:
@@ -65,6 +73,14 @@ def short_name(fact: Fact, hcp: bool) -> str:
     else:
         text = f"{'no' if fact.value < 0.05 else 'seldom'} {y} after {x}"
     return words.capital(text)
+
+
+def _reach_name(fact: Fact, name: str, several: str | bool) -> str:
+    if fact.more:
+        return f"with {several or name}" if fact.rest < 0.5 else f"always {several or name}"
+    if fact.value < 0.05:
+        return f"no {several or name}"
+    return f"seldom {several or name}"
 
 
 def pace(tempo: Fact) -> str:
@@ -82,6 +98,17 @@ def _share_name(fact: Fact, name: str, several: str | bool) -> str:
     return f"few {several}" if several else f"{name} rarely"
 
 
+def composite_name(facts: list[Fact]) -> tuple[float, str] | None:
+    """A name of two facts that only make sense together, and how telling they are; HCPs only."""
+    low: dict[str, float] = {}
+    for f in facts:
+        if f.kind in ("share", "until") and f.lift < 0.35:
+            low[f.what[-1]] = max(f.telling, low.get(f.what[-1], 0.0))
+    if "email_open" in low and "portal_visit" in low:
+        return 2 * (low["email_open"] + low["portal_visit"]), "Visits only, email ignored"
+    return None
+
+
 def clause(fact: Fact) -> str:
     """The fact with its numbers, as part of a sentence, lower case where the words allow it."""
     a, b = (*fact.what, "", "")[:2]
@@ -96,6 +123,8 @@ def clause(fact: Fact) -> str:
     here, there = words.percent(fact.value), words.percent(fact.rest)
     if fact.kind == "share":
         return _share(a, here, there)
+    if fact.kind == "reach":
+        return f"{here} ever have {words.one(a)} (others {there})"
     if fact.kind == "reaction":
         return f"{here} of recorded reactions are {a.removeprefix('reaction_')} (others {there})"
     if (a, b) == ("email_sent", "email_open"):
@@ -107,24 +136,33 @@ def clause(fact: Fact) -> str:
 
 def _share(activity: str, here: str, there: str) -> str:
     if words.is_touchpoint(activity):
-        return f"{words.plural(activity)} make up {here} of their events (others {there})"
+        return f"{words.plural(activity)} make up {here} of their touchpoints (others {there})"
     return f"{words.short_touchpoint(activity, 40)} makes up {here} of their events (others {there})"
 
 
 def full_text(fact: Fact) -> str:
     """The clause as a sentence of its own, with the ratio and its interval in plain words."""
-    if fact.kind in ("gap", "tempo"):
-        said = "times as long" if fact.lift != 1 else "as long"
+    if fact.lift == 0:
+        return f"{words.capital(clause(fact))}: never seen here"
+    if fact.rest == 0:
+        return f"{words.capital(clause(fact))}: seen only here"
+    if fact.kind == "gap":
+        said = "times later" if fact.more else "times sooner"
+    elif fact.kind == "tempo":
+        said = "times as long" if fact.more else "times as short"
     else:
-        said = "times as often"
-    interval = f"({_ratio(fact.low)}–{_ratio(fact.high)})"
-    return f"{words.capital(clause(fact))}: {_ratio(fact.lift)} {said} {interval}"
+        said = "times as often" if fact.more else "times as seldom"
+    # below one the reciprocal is said: "5 times as seldom" is plain, "0.2 times as often" is not
+    ratios = (fact.lift, fact.low, fact.high)
+    if not fact.more:
+        ratios = (1 / fact.lift, 1 / max(fact.high, 1e-9), 1 / max(fact.low, 1e-9))
+    middle, low, high = map(_ratio, ratios)
+    interval = f" ({low}–{high})" if low != high else ""
+    return f"{words.capital(clause(fact))}: {middle} {said}{interval}"
 
 
 def _ratio(value: float) -> str:
-    if value >= 100:
-        return "over 100"
-    return words.number(value) if value >= 1 else f"{value:.2f}"
+    return "over 100" if value > 100 else words.number(value)
 
 
 def sentence(facts: list[Fact], limit: int = 3) -> str:
@@ -143,7 +181,7 @@ def sentence(facts: list[Fact], limit: int = 3) -> str:
 
 
 def _differs(fact: Fact, other: Fact) -> bool:
-    """Another thing: not the same kind about the same activity, not the same pair."""
+    """About other activities, or of another kind about another pair."""
     if fact.what == other.what:
         return False
-    return fact.kind != other.kind or fact.what[-1:] != other.what[-1:]
+    return not set(fact.what) & set(other.what) or fact.kind != other.kind

@@ -22,7 +22,7 @@ from behavio.sequences import SequenceSet
 
 SHOWN = 8
 OF_A_KIND = 4
-CONTRACT_KIND = {"until": "order", "tempo": "gap"}
+CONTRACT_KIND = {"until": "order", "tempo": "gap", "reach": "share"}
 
 
 def profiles(

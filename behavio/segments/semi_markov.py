@@ -20,7 +20,7 @@ from behavio.engine.local import LocalEngine
 from behavio.segments.chains import PARAMETERS, Chains, Habits
 from behavio.segments.contract import Segmenter
 from behavio.segments.em import Expectation, e_step, posteriors, search
-from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count
+from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count, target_of
 from behavio.sequences import SequenceSet
 
 
@@ -38,17 +38,24 @@ class SemiMarkovMixture(Segmenter):
         "keys_",
         "gap_class_",
         "rest_class_",
+        "target_of_",
         *(f"{name}_" for name in PARAMETERS),
         "unlisted_",
     )
 
-    layout: ClassVar[tuple[str, ...]] = ("vocabulary_", "keys_", "gap_class_", "rest_class_", "unlisted_")
+    response_only: bool = True  # what the company does is given; groups are made of how cases respond
+
+    layout: ClassVar[tuple[str, ...]] = (
+        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "target_of_"),
+        "unlisted_",
+    )
 
     def lay_out(self, sequences: SequenceSet) -> None:
         """Learn which edges and kinds of gaps there are: the columns of the statistics."""
         n_tokens = len(sequences.vocabulary)
-        counts = LocalEngine().run(edge_count(n_tokens), sequences)
-        edges = Edges.of(counts, n_tokens, sequences.timed)
+        self.target_of_ = target_of(sequences) if self.response_only else np.arange(n_tokens, dtype=np.int32)
+        counts = LocalEngine().run(edge_count(self.target_of_), sequences)
+        edges = Edges.of(counts, self.target_of_, sequences.timed)
         self.vocabulary_ = sequences.vocabulary
         self.keys_, self.gap_class_, self.rest_class_ = edges.keys, edges.gap_class, edges.rest_class
         # Witten & Bell (1991): as many new transitions are to come as kinds of them came so far
@@ -61,7 +68,7 @@ class SemiMarkovMixture(Segmenter):
         """The columns of the statistics."""
         classes = (self.gap_class_.max(initial=-1), self.rest_class_.max(initial=-1))
         n_classes = int(max(classes)) + 1
-        return Edges(self.keys_, self.gap_class_, self.rest_class_, len(self.vocabulary_), n_classes)
+        return Edges(self.keys_, self.gap_class_, self.rest_class_, self.target_of_, n_classes)
 
     @property
     def chains(self) -> Chains:

@@ -20,15 +20,18 @@ class SegmentSettings:
     min_strength  a case belongs to a segment when its probability is at least this, else to none
     min_events    a shorter case is left unassigned: too little is known of it
     min_size      smallest share of cases that "auto" lets a segment have
+    response_only where the log says who acted, group by how cases respond to what the company does, not
+                  by what it does to them; semi_markov only
     """
 
     kind: str = "semi_markov"
     k: int | str = "auto"
     max_k: int = 10
-    restarts: int = 4
+    restarts: int = 8
     min_strength: float = 0.5
     min_events: int = 3
     min_size: float = 0.02
+    response_only: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -1,7 +1,9 @@
 """What a semi-Markov chain needs to know of a case: sparse counts, gathered shard by shard.
 
-Only edges that occur are kept, so a log of 600 activities stays as small as its events. One row of
-`CaseStatistics` holds, in this order of columns:
+Only edges that occur are kept, so a log of 600 activities stays as small as its events. Where it is known
+who acted, every act of the company is one and the same target, 0, and its timing is not counted: what
+the company does is given, a case is described by what it does in between. One row of `CaseStatistics`
+holds, in this order of columns:
 
     start      (n_tokens,)  1 for the first activity
     edges      (n_edges,)   how often each directly-follows pair occurs
@@ -24,6 +26,7 @@ from behavio.engine import Count
 from behavio.sequences import UNKNOWN, SequenceSet
 
 TIE_S = 1.0
+GIVEN = 0  # the padding token, never an activity
 MAX_CLASSES = 64
 """Gap classes: the most frequent edges have their own, the rest share one per source activity."""
 
@@ -35,14 +38,20 @@ class Edges:
     keys         int64 (n_edges,)   source * n_tokens + target, strictly rising
     gap_class    int32 (n_edges,)   class of the edge's gap; empty log of gaps: all −1
     rest_class   int32 (n_tokens,)  class of a gap after this token along an edge that is not listed
-    n_tokens, n_classes
+    target_of    int32 (n_tokens,)  what a token counts as when it is a target: itself, or 0 (given)
+    n_classes
     """
 
     keys: np.ndarray
     gap_class: np.ndarray
     rest_class: np.ndarray
-    n_tokens: int
+    target_of: np.ndarray
     n_classes: int
+
+    @property
+    def n_tokens(self) -> int:
+        """Size of the vocabulary."""
+        return len(self.target_of)
 
     @property
     def source(self) -> np.ndarray:
@@ -60,13 +69,14 @@ class Edges:
         return self.n_tokens + len(self.keys) + 4 * self.n_classes
 
     @classmethod
-    def of(cls, counts: EdgeCounts, n_tokens: int, timed: bool) -> Edges:
+    def of(cls, counts: EdgeCounts, target_of: np.ndarray, timed: bool) -> Edges:
         """Lay out the columns for these edges: a gap class for every frequent edge or activity."""
-        keys, n = counts.keys, counts.n
+        keys, n_tokens = counts.keys, len(target_of)
         if not timed or len(keys) == 0:
             none = np.full(len(keys), -1, np.int32)
-            return cls(keys, none, np.full(n_tokens, -1, np.int32), n_tokens, 0)
+            return cls(keys, none, np.full(n_tokens, -1, np.int32), target_of, 0)
         source = keys // n_tokens
+        n = counts.n * (keys % n_tokens != GIVEN)
         # a class must be seen often enough to carry a mean and a spread for each of a few segments
         enough = max(100, int(0.005 * n.sum()))
         own = np.zeros(len(keys), bool)
@@ -80,7 +90,7 @@ class Edges:
         rest_class[frequent] = 1 + np.arange(frequent.sum())
         gap_class = rest_class[source].copy()
         gap_class[own] = 1 + frequent.sum() + np.arange(own.sum())
-        return cls(keys, gap_class, rest_class, n_tokens, int(1 + frequent.sum() + own.sum()))
+        return cls(keys, gap_class, rest_class, target_of, int(1 + frequent.sum() + own.sum()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,22 +107,41 @@ class EdgeCounts:
         return EdgeCounts(keys, n.astype(np.int64))
 
 
-def edge_count(n_tokens: int) -> Count[EdgeCounts]:
+def target_of(sequences: SequenceSet) -> np.ndarray:
+    """int32 (n_tokens,): each token itself, but 0 for what the company does, where the log tells.
+
+    An activity is the company's when most of its events are outbound. Where nothing is inbound, or
+    nothing outbound, every activity counts as itself.
+    """
+    n_tokens = len(sequences.vocabulary)
+    own = np.arange(n_tokens, dtype=np.int32)
+    direction = sequences.fields.get("direction")
+    if direction is None:
+        return own
+    out = np.bincount(
+        sequences.tokens[direction.codes == direction.vocabulary.id("outbound")], minlength=n_tokens
+    )
+    occurs = np.bincount(sequences.tokens, minlength=n_tokens)
+    given = (2 * out > occurs) & (occurs > 0)
+    return np.where(given, GIVEN, own).astype(np.int32) if (occurs[~given] > 0).any() else own
+
+
+def edge_count(target_of: np.ndarray) -> Count[EdgeCounts]:
     """Which edges occur, how often."""
-    return Count(of=partial(_edges_of, n_tokens=n_tokens), merge=EdgeCounts.merge)
+    return Count(of=partial(_edges_of, target_of=target_of), merge=EdgeCounts.merge)
 
 
-def _edges_of(shard: SequenceSet, n_tokens: int) -> EdgeCounts:
-    keys, n = np.unique(_pairs(shard, n_tokens)[1], return_counts=True)
+def _edges_of(shard: SequenceSet, target_of: np.ndarray) -> EdgeCounts:
+    keys, n = np.unique(_pairs(shard, target_of)[1], return_counts=True)
     return EdgeCounts(keys, n.astype(np.int64))
 
 
-def _pairs(shard: SequenceSet, n_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _pairs(shard: SequenceSet, target_of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Case, edge key and gap (seconds) of every event that has one before it in its case."""
     later = np.ones(shard.n_events, bool)
     later[shard.offsets[:-1]] = False
     place = np.flatnonzero(later)
-    keys = shard.tokens[place - 1].astype(np.int64) * n_tokens + shard.tokens[place]
+    keys = shard.tokens[place - 1].astype(np.int64) * len(target_of) + target_of[shard.tokens[place]]
     gaps = (shard.times[place] - shard.times[place - 1]) / 1e6
     return shard.case_of_event[place], keys, gaps
 
@@ -183,7 +212,7 @@ def case_statistics(edges: Edges, effective_length: int) -> Count[CaseStatistics
 def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> CaseStatistics:
     from scipy.sparse import coo_array
 
-    case, keys, gaps = _pairs(shard, edges.n_tokens)
+    case, keys, gaps = _pairs(shard, edges.target_of)
     at = np.searchsorted(edges.keys, keys)
     seen = np.zeros(len(keys), bool)
     if len(edges.keys):
@@ -191,12 +220,13 @@ def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> C
     # an activity the model does not know is no edge even where the layout met "unknown" itself
     seen &= (keys // edges.n_tokens != UNKNOWN) & (keys % edges.n_tokens != UNKNOWN)
     rows = [np.arange(shard.n_cases), case[seen]]
-    columns = [shard.tokens[shard.offsets[:-1]].astype(np.int64), edges.n_tokens + at[seen]]
+    columns = [edges.target_of[shard.tokens[shard.offsets[:-1]]].astype(np.int64), edges.n_tokens + at[seen]]
     values = [np.ones(shard.n_cases), np.ones(int(seen.sum()))]
     if edges.n_classes:
         gap_class = edges.rest_class[keys // edges.n_tokens]
         gap_class[seen] = edges.gap_class[at[seen]]
-        for block, where, value in _gap_blocks(gaps):
+        own = np.flatnonzero(keys % edges.n_tokens != GIVEN)
+        for block, where, value in _gap_blocks(gaps, own):
             rows.append(case[where])
             columns.append(
                 edges.n_tokens + len(edges.keys) + block * edges.n_classes + gap_class[where].astype(np.int64)
@@ -217,10 +247,9 @@ def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> C
     )
 
 
-def _gap_blocks(gaps: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def _gap_blocks(gaps: np.ndarray, own: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """(block of columns, which gaps, what each adds) for ties, gaps, log gaps and their squares."""
-    tie = np.flatnonzero(gaps <= TIE_S)
-    real = np.flatnonzero(gaps > TIE_S)
+    tie, real = own[gaps[own] <= TIE_S], own[gaps[own] > TIE_S]
     logs = np.log(gaps[real])
     return [
         (0, tie, np.ones(len(tie))),

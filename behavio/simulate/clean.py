@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA
 from behavio.simulate.history import History
 from behavio.simulate.ids import crm_ids
 from behavio.simulate.vocabulary import (
     ACTIVITIES,
+    ASSET_PAGES,
     ASSETS,
     BRANDS,
     CATEGORIES,
@@ -24,6 +25,7 @@ from behavio.simulate.vocabulary import (
     NEGATIVE,
     OPEN,
     OUTBOUND,
+    PAGES,
     PHONE,
     POSITIVE,
     REGIONS,
@@ -49,7 +51,8 @@ class CleanLog:
     message   int64 brand · 6 + place, -1 without one
     brand     int64 -1 without one
     minutes   int64 duration of a call     seconds   int64 how long a key message was shown
-    asset     int64 downloaded file        events    the same as a table, EVENT_SCHEMA and ATTRIBUTES
+    asset     int64 downloaded file        page      int64 portal page landed on or downloaded from
+    actor     int64 user who acted         events    the same as a table, EVENT_SCHEMA and ATTRIBUTES
     """
 
     what: np.ndarray
@@ -62,6 +65,7 @@ class CleanLog:
     minutes: np.ndarray
     seconds: np.ndarray
     asset: np.ndarray
+    page: np.ndarray
     actor: np.ndarray
     events: pl.DataFrame
 
@@ -114,11 +118,14 @@ def build_clean(history: History) -> CleanLog:
     brand[call] = ((people.offset[case] + nth) % 2)[call]
     minutes, seconds = durations(what, time, parent, rng)
     asset = np.where(what == DOWNLOAD, rng.integers(0, len(ASSETS), len(what)), -1)
+    landing = np.where(rng.random(len(what)) < 0.6, 0, rng.integers(1, len(PAGES), len(what)))
+    page = np.where(what == VISIT, landing, np.where(asset >= 0, np.array(ASSET_PAGES)[asset], -1))
     wave_mail = (what == SENT) & (track.wave >= 0)
     ours = np.isin(what, OUTBOUND) | ((what >= POSITIVE) & (what <= NEGATIVE))
     actor = np.where(wave_mail, MARKETING, np.where(ours, people.territory[case], -1))
-    arrays = (what, time, case, track.wave, parent, message, brand, minutes, seconds, asset, actor)
-    return CleanLog(*arrays, events=clean_events(*arrays, rng=rng))
+    arrays = (what, time, case, track.wave, parent, message, brand, minutes, seconds, asset, page, actor)
+    occasion = np.where(what == EVENT, rng.integers(0, len(EVENTS), len(what)), -1)
+    return CleanLog(*arrays, events=clean_events(CleanLog(*arrays, events=pl.DataFrame()), occasion))
 
 
 def lookup(names: list[str | None], codes: np.ndarray) -> pl.Series:
@@ -126,47 +133,47 @@ def lookup(names: list[str | None], codes: np.ndarray) -> pl.Series:
     return pl.Series(names, dtype=pl.String).gather(np.where(codes < 0, len(names) - 1, codes))
 
 
-def clean_events(
-    what: np.ndarray,
-    time: np.ndarray,
-    case: np.ndarray,
-    wave: np.ndarray,
-    parent: np.ndarray,
-    message: np.ndarray,
-    brand: np.ndarray,
-    minutes: np.ndarray,
-    seconds: np.ndarray,
-    asset: np.ndarray,
-    actor: np.ndarray,
-    rng: np.random.Generator,
-) -> pl.DataFrame:
-    """The clean log as a table."""
+def contents(clean: CleanLog, occasion: np.ndarray) -> pl.Series:
+    """Content of each event: category of its message, portal page, downloaded file, name of the event."""
+    names: list[str | None] = [CATEGORIES[c] for brand in MESSAGES for _, c in brand]
+    n = len(names)
+    code = np.where(clean.message >= 0, clean.message, -1)
+    code = np.where(clean.page >= 0, n + clean.page, code)
+    code = np.where(clean.asset >= 0, n + len(PAGES) + clean.asset, code)
+    code = np.where(occasion >= 0, n + len(PAGES) + len(ASSETS) + occasion, code)
+    return lookup([*names, *PAGES, *ASSETS, *EVENTS, None], code)
+
+
+def clean_events(clean: CleanLog, occasion: np.ndarray) -> pl.DataFrame:
+    """The clean log as a table; `occasion` says which event was attended (-1: none)."""
+    what = clean.what
     talk = (what >= POSITIVE) & (what <= SHOWN)
-    channel_of = np.where(talk, what[parent], what)
-    names: list[str | None] = [m for b in MESSAGES for m, _ in b]
-    kinds: list[str | None] = [CATEGORIES[c] for b in MESSAGES for _, c in b]
-    content = np.where(talk, message, np.where(asset >= 0, 12 + asset, -1))
-    content[what == EVENT] = 12 + len(ASSETS) + rng.integers(0, len(EVENTS), int((what == EVENT).sum()))
+    mail = (what == SENT) | (what == OPEN) | (what == CLICK) | (what == UNSUBSCRIBE)
+    names: list[str | None] = [m for brand in MESSAGES for m, _ in brand]
     reaction: list[str | None] = ["positive", "neutral", "negative", None]
-    team = np.where(what == SENT, 1, np.where((what <= PHONE) | talk, 0, -1))
-    outbound = np.isin(what, OUTBOUND)
-    length = np.where(minutes > 0, minutes * 60.0, seconds.astype(np.float64))
+    length = np.where(clean.minutes > 0, clean.minutes * 60.0, clean.seconds.astype(np.float64))
     frame = pl.DataFrame(
         {
-            "case_id": crm_ids("Account", case),
+            "case_id": crm_ids("Account", clean.case),
             "activity": lookup([*ACTIVITIES], what),
-            "timestamp": pl.Series(time * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            "timestamp": moments(clean.time),
             "event_index": np.arange(len(what)),
-            "channel": lookup([*CHANNELS], channel_of),
-            "direction": lookup(["inbound", "outbound"], outbound.astype(np.int64)),
-            "brand": lookup([*BRANDS, None], brand),
-            "message": lookup([*names, None], message),
+            "channel": lookup([*CHANNELS], np.where(talk, what[clean.parent], what)),
+            "direction": lookup(["inbound", "outbound"], np.isin(what, OUTBOUND).astype(np.int64)),
+            "brand": lookup([*BRANDS, None], clean.brand),
+            "message": lookup([*names, None], clean.message),
             "reaction": lookup(reaction, np.where(talk & (what < SHOWN), what - POSITIVE, -1)),
-            "content": lookup([*kinds, *ASSETS, *EVENTS, None], content),
+            "content": contents(clean, occasion),
             "duration_s": pl.Series(length).replace(0.0, None),
-            "actor_id": lookup([*crm_ids("User", np.arange(N_REPS + 1)), None], actor),
-            "team": lookup(["sales", "marketing", None], team),
+            "actor_id": lookup([*crm_ids("User", np.arange(N_REPS + 1)), None], clean.actor),
+            "team": lookup(
+                ["sales", "marketing", None], np.where(mail, 1, np.where((what <= PHONE) | talk, 0, -1))
+            ),
         }
     )
-    assert frame.schema["timestamp"] == TIME
     return frame.select(*EVENT_SCHEMA, *(c for c in ATTRIBUTES if c in frame.columns))
+
+
+def moments(seconds: np.ndarray) -> pl.Series:
+    """UTC times of seconds since 1970-01-01."""
+    return pl.Series(seconds.astype(np.int64) * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

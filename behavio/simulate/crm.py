@@ -1,4 +1,4 @@
-"""Master data of the CRM: accounts, users, products, key messages, consents."""
+"""Who the HCPs are and what they agreed to: accounts and consents."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import numpy as np
 import polars as pl
 
 from behavio.files import whole_file
-from behavio.simulate.clean import MARKETING, N_REPS, CleanLog
+from behavio.simulate.clean import CleanLog
 from behavio.simulate.extracts import Tally, deleted, older, some, stamp, system_columns, write_table
 from behavio.simulate.history import History
 from behavio.simulate.ids import crm_ids
 from behavio.simulate.vocabulary import (
-    BRANDS,
-    CATEGORIES,
-    MESSAGES,
     REGIONS,
     SENT,
     SPECIALTIES,
@@ -107,94 +104,32 @@ def write_accounts(history: History, folder: Path, tally: Tally) -> None:
     tally.wrote("Account.csv", n, {"duplicate": len(twice), "deleted": len(gone)})
 
 
-def write_catalogue(history: History, folder: Path, tally: Tally) -> None:
-    """User.csv, Product_vod__c.csv, Key_Message_vod__c.csv."""
-    start = history.settings.start_s
-    users = np.arange(N_REPS + 1)
-    old = np.full(len(users), start - 900 * DAY)
-    names = [f"Rep {t}" for t in territory_names()] + ["Marketing automation"]
-    table = pl.DataFrame(
-        {
-            **system_columns(crm_ids("User", users), old, old),
-            "Name": names,
-            "Team__c": np.where(users == MARKETING, "marketing", "sales"),
-            "Territory_vod__c": [*territory_names(), ""],
-            "IsActive": pl.repeat("true", len(users), eager=True),
-        }
-    )
-    tally.wrote("User.csv", write_table(folder / "User.csv", [table]), {})
-    brands = np.arange(len(BRANDS))
-    products = pl.DataFrame(
-        {
-            **system_columns(crm_ids("Product_vod__c", brands), old[brands], old[brands]),
-            "Name": pl.Series(BRANDS),
-            "Product_Type_vod__c": pl.repeat("Detail", len(brands), eager=True),
-            "External_ID_vod__c": [b.lower() for b in BRANDS],
-            "Company_Product_vod__c": pl.repeat("true", len(brands), eager=True),
-            "Therapeutic_Area_vod__c": ["Cardiology", "Nephrology"],
-        }
-    )
-    tally.wrote("Product_vod__c.csv", write_table(folder / "Product_vod__c.csv", [products]), {})
-    flat = [(brand, *message) for brand, group in enumerate(MESSAGES) for message in group]
-    numbers = np.arange(len(flat))
-    messages = pl.DataFrame(
-        {
-            **system_columns(
-                crm_ids("Key_Message_vod__c", numbers), old[:1].repeat(len(flat)), old[:1].repeat(len(flat))
-            ),
-            "Name": [m for _, m, _ in flat],
-            "Product_vod__c": crm_ids("Product_vod__c", np.array([b for b, _, _ in flat])),
-            "Category_vod__c": [CATEGORIES[c] for _, _, c in flat],
-            "Status_vod__c": pl.repeat("Approved_vod", len(flat), eager=True),
-            "Active_vod__c": pl.repeat("true", len(flat), eager=True),
-            "Media_File_Name_vod__c": [f"slide_{k:03d}.zip" for k in numbers],
-        }
-    )
-    tally.wrote("Key_Message_vod__c.csv", write_table(folder / "Key_Message_vod__c.csv", [messages]), {})
-
-
 def consent_rows(history: History, clean: CleanLog, rng: np.random.Generator) -> pl.DataFrame:
     """case, time (s), state, event type, row of the email behind an unsubscribe (-1 without)."""
-    asked = history.people.asked
-    start = history.settings.start_s
+    asked, start = history.people.asked, history.settings.start_s
     n = len(asked)
-    given = start - rng.integers(30, 900, n) * DAY + rng.integers(7, 17, n) * 3600
-    parts: list[tuple[np.ndarray, np.ndarray, str, str]] = []
     everyone = np.arange(n)
-    for code, state in ((0, "Opt_In_vod"), (1, "Opt_In_Pending_vod"), (2, "Opt_Out_vod")):
-        who = everyone[asked == code]
-        parts.append((who, given[who], state, "Consent_Capture_vod"))
-    early = everyone[(asked == 0) & (rng.random(n) < 0.4)]
-    parts.append(
-        (
-            early,
-            given[early] - rng.integers(1, 9, len(early)) * DAY,
-            "Opt_In_Pending_vod",
-            "Consent_Capture_vod",
-        )
-    )
-    once = everyone[(asked == 0) & (rng.random(n) < 0.06)]
-    parts.append(
-        (once, given[once] - rng.integers(20, 400, len(once)) * DAY, "Opt_Out_vod", "Consent_Capture_vod")
-    )
-    before = everyone[(asked == 2) & (rng.random(n) < 0.5)]
-    parts.append(
-        (
-            before,
-            given[before] - rng.integers(20, 400, len(before)) * DAY,
-            "Opt_In_vod",
-            "Consent_Capture_vod",
-        )
-    )
+    given = start - rng.integers(30, 900, n) * DAY + rng.integers(7, 17, n) * 3600
+    said: list[tuple[np.ndarray, np.ndarray, str, str]] = []
+
+    def state(who: np.ndarray, days: tuple[int, int], name: str) -> None:
+        before = rng.integers(*days, len(who)) if days[1] else 0
+        said.append((who, given[who] - before * DAY, name, "Consent_Capture_vod"))
+
+    for code, name in ((0, "Opt_In_vod"), (1, "Opt_In_Pending_vod"), (2, "Opt_Out_vod")):
+        state(everyone[asked == code], (0, 0), name)
+    state(everyone[(asked == 0) & (rng.random(n) < 0.4)], (1, 9), "Opt_In_Pending_vod")
+    state(everyone[(asked == 0) & (rng.random(n) < 0.06)], (20, 400), "Opt_Out_vod")
+    state(everyone[(asked == 2) & (rng.random(n) < 0.5)], (20, 400), "Opt_In_vod")
     left = np.flatnonzero(clean.what == UNSUBSCRIBE)
-    parts.append((clean.case[left], clean.time[left], "Opt_Out_vod", "Unsubscribed_vod"))
-    mails = [np.full(len(p[0]), -1) for p in parts[:-1]] + [clean.parent[left]]
+    said.append((clean.case[left], clean.time[left], "Opt_Out_vod", "Unsubscribed_vod"))
+    mails = [np.full(len(p[0]), -1) for p in said[:-1]] + [clean.parent[left]]
     return pl.DataFrame(
         {
-            "case": np.concatenate([p[0] for p in parts]),
-            "time": np.concatenate([p[1] for p in parts]),
-            "state": np.repeat([p[2] for p in parts], [len(p[0]) for p in parts]),
-            "kind": np.repeat([p[3] for p in parts], [len(p[0]) for p in parts]),
+            "case": np.concatenate([p[0] for p in said]),
+            "time": np.concatenate([p[1] for p in said]),
+            "state": np.repeat([p[2] for p in said], [len(p[0]) for p in said]),
+            "kind": np.repeat([p[3] for p in said], [len(p[0]) for p in said]),
             "mail": np.concatenate(mails),
         }
     )

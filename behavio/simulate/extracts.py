@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from behavio.files import whole_file
-from behavio.simulate.truth import moments
+from behavio.simulate.clean import moments
+from behavio.simulate.ids import crm_ids
 
 BROKEN = ("31.02.2026 25:61", "0000-00-00T00:00:00.000Z", "not recorded")
 SENTENCES = (
@@ -34,6 +35,24 @@ class Tally:
         """Note what went into a file."""
         rows = facts + sum(dirt.values())
         self.files[file] = {"rows": rows, "facts": facts, "dirt": dirt, "marks": marks or {}}
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Hands out ids of one table that no record has yet."""
+
+    table: str
+    used: int
+
+    def fresh(self, n: int) -> pl.Series:
+        """The next `n` ids."""
+        self.used += n
+        return crm_ids(self.table, self.used - n + np.arange(n))
+
+
+def broken_times(n: int) -> pl.Series:
+    """Texts that are no time."""
+    return pl.Series(BROKEN).gather(np.arange(n) % len(BROKEN))
 
 
 def stamp(seconds: np.ndarray) -> pl.Series:

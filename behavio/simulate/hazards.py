@@ -2,7 +2,7 @@
 
 Between two events every activity a has a hazard λ_a(t) that is constant on short bins. The bins are cut at
 2 s, 20 s, 1, 3, 10, 30 min, 1 and 3 h after the last event, and at 7, 12, 17 and 24 o'clock UTC every day;
-150 days after the last event everything becomes constant. Inside a bin [s, s + w) with Λ = Σ_a λ_a the next
+400 days after the last event everything becomes constant. Inside a bin [s, s + w) with Λ = Σ_a λ_a the next
 event falls into the bin and is a with probability S(s) · λ_a/Λ · (1 − exp(−Λ w)), so
 
     P(next is a | history) = Σ_bins S(s) · λ_a/Λ · (1 − exp(−Λ w))        with S(s + w) = S(s) · exp(−Λ w)
@@ -27,11 +27,11 @@ N = 14
 DAY = 86_400.0
 FINE = np.array((0.0, 2.0, 20.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10800.0))
 PART_STARTS = np.array((0.0, 7.0, 12.0, 17.0, 24.0)) * 3600.0
-LOOK_AHEAD = 150 * DAY
+LOOK_AHEAD = 400 * DAY
 PRESSURE_DAYS, PRESSURE_FADE = 28.0, 0.4
 PORTAL_REST = 1800.0
 EMAIL_REST = 4 * DAY
-CALL_PHASE, MESSAGE_SCALE, MAX_MESSAGES = 1200.0, 50.0, 3
+CALL_PHASE, TALK_REST, MESSAGE_SCALE, MAX_MESSAGES = 1200.0, 18.0, 80.0, 3
 NO_TIME = -1.0
 WAVE_PACE = 4.0
 FADED = 1e-9
@@ -193,7 +193,7 @@ def add_talk(world: World, people: Population, i: int, state: State, n: int, bin
     if state.last[CALL] < 0 or spoken >= MAX_MESSAGES:
         return
     kind = people.archetype[i]
-    start = max(state.last[CALL], state.last[MESSAGE]) + 2.0
+    start = max(state.last[CALL], state.last[MESSAGE]) + TALK_REST
     for k in range(n):
         a, b = bins.edge[k], bins.edge[k + 1]
         if a - state.last[CALL] >= CALL_PHASE:

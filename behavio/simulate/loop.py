@@ -126,7 +126,7 @@ def draw_next(
 ) -> None:
     """Draw the event after `now` into `draw`, and put the exact probability of each activity into `odds`.
 
-    When the chance of still waiting falls below one in a million, or after 150 days, hazards stay constant.
+    When the chance of still waiting falls below one in a million, or after 400 days, hazards stay constant.
     """
     odds[:] = 0.0
     aim, u = -np.log(1.0 - uniform(seed)), uniform(seed)

@@ -10,8 +10,9 @@ import polars as pl
 from behavio.simulate.clean import CleanLog
 from behavio.simulate.crm import DAY, record_type
 from behavio.simulate.extracts import (
-    BROKEN,
+    Numbers,
     Tally,
+    broken_times,
     deleted,
     older,
     some,
@@ -24,6 +25,15 @@ from behavio.simulate.ids import crm_ids
 from behavio.simulate.vocabulary import CLICK, OPEN, SENT, UNSUBSCRIBE
 
 UNSENT = ("Scheduled_vod", "Saved_vod", "Failed_vod", "Dropped_vod")
+MAIL_DIRT = {
+    "unsent": 0.02,
+    "double_opt_in": 0.02,
+    "receipt": 0.01,
+    "deleted": 0.003,
+    "duplicate": 0.01,
+    "broken": 1e-5,
+}
+"""Rows of each kind per email sent."""
 CLIENTS = ("Outlook", "Apple Mail", "Gmail", "Thunderbird")
 
 
@@ -79,59 +89,77 @@ def mail_table(
     )
 
 
+def untouched(none: pl.Expr) -> list[pl.Expr]:
+    """Columns of an email nobody answered."""
+    flags = [pl.lit(0).alias(f"{w}_vod__c") for w in ("Opened", "Clicked", "Open_Count", "Click_Count")]
+    return [*flags, none.alias("Last_Open_Date_vod__c"), none.alias("Last_Click_Date_vod__c")]
+
+
 def write_mails(history: History, clean: CleanLog, scanned: np.ndarray, folder: Path, tally: Tally) -> None:
     """Sent_Email_vod__c.csv."""
-    settings = history.settings
-    rng = np.random.default_rng([settings.seed, 14])
+    dirt, rng = history.settings.dirt, np.random.default_rng([history.settings.seed, 14])
     table = mail_table(history, clean, scanned, rng)
-    n = used = table.height
-
-    def fresh(size: int) -> pl.Series:
-        nonlocal used
-        used += size
-        return crm_ids("Sent_Email_vod__c", used - size + np.arange(size))
-
-    shares = {
-        "unsent": 0.02,
-        "double_opt_in": 0.02,
-        "receipt": 0.01,
-        "deleted": 0.003,
-        "duplicate": 0.01,
-        "broken": 1e-5,
-    }
-    picks = {kind: some(n, share, settings.dirt, rng) for kind, share in shares.items()}
+    n = table.height
+    numbers = Numbers("Sent_Email_vod__c", n)
+    pick = {kind: some(n, share, dirt, rng) for kind, share in MAIL_DIRT.items()}
+    ids = {kind: numbers.fresh(len(pick[kind])) for kind in MAIL_DIRT if kind != "duplicate"}
     none = pl.lit(None, dtype=pl.String)
-    quiet = [pl.lit(0).alias(f"{w}_vod__c") for w in ("Opened", "Clicked", "Open_Count", "Click_Count")]
-    quiet += [none.alias("Last_Open_Date_vod__c"), none.alias("Last_Click_Date_vod__c")]
-    unsent = picks["unsent"]
-    extra = [
-        table[unsent].with_columns(
-            fresh(len(unsent)).alias("Id"),
-            none.alias("Email_Sent_Date_vod__c"),
-            pl.Series(UNSENT).gather(rng.integers(0, len(UNSENT), len(unsent))).alias("Status_vod__c"),
-            *quiet,
-        )
-    ]
-    for kind, name in (("double_opt_in", "Double_Opt_In_vod"), ("receipt", "Email_Receipt_vod")):
-        pick = picks[kind]
-        columns = [column.alias(c) for c, column in record_type(name, len(pick)).items()]
-        extra.append(table[pick].with_columns(fresh(len(pick)).alias("Id"), *columns, *quiet))
-    extra.append(deleted(table[picks["deleted"]], fresh(len(picks["deleted"]))))
+    status = pl.Series(UNSENT).gather(rng.integers(0, len(UNSENT), len(pick["unsent"])))
+    words = broken_times(len(pick["broken"]))
+    changes: dict[str, list[pl.Expr | pl.Series]] = {
+        "unsent": [none.alias("Email_Sent_Date_vod__c"), status.alias("Status_vod__c"), *untouched(none)],
+        "double_opt_in": [*other_type("Double_Opt_In_vod", len(pick["double_opt_in"])), *untouched(none)],
+        "receipt": [*other_type("Email_Receipt_vod", len(pick["receipt"])), *untouched(none)],
+        "deleted": [pl.lit("true").alias("IsDeleted")],
+        "broken": [words.alias("Email_Sent_Date_vod__c")],
+    }
+    extra = [table[pick[kind]].with_columns(ids[kind].alias("Id"), *new) for kind, new in changes.items()]
     extra.append(
-        older(table[picks["duplicate"]], 1, Status_vod__c=pl.lit("Sent_vod"), Opened_vod__c=pl.lit(0))
-    )
-    broken = picks["broken"]
-    words = pl.Series(BROKEN).gather(np.arange(len(broken)) % len(BROKEN))
-    extra.append(
-        table[broken].with_columns(fresh(len(broken)).alias("Id"), words.alias("Email_Sent_Date_vod__c"))
+        older(table[pick["duplicate"]], 1, Status_vod__c=pl.lit("Sent_vod"), Opened_vod__c=pl.lit(0))
     )
     write_table(folder / "Sent_Email_vod__c.csv", [table, *(e.cast(table.schema) for e in extra)])
-    tally.wrote("Sent_Email_vod__c.csv", n, {kind: len(pick) for kind, pick in picks.items()})
+    tally.wrote("Sent_Email_vod__c.csv", n, {kind: len(rows) for kind, rows in pick.items()})
+
+
+def other_type(name: str, n: int) -> list[pl.Series]:
+    """Columns that make emails something else than a contact."""
+    return [column.alias(c) for c, column in record_type(name, n).items()]
 
 
 def activity_rows(mail: np.ndarray, time: np.ndarray, kind: str) -> pl.DataFrame:
     """Rows of one event type."""
     return pl.DataFrame({"mail": mail, "time": time}).with_columns(pl.lit(kind).alias("kind"))
+
+
+def invented_opens(clean: CleanLog, scanned: np.ndarray) -> np.ndarray:
+    """int64: rows of first clicks on emails nobody had opened; the CRM invents an open for each."""
+    nth = np.cumsum(clean.what == SENT) - 1
+    first_open = np.full(int((clean.what == SENT).sum()), np.iinfo(np.int64).max)
+    opened = clean.what == OPEN
+    np.minimum.at(first_open, nth[clean.parent[opened]], clean.time[opened])
+    first_open[scanned] = 0
+    clicks = np.flatnonzero(clean.what == CLICK)
+    first = clicks[np.unique(clean.parent[clicks], return_index=True)[1]]
+    return np.sort(first[first_open[nth[clean.parent[first]]] > clean.time[first]])
+
+
+def answer_rows(
+    history: History, clean: CleanLog, scanned: np.ndarray, rng: np.random.Generator
+) -> tuple[list[pl.DataFrame], dict[str, int]]:
+    """What HCPs did, then what servers, scanners and the CRM added; and how many rows each of those wrote."""
+    what, time = clean.what, clean.time
+    nth = np.cumsum(what == SENT) - 1
+    facts = [(OPEN, "Opened_vod"), (CLICK, "Clicked_vod"), (UNSUBSCRIBE, "Unsubscribed_vod")]
+    parts = [activity_rows(nth[clean.parent[what == code]], time[what == code], kind) for code, kind in facts]
+    if history.settings.dirt == 0:
+        return parts, {"invented_open": 0, "machine_open": 0, "delivered": 0}
+    sent = time[what == SENT]
+    invented = invented_opens(clean, scanned)
+    parts.append(activity_rows(nth[clean.parent[invented]], time[invented], "Opened_vod"))
+    parts.append(activity_rows(scanned, sent[scanned] + rng.integers(1, 4, len(scanned)), "Opened_vod"))
+    parts.append(activity_rows(np.arange(len(sent)), sent + 1, "Delivered_vod"))
+    added = {"invented_open": len(invented), "machine_open": len(scanned), "delivered": len(sent)}
+    return parts, added
 
 
 def write_mail_answers(
@@ -142,30 +170,10 @@ def write_mail_answers(
     `scanned` (numbers of emails) were opened by a link scanner 1 to 3 s after the send. A click on an email
     nobody opened makes the CRM invent an open at the very second of the click.
     """
-    settings = history.settings
-    rng = np.random.default_rng([settings.seed, 15])
-    what, time = clean.what, clean.time
-    nth = np.cumsum(what == SENT) - 1
-    mails = np.flatnonzero(what == SENT)
-    n_mails = len(mails)
-    facts = [(OPEN, "Opened_vod"), (CLICK, "Clicked_vod"), (UNSUBSCRIBE, "Unsubscribed_vod")]
-    parts = [activity_rows(nth[clean.parent[what == code]], time[what == code], kind) for code, kind in facts]
-    n = sum(part.height for part in parts)
-    invented = np.empty(0, dtype=np.int64)
-    if settings.dirt > 0:
-        first_open = np.full(n_mails, np.iinfo(np.int64).max)
-        opened = what == OPEN
-        np.minimum.at(first_open, nth[clean.parent[opened]], time[opened])
-        first_open[scanned] = 0
-        clicks = np.flatnonzero(what == CLICK)
-        first = clicks[np.unique(clean.parent[clicks], return_index=True)[1]]
-        invented = first[first_open[nth[clean.parent[first]]] > time[first]]
-        sent = time[mails]
-        parts.append(activity_rows(nth[clean.parent[invented]], time[invented], "Opened_vod"))
-        parts.append(activity_rows(scanned, sent[scanned] + rng.integers(1, 4, len(scanned)), "Opened_vod"))
-        parts.append(activity_rows(np.arange(n_mails), sent + 1, "Delivered_vod"))
+    dirt, rng = history.settings.dirt, np.random.default_rng([history.settings.seed, 15])
+    parts, added = answer_rows(history, clean, scanned, rng)
     rows = pl.concat(parts)
-    size = rows.height
+    n, size = sum(part.height for part in parts[:3]), rows.height
     mail, when = rows["mail"].to_numpy(), rows["time"].to_numpy()
     table = pl.DataFrame(
         {
@@ -177,21 +185,12 @@ def write_mail_answers(
             "Device_Type_vod__c": pl.Series(["Desktop", "Mobile"]).gather(rng.integers(0, 2, size)),
         }
     )
-    twice, gone = some(n, 0.01, settings.dirt, rng), some(n, 0.003, settings.dirt, rng)
+    twice, gone = some(n, 0.01, dirt, rng), some(n, 0.003, dirt, rng)
     again = older(table[twice], 1, Client_Name_vod__c=pl.lit("Unknown"))
     away = deleted(table[gone], crm_ids("Email_Activity_vod__c", size + np.arange(len(gone))))
     write_table(folder / "Email_Activity_vod__c.csv", [table, again, away])
-    tally.wrote(
-        "Email_Activity_vod__c.csv",
-        n,
-        {
-            "invented_open": len(invented),
-            "machine_open": len(scanned) if settings.dirt > 0 else 0,
-            "delivered": n_mails if settings.dirt > 0 else 0,
-            "duplicate": len(twice),
-            "deleted": len(gone),
-        },
-    )
+    added |= {"duplicate": len(twice), "deleted": len(gone)}
+    tally.wrote("Email_Activity_vod__c.csv", n, added)
 
 
 def scanned_mails(history: History, clean: CleanLog) -> np.ndarray:

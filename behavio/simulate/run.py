@@ -34,7 +34,7 @@ def simulate(
     Returns the summary that is also in truth/summary.json. Same settings, same bytes.
     Raises OSError where `out` cannot be written; every file appears whole or not at all.
     """
-    from behavio.simulate import calls, crm, mail, web
+    from behavio.simulate import calls, catalogue, crm, mail, web
     from behavio.simulate.clean import build_clean
     from behavio.simulate.extracts import Tally
     from behavio.simulate.history import live
@@ -51,7 +51,7 @@ def simulate(
     scanned = mail.scanned_mails(history, clean)
     steps: list[tuple[str, Callable[[], None]]] = [
         ("accounts", lambda: crm.write_accounts(history, extracts, tally)),
-        ("catalogue", lambda: crm.write_catalogue(history, extracts, tally)),
+        ("catalogue", lambda: catalogue.write_catalogue(history, extracts, tally)),
         ("consents", lambda: crm.write_consents(history, clean, extracts, tally)),
         ("calls", lambda: calls.write_calls(history, clean, extracts, tally)),
         ("key messages", lambda: calls.write_messages(history, clean, extracts, tally)),

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from behavio.simulate.archetypes import ARCHETYPES
-from behavio.simulate.clean import CleanLog
+from behavio.simulate.clean import CleanLog, moments
 from behavio.simulate.history import History
 from behavio.simulate.ids import crm_ids
 from behavio.simulate.vocabulary import ACTIONS, ACTIVITIES, REGIONS, SPECIALTIES, STAGES
@@ -24,7 +24,8 @@ class Truth:
     archetypes          case_id, archetype, holdout, consent, affinities, optimum_28d and attributes
     stages              case_id, time, stage: one row at the start and one at each move
     next_probabilities  case_id, event_time, activity, p_<activity>: true probability of every next activity,
-                        from the history before each event (not knowing when it comes)
+                        from the history before each event, not knowing when it comes nor that it came
+                        before the end of observation (so calibration is a hair off in the last days)
     action_effects      case_id, as_of, action_time, action, p_response_14d, p_without_14d, effect, allowed
     summary             oracle numbers over held-out events, sizes; with extracts also the dirt planted
     """
@@ -34,11 +35,6 @@ class Truth:
     next_probabilities: pl.DataFrame
     action_effects: pl.DataFrame
     summary: dict[str, Any]
-
-
-def moments(seconds: np.ndarray) -> pl.Series:
-    """UTC times of seconds since 1970-01-01."""
-    return pl.Series(seconds.astype(np.int64) * 1_000_000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
 def archetype_table(history: History) -> pl.DataFrame:
@@ -122,8 +118,10 @@ def effect_table(history: History) -> pl.DataFrame:
 def oracle_numbers(history: History, clean: CleanLog) -> dict[str, Any]:
     """How well the true probabilities predict the last 30 % of events in time: no model can do better."""
     track = history.track
+    if len(clean.what) == 0:
+        return {"cut": None, "n_events": 0}
     cut = np.quantile(clean.time, HELD_OUT_FROM, method="higher")
-    later = clean.time > cut
+    later = clean.time >= cut
     later[np.searchsorted(clean.case, clean.case) == np.arange(len(clean.case))] = False
     odds = track.odds[later].astype(np.float64)
     hit = odds[np.arange(len(odds)), track.what[later]]

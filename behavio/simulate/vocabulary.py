@@ -80,5 +80,9 @@ STAGE_MESSAGES = ((0, 3, 5), (0, 5, 1), (1, 3, 2), (2, 4, 1), (4, 3, 2))
 
 SPECIALTIES = ("Cardiology", "Nephrology", "General Practice", "Endocrinology", "Internal Medicine")
 REGIONS = ("North", "East", "South", "West", "Central")
+PAGES = ("Home", "Studies", "Dosing", "Patient cases", "Reimbursement", "Webinars", "Contact")
+"""Page titles of the portal."""
+ASSET_PAGES = (2, 1, 3, 4)
+"""The page each asset is downloaded from."""
 ASSETS = ("dosing-guide.pdf", "study-summary.pdf", "patient-leaflet.pdf", "reimbursement-form.pdf")
 EVENTS = ("Regional evening", "Case forum", "Heart and kidney day", "Peer round table")

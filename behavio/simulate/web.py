@@ -8,14 +8,12 @@ import numpy as np
 import polars as pl
 
 from behavio.files import whole_file
-from behavio.simulate.clean import CleanLog
+from behavio.simulate.clean import CleanLog, moments
 from behavio.simulate.extracts import Tally, some, stamp, system_columns, write_table
 from behavio.simulate.history import History
 from behavio.simulate.ids import crm_ids
-from behavio.simulate.truth import moments
-from behavio.simulate.vocabulary import ASSETS, DOWNLOAD, EVENT, VISIT
+from behavio.simulate.vocabulary import ASSETS, DOWNLOAD, EVENT, PAGES, VISIT
 
-PAGES = ("home", "studies", "dosing", "patient-cases", "reimbursement", "webinars", "contact")
 BURST = 110
 """Events of a bot that does not call itself one."""
 
@@ -36,43 +34,26 @@ def hit_rows(
 
 
 def views(
-    case: np.ndarray, start: np.ndarray, rng: np.random.Generator, device: str = "desktop"
+    case: np.ndarray, start: np.ndarray, page: np.ndarray, rng: np.random.Generator, device: str = "desktop"
 ) -> pl.DataFrame:
-    """session_start and page views of sessions that begin at `start` (s)."""
+    """session_start and page views of sessions that begin at `start` (s) on `page`."""
     n_pages = rng.integers(1, 4, len(start))
     which = np.repeat(np.arange(len(start)), n_pages)
     place = np.arange(len(which)) - np.repeat(np.cumsum(n_pages) - n_pages, n_pages)
     later = place * 40_000_000 + np.where(place > 0, rng.integers(0, 20_000_000, len(which)), 0)
-    begin = hit_rows(
-        case,
-        start,
-        start * 1_000_000,
-        np.full(len(start), "session_start"),
-        np.zeros(len(start), np.int64),
-        device=device,
-    )
-    page = np.where(place == 0, 0, rng.integers(0, len(PAGES), len(which)))
-    look = hit_rows(
-        case[which],
-        start[which],
-        start[which] * 1_000_000 + later,
-        np.full(len(which), "page_view"),
-        page,
-        device=device,
-    )
+    at = start * 1_000_000
+    begin = hit_rows(case, start, at, np.full(len(start), "session_start"), page, device=device)
+    name = np.full(len(which), "page_view")
+    seen = np.where(place == 0, page[which], rng.integers(0, len(PAGES), len(which)))
+    look = hit_rows(case[which], start[which], at[which] + later, name, seen, device=device)
     return pl.concat([begin, look])
 
 
 def downloads(clean: CleanLog) -> pl.DataFrame:
     """One file_download per download, in the session of its visit."""
     rows = np.flatnonzero(clean.what == DOWNLOAD)
-    hits = hit_rows(
-        clean.case[rows],
-        clean.time[clean.parent[rows]],
-        clean.time[rows] * 1_000_000,
-        np.full(len(rows), "file_download"),
-        np.full(len(rows), 2),
-    )
+    visit, micros = clean.time[clean.parent[rows]], clean.time[rows] * 1_000_000
+    hits = hit_rows(clean.case[rows], visit, micros, np.full(len(rows), "file_download"), clean.page[rows])
     return hits.with_columns(pl.Series(ASSETS).gather(clean.asset[rows]).alias("file"))
 
 
@@ -82,10 +63,9 @@ def bots(history: History, clean: CleanLog, rng: np.random.Generator) -> tuple[p
     visits = np.flatnonzero(clean.what == VISIT)
     n_cases = settings.n_cases
     span = settings.n_days * 86_400
-    said = some(len(visits), 0.004, settings.dirt, rng)
-    named = views(
-        rng.integers(0, n_cases, len(said)), settings.start_s + rng.integers(0, span, len(said)), rng, "bot"
-    )
+    said = len(some(len(visits), 0.004, settings.dirt, rng))
+    when = settings.start_s + rng.integers(0, span, said)
+    named = views(rng.integers(0, n_cases, said), when, np.zeros(said, dtype=np.int64), rng, "bot")
     quick = len(some(len(visits), 0.001, settings.dirt, rng))
     case = np.repeat(rng.integers(0, n_cases, quick), BURST)
     start = np.repeat(settings.start_s + rng.integers(0, span, quick), BURST)
@@ -102,7 +82,7 @@ def as_lines(hits: pl.DataFrame) -> pl.Series:
         .then(pl.format('"{}"', crm_ids("Account", np.maximum(users, 0))))
         .otherwise(pl.lit("null"))
     ).to_series()
-    page = pl.Series(PAGES).gather(hits["page"].to_numpy())
+    title = pl.Series(PAGES).gather(hits["page"].to_numpy())
     day = moments(hits["micros"].to_numpy() // 1_000_000).dt.strftime("%Y%m%d")
     file = (
         pl.when(hits["file"].is_null())
@@ -124,7 +104,9 @@ def as_lines(hits: pl.DataFrame) -> pl.Series:
             pl.lit('","event_params":[{"key":"ga_session_id","value":{"int_value":'),
             hits["session"].cast(pl.String),
             pl.lit('}},{"key":"page_location","value":{"string_value":"https://portal.example/'),
-            page,
+            title.str.to_lowercase().str.replace(" ", "-"),
+            pl.lit('"}},{"key":"page_title","value":{"string_value":"'),
+            title,
             pl.lit('"}}'),
             file,
             pl.lit('],"user_id":'),
@@ -143,10 +125,12 @@ def write_portal(history: History, clean: CleanLog, folder: Path, tally: Tally) 
     settings = history.settings
     rng = np.random.default_rng([settings.seed, 17])
     visits = np.flatnonzero(clean.what == VISIT)
-    known = pl.concat([views(clean.case[visits], clean.time[visits], rng), downloads(clean)])
+    known = pl.concat(
+        [views(clean.case[visits], clean.time[visits], clean.page[visits], rng), downloads(clean)]
+    )
     strangers = len(some(len(visits), 0.15, settings.dirt, rng))
     when = settings.start_s + rng.integers(0, settings.n_days * 86_400, strangers)
-    anonymous = views(np.full(strangers, -1), when, rng)
+    anonymous = views(np.full(strangers, -1), when, np.zeros(strangers, dtype=np.int64), rng)
     named, quick = bots(history, clean, rng)
     hits = pl.concat([known, anonymous, named, quick]).sort(
         "micros", "case", "name", "page", maintain_order=True

@@ -21,7 +21,7 @@ from behavio.simulate.vocabulary import MESSAGES, REGIONS, SPECIALTIES, STAGE_ME
 YEAR = 365.25 * DAY
 CYCLE_DAYS = 91
 WAVE_EVERY, WAVE_LASTS = 28, 2
-TERRITORIES_PER_REGION = 4
+TERRITORIES_PER_REGION = 16
 CALENDAR_PAD = 420
 """Days of calendar after the end of observation: hazards look ahead past it."""
 

@@ -16,7 +16,7 @@ import polars as pl
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog, SourceCount, SourceEvents
 from behavio.sources.events import events_of
-from behavio.sources.inputs import Input, find_inputs
+from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.readiness import readiness
@@ -28,6 +28,7 @@ from behavio.sources.settings import (
     ConsentSettings,
     SourceSettings,
     nearest,
+    one_of,
 )
 from behavio.sources.sieve import join_file
 from behavio.sources.tabular import RawTable, read_frame, read_inputs
@@ -56,7 +57,8 @@ def read(data: Any, **settings: Any) -> EventLog:
     `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, XES; packed with gzip or zstd too), a folder
     that `EventLog.write` left, or a pandas, Polars or Arrow table. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
-    `order=`, `timezone=`, and every other field of SourceSettings.
+    `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
+    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping.
 
     Raises LogError when no log can be made of it; single wrong rows end in `.rejected`.
 
@@ -71,7 +73,7 @@ def read(data: Any, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **settings)
+        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
         part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
     else:
         own = _settings(path="(frame)", **settings)
@@ -179,6 +181,8 @@ def _read_source(name: str, settings: SourceSettings, base: Path) -> SourceEvent
 
 def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
     mapping = load_mapping(settings.mapping, settings.kind, base)
+    for name in settings.joins:
+        one_of(name, tuple(mapping.join), "join")
     inputs = find_inputs(settings.path, base, mapping.file)
     wanted = "xes" if settings.kind == "xes" else settings.format
     table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
@@ -203,10 +207,20 @@ def input_files(
             if name in settings.joins:
                 inputs += find_inputs(settings.joins[name], base, join.file)
             elif (near := join_file(join, inputs[0].path.parent)) is not None:
-                inputs += find_inputs(str(near), Path())
+                inputs.append(Input(near, shown(near, base, settings.path)))
         for item in inputs:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
+
+
+def _kind_of(path: Path) -> str:
+    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table"."""
+    stem = path.name.partition(".")[0].lower()
+    for kind in EVENT_KINDS:
+        file = load_mapping(None, kind, Path()).file
+        if file and stem == file.partition(".")[0].lower():
+            return kind
+    return "table"
 
 
 def _settings(**values: Any) -> SourceSettings:

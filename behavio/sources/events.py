@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.errors import LogError
+from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import PLACE, Field, SourceMapping
@@ -42,7 +42,13 @@ def events_of(
     if mapping.session is not None:
         from behavio.sources.web import to_sessions
 
+        if settings.activity is not None:
+            raise JobError(
+                f"[source.{name}] cannot name an activity: rows of a {settings.kind} become sessions",
+                hint="rename it in values.activity, or edit [session] in a copy of the mapping",
+            )
         to_sessions(sieve, mapping.session)
+        sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
     else:
         _activities(sieve, mapping, settings.values)
     events = _assembled(sieve, mapping, settings)
@@ -98,7 +104,7 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
     elif order:
         sieve.require([order], "order") if settings.order else None
     have = [c for c in field.needs if c in sieve.frame.columns]
-    empty = all(sieve.frame.select(as_text(sieve.frame, c).is_null().all()).item() for c in have)
+    empty = all(_nothing_in(sieve.frame, c) for c in have)
     if empty and sieve.frame.height:
         found = order or guess("order", sieve.columns)
         if not found:
@@ -109,22 +115,38 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
             )
         _positions(sieve, found)
         return False
-    parts: list[pl.Series] = []
-    for column in have:
-        try:
-            times = read_times(sieve.frame[column], settings.timezone, mapping.timestamp_format)
-        except LogError as problem:
-            hint = problem.hint
-            raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
-        parts.append(times.utc)
-        sieve.notes += [f"{n} ({column})" if len(have) > 1 else n for n in times.notes]
-    time = pl.select(pl.coalesce(parts)).to_series() if parts else pl.Series([], dtype=TIME)
-    sieve.frame = sieve.frame.with_columns(time.alias("__time__"))
+    sieve.frame = sieve.frame.with_columns(_read_columns(sieve, have, mapping, settings).alias("__time__"))
     place = pl.lit(None, dtype=pl.Float64)
     if order in sieve.frame.columns:
         place = as_text(sieve.frame, order).cast(pl.Float64, strict=False)
     sieve.frame = sieve.frame.with_columns(place.alias("__order__"))
     return True
+
+
+def _nothing_in(frame: pl.DataFrame, column: str) -> bool:
+    if frame.schema[column] != pl.String:
+        return frame[column].null_count() == frame.height
+    return bool(frame.select(as_text(frame, column).is_null().all()).item())
+
+
+def _read_columns(
+    sieve: Sieve, columns: list[str], mapping: SourceMapping, settings: SourceSettings
+) -> pl.Series:
+    """The first of these columns that holds a time, for each row; a later one is read where needed only."""
+    time = pl.Series("time", [None] * sieve.frame.height, dtype=TIME)
+    for column in columns:
+        left = time.is_null()
+        if not left.any():
+            break
+        try:
+            cells = sieve.frame[column].filter(left)
+            read = read_times(cells, settings.timezone, mapping.timestamp_format)
+        except LogError as problem:
+            hint = problem.hint
+            raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
+        time = read.utc if left.all() else time.scatter(left.arg_true(), read.utc)
+        sieve.notes += [f"{n} ({column})" if len(columns) > 1 else n for n in read.notes]
+    return time
 
 
 def _positions(sieve: Sieve, column: str) -> None:
@@ -145,35 +167,36 @@ def _positions(sieve: Sieve, column: str) -> None:
 
 def _cases(sieve: Sieve, mapping: SourceMapping) -> None:
     sieve.require(mapping.case_id.needs, "case_id")
-    _key(sieve, "__case__", sieve.text(mapping.case_id), mapping.case_id, "case id")
+    _key(sieve, "__case__", sieve.text(mapping.case_id), mapping.case_id, "case id", mapping.nobody)
 
 
-def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str) -> None:
-    """Fill one key column; rows where it is empty, too long or damaged are rejected."""
+def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nobody: str = "") -> None:
+    """Fill one key column; rows where it is empty, too long or damaged are rejected.
+
+    The checks look at each distinct value once; most columns have few and all are sound.
+    """
     column = " or ".join(field.needs[:3])
-    clean = found.str.strip_chars()
-    sieve.frame = sieve.frame.with_columns(
-        pl.when(clean.is_in(list(NOTHING))).then(None).otherwise(clean).alias(target),
-        (clean != found).alias("__stripped__"),
-    )
-    if n := int(sieve.frame["__stripped__"].sum()):
-        sieve.notes.append(f"{n:,} {what}s had blanks around them: removed")
-    sieve.frame = sieve.frame.drop("__stripped__")
-    sieve.reject(
-        pl.col(target).is_null(), column, f"the {what} is empty", f"fill {column}, or leave such rows out"
-    )
-    sieve.reject(
-        pl.col(target).str.len_chars() > LONGEST,
-        column,
-        f"the {what} is longer than {LONGEST:,} characters",
-        "is it free text? choose a column of short names",
-    )
-    sieve.reject(
-        pl.col(target).str.contains("\x00", literal=True),
-        column,
-        f"the {what} holds a NUL byte",
-        "the file is damaged here; export it again",
-    )
+    sieve.frame = sieve.frame.with_columns(found.alias(target))
+    distinct = sieve.frame.select(pl.col(target).unique()).to_series()
+    clean = distinct.str.strip_chars()
+    if not (clean == distinct).all():
+        if n := sieve.frame[target].is_in(distinct.filter(clean != distinct).to_list()).sum():
+            sieve.notes.append(f"{n:,} {what}s had blanks around them: removed")
+        sieve.frame = sieve.frame.with_columns(pl.col(target).str.strip_chars())
+    missing = clean.is_null() | clean.is_in(list(NOTHING))
+    if not (missing | (clean.str.len_bytes() > LONGEST) | clean.str.contains("\x00", literal=True)).any():
+        return
+    value = pl.col(target)
+    empty = nobody or f"the {what} is empty"
+    hint = f"fill {column}, or leave such rows out"
+    sieve.reject(value.is_null() | value.is_in(sieve.nothing), column, empty, hint)
+    if odd := sieve.frame[target].is_in(list(NOTHING)).sum():
+        sieve.notes.append(f"{odd:,} rows have a {what} such as nan or None: is it missing there?")
+    reason = f"the {what} is longer than {LONGEST:,} characters"
+    hint = "is it free text? choose a column of short names"
+    sieve.reject(value.str.len_chars() > LONGEST, column, reason, hint)
+    hint = "the file is damaged here; export it again"
+    sieve.reject(value.str.contains("\x00", literal=True), column, f"the {what} holds a NUL byte", hint)
 
 
 def _moments(sieve: Sieve, mapping: SourceMapping, *, timed: bool) -> None:
@@ -181,28 +204,26 @@ def _moments(sieve: Sieve, mapping: SourceMapping, *, timed: bool) -> None:
         return
     have = [c for c in mapping.timestamp.needs if c in sieve.frame.columns]
     column = " or ".join(have)
-    written = pl.coalesce([as_text(sieve.frame, c) for c in have])
-    missing = pl.col("__time__").is_null() & (
-        written.is_null() | written.str.strip_chars().is_in(list(NOTHING))
-    )
-    sieve.reject(missing, column, "the time is empty", "an event needs a time")
-    sieve.reject(
-        pl.col("__time__").is_null(),
-        column,
-        "the time cannot be read",
-        "write 2026-01-31 14:05 (with +01:00 for a zone), or set timestamp_format",
-    )
+    if sieve.frame["__time__"].null_count():
+        written = pl.coalesce([as_text(sieve.frame, c) for c in have])
+        nothing = written.is_null() | written.str.strip_chars().is_in(sieve.nothing)
+        unread = pl.col("__time__").is_null()
+        sieve.reject(unread & nothing, column, "the time is empty", "an event needs a time")
+        hint = "write 2026-01-31 14:05 (with +01:00 for a zone), or set timestamp_format"
+        sieve.reject(unread, column, "the time cannot be read", hint)
     odd_times(sieve)
 
 
 def odd_times(sieve: Sieve) -> None:
     """Note times before 1990 and times in the future: default dates, wrong clocks, plans."""
     time = sieve.frame["__time__"]
-    ends = time.dt.strftime("%Y-%m-%d")
-    if n := int((time < datetime(1990, 1, 1, tzinfo=UTC)).sum()):
-        sieve.notes.append(f"{n:,} events lie before 1990 ({ends.min()!s} is the first): a default date?")
-    if n := int((time > datetime.now(UTC)).sum()):
-        sieve.notes.append(f"{n:,} events lie in the future ({ends.max()!s} is the last)")
+    early, late = time < datetime(1990, 1, 1, tzinfo=UTC), time > datetime.now(UTC)
+    if n := int(early.sum()):
+        first = time.filter(early).dt.strftime("%Y-%m-%d").min()
+        sieve.notes.append(f"{n:,} events lie before 1990 ({first!s} is the first): a default date?")
+    if n := int(late.sum()):
+        last = time.filter(late).dt.strftime("%Y-%m-%d").max()
+        sieve.notes.append(f"{n:,} events lie in the future ({last!s} is the last)")
 
 
 def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
@@ -241,10 +262,15 @@ def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str |
             "no activity is mapped to this value",
             f"add it to [activity.values] in a copy of the mapping; known: {known}",
         )
+    _key(sieve, "__activity__", _renamed(found, values), field, "activity")
+
+
+def _renamed(found: pl.Expr, values: Mapping[str, str | Mapping[str, str]]) -> pl.Expr:
+    """Activities under the names that `values.activity` gives them."""
     renamed = values.get("activity")
-    if isinstance(renamed, Mapping):
-        found = found.replace(dict(renamed))
-    _key(sieve, "__activity__", found, field, "activity")
+    if isinstance(renamed, str):
+        raise JobError("values.activity must be a table of old = new names", hint='"Call" = "call"')
+    return found.replace(dict(renamed)) if renamed else found
 
 
 def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> pl.DataFrame:
@@ -352,10 +378,11 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
 
 def _repeats(events: pl.DataFrame) -> pl.Series:
     """True for each row equal to an earlier one in everything but where it stood."""
-    short = events.select(pl.struct("case_id", "activity", "timestamp").is_duplicated()).to_series()
     again = pl.repeat(False, events.height, eager=True, dtype=pl.Boolean)
-    if not short.any():
+    hashes = events.select("case_id", "activity", "timestamp").hash_rows()
+    if hashes.n_unique() == events.height:
         return again
+    short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide below
     places = short.arg_true()
     whole = [c for c in events.columns if c not in ("source", "source_row")]
     equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ def find_inputs(named: str, base: Path, usual: str = "") -> list[Input]:
             raise LogError(f"no file fits {named}", hint=f"looked in {base.resolve()}")
     else:
         raise LogError(f"there is no file {named}", hint=_hint_for(place))
-    return [Input(p, _shown(p, base)) for p in paths]
+    return [Input(p, shown(p, base, named)) for p in paths]
 
 
 def _in_folder(folder: Path, usual: str) -> list[Path]:
@@ -96,11 +97,11 @@ def _hint_for(place: Path) -> str:
     return f"did you mean {place.with_name(near)}?" if near else f"look into {folder}"
 
 
-def _shown(path: Path, base: Path) -> str:
-    try:
-        return path.resolve().relative_to(base.resolve()).as_posix()
-    except ValueError:
+def shown(path: Path, base: Path, named: str) -> str:
+    """How messages and tables name a file: relative to the job where it was named so."""
+    if Path(named).is_absolute():
         return path.as_posix()
+    return Path(os.path.relpath(path, base)).as_posix()
 
 
 def format_by_name(path: Path) -> str:
@@ -165,16 +166,12 @@ def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str
             if encoding == "utf-8-sig":
                 data = data[3:]
                 break
-            return _decode_named(data, item, encoding), [f"encoding {encoding.upper()}"], False
+            return _decode_found(data, encoding, f"encoding {encoding.upper()}")
     sample = data[:4_000]
     zeros = sample.count(0)
     if zeros > len(sample) * 0.3:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
-        return (
-            _decode_named(data, item, encoding),
-            [f"encoding {encoding.upper()}, found without its mark"],
-            False,
-        )
+        return _decode_found(data, encoding, f"encoding {encoding.upper()}, found without its mark")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
@@ -194,6 +191,14 @@ def _decode_named(data: bytes, item: Input, encoding: str) -> bytes:
             f"{item.shown} is not {encoding}: byte {problem.start:,} does not fit",
             hint="leave encoding out to have it recognised",
         ) from None
+
+
+def _decode_found(data: bytes, encoding: str, note: str) -> tuple[bytes, list[str], bool]:
+    """Text in an encoding its bytes tell; damaged characters are replaced and told."""
+    text = data.decode(encoding, "replace").removeprefix("\ufeff")
+    damaged = "\ufffd" in text
+    notes = [note, "with damaged characters: their rows are rejected"] if damaged else [note]
+    return text.encode("utf-8", "replace"), notes, damaged
 
 
 def _decode_guessed(data: bytes) -> tuple[bytes, list[str], bool]:

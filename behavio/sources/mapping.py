@@ -32,6 +32,7 @@ class Field:
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
     times     factor for numbers (minutes to seconds: 60)
+    trim      characters taken off both ends (";North;" with ";" is "North")
     """
 
     column: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class Field:
     empty: str | None = None
     strict: bool = False
     times: float | None = None
+    trim: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -76,7 +78,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`."""
+    """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
+
+    A file that is not there is an error unless `optional`, and worth a note unless `quiet`.
+    """
 
     file: str
     key: str
@@ -84,6 +89,7 @@ class Join:
     id: str = "Id"
     version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
     optional: bool = True
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,7 @@ class SourceMapping:
     version: tuple[str, ...] = ()
     salesforce_ids: bool = False
     case_id: Field = field(default_factory=Field)
+    nobody: str = ""
     activity: Field = field(default_factory=Field)
     timestamp: Field = field(default_factory=Field)
     timestamp_format: str | None = None

@@ -13,11 +13,12 @@ from behavio.log import CONSENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount
 from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
-from behavio.sources.settings import CasesSettings, ConsentSettings
-from behavio.sources.sieve import NOTHING, Sieve, as_text
+from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
+from behavio.sources.sieve import Sieve, as_text
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
+CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires")
 STATES = ("opt_in", "opt_out", "pending", "never")
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
@@ -42,7 +43,7 @@ def cases_of(
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
-    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values}
+    used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and not f.trim}
     more = [c for c in sieve.columns if c not in used] if "*" in keep else []
     more += [c for c in keep if c != "*" and c not in more]
     for column in more:
@@ -63,6 +64,17 @@ def consents_of(
     attributes = dict(mapping.attributes)
     if settings.kind == "table" and settings.mapping is None:
         mapping, attributes = _guessed(table, settings)
+    else:
+        for what, column in settings.columns.items():
+            field = Field(column=(named_or_guessed(what, column, table.columns, table.files[0]),))
+            if what == "case_id":
+                mapping = replace(mapping, case_id=field)
+            elif what == "timestamp":
+                mapping = replace(mapping, timestamp=field)
+            else:
+                attributes[what] = field
+    for what in settings.columns:
+        one_of(what, CONSENT_COLUMNS, "column")
     for attribute, value in settings.values.items():
         attributes[attribute] = Field(constant=value)
     mapping = replace(mapping, attributes=attributes)
@@ -115,7 +127,7 @@ def _case(sieve: Sieve, mapping: SourceMapping) -> None:
     sieve.require(mapping.case_id.needs, "case_id")
     found = sieve.text(mapping.case_id).str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
-        pl.when(found.is_in(list(NOTHING))).then(None).otherwise(found).alias("__case__")
+        pl.when(found.is_in(sieve.nothing)).then(None).otherwise(found).alias("__case__")
     )
     column = " or ".join(mapping.case_id.needs)
     sieve.reject(pl.col("__case__").is_null(), column, "the case id is empty", f"fill {column}")

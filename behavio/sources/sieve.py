@@ -19,7 +19,7 @@ from behavio.sources.tabular import FILE, RAW_LENGTH, ROW, RawTable, read_inputs
 from behavio.sources.times import read_times
 
 NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "NaT", "<NA>", "#N/A", "N/A", "\\N")
-"""What stands for an empty cell where a case, an activity or a time is expected."""
+"""What stands for an empty cell of a text file where a case, an activity or a time is expected."""
 LONGEST = 1_000
 
 
@@ -34,6 +34,7 @@ class Sieve:
         self.name = name
         self.files = table.files
         self.n_read = table.n_read
+        self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
         self.left_out: dict[str, int] = {}
         self.filtered = 0
@@ -114,6 +115,7 @@ class Sieve:
             return self._template(field.template)
         parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
         raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
+        raw = raw.str.strip_chars(field.trim) if field.trim else raw
         found = raw
         if field.values:
             known = pl.Series(list(field.values), dtype=pl.String)
@@ -178,8 +180,8 @@ class Sieve:
                     f"{self.name} needs {join.file} for {name}",
                     hint=f'name it: joins.{name} = "…/{join.file}"',
                 )
-            if table is None:
-                self.notes.append(f"{join.file} was not found: {', '.join(join.columns)} stay empty")
+            if table is None and not join.quiet:
+                self.notes.append(f"{join.file} is not beside the file: {', '.join(columns)} stay empty")
         if table is None:
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)
             return

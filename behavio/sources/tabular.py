@@ -31,12 +31,14 @@ class RawTable:
     frame     the source's columns as they are, and __row__, __file__
     files     how each file is named in messages and tables
     rejected  REJECTED_SCHEMA without `source`: records that could not be read at all
+    typed     the format has real empty cells (Parquet, Arrow, frames): the text "nan" is then a text
     """
 
     frame: pl.DataFrame
     files: tuple[str, ...]
     rejected: pl.DataFrame
     notes: tuple[str, ...] = ()
+    typed: bool = False
 
     @property
     def columns(self) -> list[str]:
@@ -66,7 +68,8 @@ def read_inputs(
     names = tuple(p.files[0] for p in parts)
     notes = tuple(f"{p.files[0]}: {n}" for p in parts for n in p.notes)
     frame = pl.concat(alike([p.frame for p in parts]), how="diagonal_relaxed")
-    return RawTable(frame, names, pl.concat([p.rejected for p in parts]), notes)
+    typed = all(p.typed for p in parts)
+    return RawTable(frame, names, pl.concat([p.rejected for p in parts]), notes, typed)
 
 
 def read_input(
@@ -94,7 +97,7 @@ def read_input(
             _set_aside_damaged(lines)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has no row", hint="export it again with data")
-    return _raw(lines, item.shown, place, (*notes, *lines.notes))
+    return _raw(lines, item.shown, place, (*notes, *lines.notes), typed=kind not in ("csv", "tsv", "jsonl"))
 
 
 def read_frame(frame: Any, name: str) -> RawTable:
@@ -102,15 +105,15 @@ def read_frame(frame: Any, name: str) -> RawTable:
     table = as_polars(frame)
     if table.height == 0:
         raise LogError("the table has no row", hint="look at how it was filtered")
-    return _raw(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, ())
+    return _raw(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
 
 
-def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...]) -> RawTable:
+def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
     frame, more = _plain_types(lines.frame)
     frame = frame.with_columns(lines.rows.alias(ROW), pl.lit(place, dtype=pl.Int32).alias(FILE))
     kinds = {n: t for n, t in REJECTED_SCHEMA.items() if n != "source"}
     wrong = [(shown, row, "", reason, hint, shorten(raw)) for row, reason, hint, raw in lines.wrong]
-    return RawTable(frame, (shown,), pl.DataFrame(wrong, schema=kinds, orient="row"), (*notes, *more))
+    return RawTable(frame, (shown,), pl.DataFrame(wrong, schema=kinds, orient="row"), (*notes, *more), typed)
 
 
 def _columnar(data: bytes, item: Input, kind: str) -> pl.DataFrame:
@@ -120,9 +123,10 @@ def _columnar(data: bytes, item: Input, kind: str) -> pl.DataFrame:
         if data[:6] == b"ARROW1":
             return pl.read_ipc(io.BytesIO(data))
         return pl.read_ipc_stream(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as problem:
-        first = (str(problem).splitlines() or [""])[0]
-        raise LogError(f"{item.shown} is a damaged {kind} file: {first}", hint="fetch it again") from None
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
+        panic = isinstance(problem, pl.exceptions.PanicException)
+        first = "" if panic else f": {(str(problem).splitlines() or [''])[0]}"
+        raise LogError(f"{item.shown} is a damaged {kind} file{first}", hint="fetch it again") from None
 
 
 def _plain_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
@@ -156,4 +160,4 @@ def shorten(raw: str) -> str:
     """At most 500 characters of a raw row; says how long it was when cut."""
     if len(raw) <= RAW_LENGTH:
         return raw
-    return f"{raw[:RAW_LENGTH]} … (cut, {len(raw):,} characters)"
+    return f"{raw[:RAW_LENGTH]} … (cut, {len(raw)} characters)"

@@ -58,7 +58,7 @@ def read_delimited(data: bytes, item: Input, delimiter: str | None, *, tabs: boo
         lines = _slow(data.decode("utf-8"), found)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has a header but no row", hint="export it again with data")
-    if delimiter is None:
+    if delimiter is None and found != ("\t" if tabs else ","):
         lines.notes.append(f"delimiter {DELIMITERS.get(found, found)}")
     return lines
 

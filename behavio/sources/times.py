@@ -37,6 +37,13 @@ DAY_NAMED = (
 NAMED_DAY = (
     r"^(?:[A-Za-z]{3,9},? )?(?P<name>[A-Za-z]{3})[a-z]*\.? (?P<d>\d{1,2}),? (?P<y>\d{4})" + CLOCK + ZONE + "$"
 )
+SHAPES = (
+    (YEAR_FIRST, "year/month/day"),
+    (COMPACT, "digits (yyyymmdd)"),
+    (DAY_NAMED, "dates with the month's name"),
+    (NAMED_DAY, "dates with the month's name"),
+    (TWO_FIRST, ""),
+)
 NUMBER = r"^-?\d{1,20}(\.\d+)?$"
 MONTH_NAMES = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
@@ -161,16 +168,20 @@ def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
         return _named(text, zone, format)
     iso = text.str.contains(ISO)
     zoned = text.str.contains(ISO_ZONED)
-    rest = ~(iso | zoned) & text.is_not_null() & (text != "")
-    notes: list[str] = []
-    numbers = pl.Series(text.name, [None] * text.len(), dtype=TIME) if rest.any() else None
-    if rest.any():
-        text, numbers, notes = _by_shape(text, rest, zone)
-        iso, zoned = text.str.contains(ISO), text.str.contains(ISO_ZONED)
-    times = _iso(text, iso, zoned, zone)
-    utc = times.utc
-    if numbers is not None:
-        utc = utc.zip_with(utc.is_not_null(), numbers)
+    rest = (~(iso | zoned) & (text != "")).fill_null(False)
+    if not rest.any():
+        return _iso(text, iso, zoned, zone)
+    text, numbers, shapes = _by_shape(text, rest, zone)
+    times = _iso(text, text.str.contains(ISO), text.str.contains(ISO_ZONED), zone)
+    utc = times.utc.zip_with(times.utc.is_not_null(), numbers)
+    n_read = utc.len() - utc.null_count()
+    notes = []
+    for rows, what in shapes:
+        n = int((rows & utc.is_not_null()).sum())
+        if n:
+            notes.append(
+                f"times read as {what}" if n == n_read else f"{n:,} of {n_read:,} times read as {what}"
+            )
     return Times(utc, (*notes, *times.notes))
 
 
@@ -188,7 +199,7 @@ def _named(text: pl.Series, zone: str, format: str) -> Times:
 def _iso(text: pl.Series, iso: pl.Series, zoned: pl.Series, zone: str) -> Times:
     """Parse ISO text: the naive ones are placed in `zone`, the zoned ones keep theirs."""
     plain = text.str.replace(",", ".", literal=True)
-    naive = placed = None
+    placed = None
     if iso.any():
         naive = plain.set(~iso.fill_null(False), None).str.replace(" ", "T", literal=True)
         placed = _placed(_first_of(naive, ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d")), zone)
@@ -198,11 +209,15 @@ def _iso(text: pl.Series, iso: pl.Series, zoned: pl.Series, zone: str) -> Times:
     aware = aware.str.replace(r"^(.{10}) ", "${1}T").str.replace(" ", "", literal=True)
     aware = aware.str.replace(r"(UTC|GMT|Z)$", "+00:00").str.replace(r"T(\d{2}:\d{2})([+-])", "T$1:00$2")
     utc = aware.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_unit="us").cast(TIME)
-    if placed is None or naive is None:
+    if placed is None:
         return Times(utc)
-    note = f"{zoned.sum():,} times carry a zone and keep it, {iso.sum():,} carry none and are taken as {zone}"
+    n_zoned, n_naive = (s.len() - s.null_count() for s in (utc, placed.utc))
+    both = utc.zip_with(zoned.fill_null(False), placed.utc)
+    if n_naive == 0 or n_zoned == 0:
+        return Times(both, placed.notes if n_zoned == 0 else ())
+    note = f"{n_zoned:,} times carry a zone and keep it, {n_naive:,} carry none and are taken as {zone}"
     kept = tuple(n for n in placed.notes if not n.startswith("times without"))
-    return Times(utc.zip_with(zoned.fill_null(False), placed.utc), (note, *kept))
+    return Times(both, (note, *kept))
 
 
 def _first_of(text: pl.Series, formats: tuple[str, ...]) -> pl.Series:
@@ -217,38 +232,43 @@ def _first_of(text: pl.Series, formats: tuple[str, ...]) -> pl.Series:
     return read
 
 
-def _by_shape(text: pl.Series, rest: pl.Series, zone: str) -> tuple[pl.Series, pl.Series, list[str]]:
-    """Rewrite every other shape as ISO text; epoch numbers come back as times of their own."""
-    notes: list[str] = []
+def _by_shape(
+    text: pl.Series, rest: pl.Series, zone: str
+) -> tuple[pl.Series, pl.Series, list[tuple[pl.Series, str]]]:
+    """Rewrite every other shape as ISO text; epoch numbers come back as times of their own.
+
+    The last part says which rows were read as what.
+    """
+    read: list[tuple[pl.Series, str]] = []
     numbers = pl.Series(text.name, [None] * text.len(), dtype=TIME)
-    for shape, how in (
-        (YEAR_FIRST, ""),
-        (COMPACT, "compact"),
-        (DAY_NAMED, "name"),
-        (NAMED_DAY, "name"),
-        (TWO_FIRST, "two"),
-    ):
+    for shape, what in SHAPES:
         found = (rest & text.str.contains(shape)).fill_null(False)
         if not found.any():
             continue
         parts = text.set(~found, None).str.extract_groups(shape).struct.unnest()
-        if how == "two":
-            parts, note = _day_and_month(parts, text.str.contains(DOTTED))
-            notes.append(note)
-        elif how == "name":
+        if shape == TWO_FIRST:
+            try:
+                parts, what = _day_and_month(parts, text.str.contains(DOTTED))
+            except LogError:
+                if 2 * found.sum() >= (text != "").sum():
+                    raise
+                continue  # a few odd rows in a column that is otherwise clear: unreadable, not guessed
+        elif "name" in parts.columns:
             month = (
                 parts["name"].str.to_lowercase().replace_strict(MONTHS, default=None, return_dtype=pl.Int64)
             )
             parts = parts.with_columns(month.cast(pl.String).alias("m"))
         text = text.zip_with(~found, _as_iso(parts))
         rest = rest & ~found
+        read.append((found, what))
     digits = (rest & text.str.contains(NUMBER)).fill_null(False)
     if digits.any():
         values = text.set(~digits, None)
         whole = not values.str.contains(".", literal=True).any()
-        read = _numbers(values.cast(pl.Int64 if whole else pl.Float64, strict=False), zone, None)
-        numbers, notes = read.utc, [*notes, *read.notes]
-    return text, numbers, notes
+        times = _numbers(values.cast(pl.Int64 if whole else pl.Float64, strict=False), zone, None)
+        numbers = times.utc
+        read += [(digits, n.removeprefix("times read as ")) for n in times.notes]
+    return text, numbers, read
 
 
 def _day_and_month(parts: pl.DataFrame, dotted: pl.Series) -> tuple[pl.DataFrame, str]:
@@ -256,7 +276,7 @@ def _day_and_month(parts: pl.DataFrame, dotted: pl.Series) -> tuple[pl.DataFrame
     a, b = (parts[c].cast(pl.Int64, strict=False) for c in "ab")
     written = a.is_not_null()
     if (dotted | ~written).all():
-        return parts.rename({"a": "d", "b": "m"}), "times read as day.month.year"
+        return parts.rename({"a": "d", "b": "m"}), "day.month.year"
     n_day_first, n_month_first = int(((a > 12) & (b <= 12)).sum()), int(((b > 12) & (a <= 12)).sum())
     if n_day_first == n_month_first and (n_day_first > 0 or (a != b).any()):
         example = (
@@ -273,7 +293,7 @@ def _day_and_month(parts: pl.DataFrame, dotted: pl.Series) -> tuple[pl.DataFrame
     order, place = ("day/month/year", "first") if day_first else ("month/day/year", "second")
     names = {"a": "d", "b": "m"} if day_first else {"a": "m", "b": "d"}
     why = f"in {n:,} rows the {place} number is above 12" if n else "both are the same in every row"
-    return parts.rename(names), f"times read as {order}: {why}"
+    return parts.rename(names), f"{order}: {why}"
 
 
 def _as_iso(parts: pl.DataFrame) -> pl.Series:

@@ -38,7 +38,7 @@ def flat_params(frame: pl.DataFrame, params: Sequence[str]) -> pl.DataFrame:
         at = pl.DataFrame({"at": pl.int_range(frame.height, eager=True)})
         filled = at.join(column, on="at", how="left", maintain_order="left")["value"]
         frame = frame.with_columns(filled.alias(f"param.{name}"))
-    return frame
+    return frame.drop("event_params")
 
 
 def to_sessions(sieve: Sieve, session: Session) -> None:
@@ -62,7 +62,7 @@ def to_sessions(sieve: Sieve, session: Session) -> None:
     spent = pl.lit(None, dtype=pl.Float64)
     if session.seconds in sieve.frame.columns:
         number = as_text(sieve.frame, session.seconds).cast(pl.Float64, strict=False)
-        spent = number.sum().over(names) / 1000.0
+        spent = pl.when(number.count().over(names) > 0).then(number.sum().over(names) / 1000.0)
     first = pl.col("__time__").min().over(names)
     sieve.frame = sieve.frame.with_columns(
         pl.when(apart).then(None).otherwise(spent).alias("__seconds__"),

@@ -54,6 +54,8 @@ def read_xes(data: bytes, item: Input) -> tuple[pl.DataFrame, list[str]]:
     if frame.height == 0:
         raise LogError(f"{item.shown} holds no event", hint="give a log with at least one event")
     frame = pl.DataFrame(frame).rename(_names(frame.columns))
+    first = [c for c in NAMES.values() if c in frame.columns]
+    frame = frame.select(*first, *sorted(c for c in frame.columns if c not in first))  # r4pm has no order
     notes = ["times without a zone are taken as UTC"]
     with_events = frame["case_id"].n_unique() if "case_id" in frame.columns else 0
     if n_traces > with_events:

@@ -28,20 +28,27 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "do_not_call": ("do_not_call",),
     "privacy_opt_out": ("data_privacy_opt_out", "privacy_opt_out"),
     "status": ("status", "account_status", "customer_master_status"),
-    "email_opt_type": ("approved_email_opt_type",),
+    "email_opt_type": ("email_opt_type", "approved_email_opt_type"),
 }
 """Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
 
 YES = ("yes", "yes_vod", "true", "1", "1.0", "y")
+MOST_ACTIONS = 20
+"""Unless the actions are named, so many of the most frequent ones are weighed."""
+
 INACTIVE = ("inactive", "closed", "merged", "deceased", "deleted")
 
 
 def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
-    """The actions: action, channel (its most common one), action_medical (mostly done by medical)."""
+    """The actions: action, channel (its most common one), action_medical (mostly done by medical).
+
+    Those of the settings, else the MOST_ACTIONS most frequent ones.
+    """
     touches = timeline.events.filter(is_touch(settings))
     actions = touches.group_by(pl.col("activity").alias("action")).agg(
         pl.col("channel").drop_nulls().mode().sort().first().alias("channel"),
         ((pl.col("team") == "medical").fill_null(False).mean() > 0.5).alias("action_medical"),
+        pl.len().alias("contacts"),
     )
     if settings.actions is not None:
         known = actions["action"].sort().to_list()
@@ -51,7 +58,9 @@ def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
                 hint = f"did you mean {near[0]!r}?" if near else f"outbound activities: {', '.join(known)}"
                 raise JobError(f"action {name!r} is no outbound activity of this log", hint=hint)
         actions = actions.filter(pl.col("action").is_in(settings.actions))
-    return actions.sort("action")
+    else:
+        actions = actions.sort(["contacts", "action"], descending=[True, False]).head(MOST_ACTIONS)
+    return actions.drop("contacts").sort("action")
 
 
 def read_candidates(
@@ -64,7 +73,7 @@ def read_candidates(
 ) -> pl.DataFrame:
     """Cross every case with every action and put what is known beside it; messages come later."""
     t = situations.timeline
-    cases = _case_facts(situations, now, settings)
+    cases = _case_facts(log, situations, now, settings)
     cases = cases.join(_flags(log, t, settings), on="case_id", how="left", maintain_order="left")
     frame = cases.join(actions, how="cross")
     frame = frame.join(_channel_facts(t), on=["case", "channel"], how="left", maintain_order="left")
@@ -90,7 +99,9 @@ def read_candidates(
     return frame.sort("case", "action")
 
 
-def _case_facts(situations: Situations, now: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
+def _case_facts(
+    log: EventLog, situations: Situations, now: pl.DataFrame, settings: SuggestSettings
+) -> pl.DataFrame:
     """One row per case: owner, contacts, cap, brand, teams, answers."""
     t = situations.timeline
     facts = t.events.group_by("case").agg(
@@ -107,6 +118,13 @@ def _case_facts(situations: Situations, now: pl.DataFrame, settings: SuggestSett
     base = base.with_columns(case_id=t.case_ids, cap=pl.Series(_caps(situations, now, settings)))
     base = base.join(facts, on="case", how="left", maintain_order="left")
     base = base.join(_owners(t, settings), on="case", how="left", maintain_order="left")
+    if "owner_id" in log.cases.columns:
+        known = log.cases.unique("case_id", keep="first", maintain_order=True)
+        known = known.select(
+            pl.col("case_id").cast(pl.String), account_owner=pl.col("owner_id").cast(pl.String)
+        )
+        base = base.join(known, on="case_id", how="left", maintain_order="left")
+        base = base.with_columns(owner_id=pl.coalesce("owner_id", "account_owner")).drop("account_owner")
     base = base.join(_last_contacts(t, base), on="case", how="left", maintain_order="left")
     inbound = t.events[t.inbound.position].group_by("case")
     answers = inbound.agg(pl.len().cast(pl.Int64).alias("answers"), pl.col("timestamp").max().alias("came"))

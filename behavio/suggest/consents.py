@@ -11,8 +11,12 @@ EVERY = "*"
 
 
 def spoken_of(consents: pl.DataFrame) -> tuple[str, ...]:
-    """The event channels the consents of a log speak of by name."""
-    names = consents["channel"].drop_nulls().unique().sort().to_list()
+    """The event channels for which somebody's opt-in was asked: there everybody needs one.
+
+    A mere refusal (do not call) does not make a channel one that needs an opt-in.
+    """
+    asked = consents.filter(pl.col("state").str.to_lowercase().is_in(["opt_in", "pending"]))
+    names = asked["channel"].drop_nulls().unique().sort().to_list()
     return tuple(sorted({c for n in names if n != EVERY for c in COVERS.get(n, (n,))}))
 
 

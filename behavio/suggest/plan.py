@@ -110,14 +110,14 @@ def _with_dates(plan: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl
     last = working_days(as_of)[-1]
     expires = max(day_of(as_of + microseconds(settings.expires)), last)
     kept = pl.col("rule").is_null()
-    # urgent: the case did something and nobody has answered yet
-    urgent = pl.col("waiting") & (pl.col("rank") == 1)
+    # urgent: the case did something, nobody has answered yet, and it is among the owner's first of the week
+    urgent = pl.col("waiting") & (pl.col("due_from") == working_days(as_of)[0])
     keys = plan.select("case_id", "action", "message").iter_rows()
     ids = [suggestion_id(case, action, message, day_of(as_of)) for case, action, message in keys]
     return plan.with_columns(
         rank=pl.when(kept).then(kept.cast(pl.Int32).cum_sum().over("case")).otherwise("rank").cast(pl.Int32),
         due_to=pl.when(kept).then(pl.lit(last)),
         expires_on=pl.when(kept).then(pl.lit(expires)),
-        priority=pl.when(urgent).then(pl.lit("urgent")).otherwise(pl.lit("normal")),
+        priority=pl.when(urgent.fill_null(False)).then(pl.lit("urgent")).otherwise(pl.lit("normal")),
         suggestion_id=pl.Series(ids, dtype=pl.String),
     )

@@ -1,7 +1,7 @@
 """The why of a suggestion, in two or three sentences made of rows of the log and counts of contacts.
 
 Every fact in a reason can be found again: what the case did stands in `evidence_rows`, the counts and
-shares in the columns n, responses, base_n, base_share of the same suggestion.
+shares in the columns evidence_n, responses, share, base_n and base_probability of the same suggestion.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettin
     success = _success(situations)
     return (
         f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
-        f"within {window}; without one it was {percent(s['base_share'])} in {s['base_n']:,} "
-        f"periods of {window}. "
+        f"within {window}; without one an estimated "
+        f"{percent(s['base_probability'])} ({s['base_n']:,} periods compared). "
         f"{_similar(s, situations, settings)}"
     )
 

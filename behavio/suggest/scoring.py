@@ -1,11 +1,12 @@
 """How often a contact was followed by a response, and how often that happens anyway.
 
+What happens anyway is taken from people not contacted at the same moment, see `controls.py`.
+
 Shares are pulled from the situation to the segment to the action (beta-binomial empirical Bayes: the
 strength of each prior is the one under which the observed shares are most likely, and never more than
-what the level above rests on). What happens without the action is weighted so that every case counts as
-often as it was contacted: the same people, in their other weeks. Repeated windows of one case are not
-independent; numbers of contacts are deflated by the cluster-robust design effect (Kish 1965) before any
-interval is made. The interval of a gain is MOVER (Zou & Donner 2008). This is association, not effect.
+what the level above rests on). Repeated windows of one case are not independent; numbers of windows are
+deflated by the cluster-robust design effect (Kish 1965) before any interval is made. The interval of a
+gain is MOVER (Zou & Donner 2008). This is association, not effect.
 """
 
 from __future__ import annotations
@@ -16,25 +17,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from behavio.suggest.controls import with_base
 from behavio.suggest.settings import SuggestSettings
-from behavio.suggest.situations import Situations, moments_of, quiet_windows, seen_touches
+from behavio.suggest.situations import Situations, seen_touches
 
 SITUATION = ("segment", "pressure", "seen")
 LEVELS = ("action", "segment", "situation")
 STRENGTHS = np.geomspace(1.0, 4096.0, 25)
 FALSE_SHARE = 0.05
 """Expected share of false gains among the gains reported (Benjamini & Hochberg 1995)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Shares:
-    """Shrunken shares of one action per situation and level.
-
-    frame  segment, pressure, seen and for each level l: n_l (windows), k_l (responses), share_l (weighted
-           raw share), a_l, b_l (parameters of the Beta posterior)
-    """
-
-    frame: pl.DataFrame
 
 
 def strength(k: np.ndarray, n: np.ndarray, mean: np.ndarray) -> float:
@@ -50,53 +41,113 @@ def strength(k: np.ndarray, n: np.ndarray, mean: np.ndarray) -> float:
     return float(STRENGTHS[int(np.argmax(fit))])
 
 
-def shares(windows: pl.DataFrame) -> Shares:
-    """Shrink the responses of `windows`: case, SITUATION, response (0/1), weight.
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """One kind of window, summed per cell (situation), its segment and the action.
 
-    Sums are taken by numpy in the order of the rows, so that they never depend on threads.
+    Every array is float64 (3, n_cells), rows in the order of LEVELS, each value repeated for all cells of
+    its group: n and k (windows and responses counted), share, and n_effective behind that share.
     """
-    cells = windows.select(SITUATION).unique().sort(SITUATION).with_row_index("cell")
-    cell = windows.join(cells, on=SITUATION, how="left", maintain_order="left")["cell"].to_numpy()
-    weight, response = windows["weight"].to_numpy(), windows["response"].to_numpy()
-    raw = (np.ones_like(weight), response, weight, weight * response)
-    by_cell = np.stack([np.bincount(cell, v, cells.height) for v in raw])  # n, k, w, won
-    segment = cells["segment"].rank("dense").to_numpy().astype(np.int64) - 1
-    by_segment = np.stack([np.bincount(segment, v) for v in by_cell])[:, segment]
-    whole = np.repeat(by_cell.sum(axis=1)[:, None], cells.height, axis=1)
-    factor = _independent(windows, (by_segment[3] / by_segment[2])[cell])
-    groups = dict(zip(LEVELS, (whole, by_segment, by_cell), strict=True))
-    a, b = np.full(cells.height, 0.5), np.full(cells.height, 0.5)
-    out = cells.drop("cell")
-    for level, (n_raw, k_raw, w, won) in groups.items():
-        n, share = factor * n_raw, won / w
-        k, mean = share * n, a / (a + b)
-        if level == "action":
-            a, b = a + k, b + n - k
-        else:
-            own = np.unique(segment, return_index=True)[1] if level == "segment" else np.arange(len(segment))
-            prior = np.minimum(strength(k[own], n[own], mean[own]), a + b)
-            a, b = prior * mean + k, prior * (1 - mean) + n - k
-        counts = {f"n_{level}": n_raw.astype(np.int64), f"k_{level}": k_raw.astype(np.int64)}
-        out = out.with_columns(**counts, **{f"share_{level}": share, f"a_{level}": a, f"b_{level}": b})
-    return Shares(out)
+
+    n: np.ndarray
+    k: np.ndarray
+    share: np.ndarray
+    n_effective: np.ndarray
 
 
-def _independent(windows: pl.DataFrame, expected: np.ndarray) -> float:
-    """Effective share of the windows: 1 when independent, less when cases repeat themselves or weigh more."""
-    weight, response = windows["weight"].to_numpy(), windows["response"].to_numpy()
-    per_case = np.bincount(windows["case"].to_numpy(), weight * (response - expected))
-    share = float((weight * response).sum() / weight.sum())
-    variance = float((per_case**2).sum() / weight.sum() ** 2)
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """The situations of one action: SITUATION sorted, and the segment code of each."""
+
+    frame: pl.DataFrame
+    segment: np.ndarray
+
+    @classmethod
+    def of(cls, *frames: pl.DataFrame) -> Cells:
+        """Every situation that occurs in one of the frames."""
+        frame = pl.concat([f.select(SITUATION) for f in frames]).unique().sort(SITUATION)
+        return cls(frame, frame["segment"].rank("dense").to_numpy().astype(np.int64) - 1)
+
+    def index(self, windows: pl.DataFrame) -> np.ndarray:
+        """int64 (n_windows,): the cell of each window."""
+        numbered = self.frame.with_row_index("cell")
+        cell = windows.join(numbered, on=SITUATION, how="left", maintain_order="left")["cell"]
+        return cell.to_numpy().astype(np.int64)
+
+    def levels(self, cell: np.ndarray, value: np.ndarray) -> np.ndarray:
+        """Sum a value of every window per action, segment and cell: float64 (3, n_cells).
+
+        numpy adds in the order of the rows, so sums never depend on threads.
+        """
+        by_cell = np.bincount(cell, value, self.frame.height)
+        by_segment = np.bincount(self.segment, by_cell)[self.segment]
+        return np.stack([np.full(len(by_cell), by_cell.sum()), by_segment, by_cell])
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    """top / bottom, 0 where there is nothing to divide by."""
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def after_contact(cells: Cells, contacts: pl.DataFrame) -> Levels:
+    """Responses after the contacts."""
+    cell, response = cells.index(contacts), contacts["response"].to_numpy()
+    n, k = cells.levels(cell, np.ones(len(cell))), cells.levels(cell, response)
+    share = _ratio(k, n)
+    return Levels(n, k, share, n * independent_share(contacts, share[1][cell]))
+
+
+def without_contact(cells: Cells, contacts: pl.DataFrame, controls: pl.DataFrame) -> Levels:
+    """The base of the contacts; n and k count the control windows drawn for them.
+
+    A day's level rests on the controls of that day alone, however many contacts share it, and controls
+    are cases that repeat: both make the windows worth less than their number.
+    """
+    cell = cells.index(contacts)
+    drawn = contacts["controls"].to_numpy()
+    wins = controls.group_by("contact").agg(pl.col("response").sum().alias("wins"))
+    won = contacts.join(wins, on="contact", how="left", maintain_order="left")["wins"].to_numpy()
+    n, k = cells.levels(cell, drawn), cells.levels(cell, won)
+    base = cells.levels(cell, contacts["base"].to_numpy())
+    share = np.clip(_ratio(base, cells.levels(cell, np.ones(len(cell)))), 0.0, 1.0)
+    home = controls.select("contact", "response", "case").join(
+        contacts.select("contact", *SITUATION), on="contact", how="left", maintain_order="left"
+    )
+    independent = independent_share(home, _ratio(k, n)[1][cells.index(home)])
+    return Levels(n, k, share, n * independent * _day_share(contacts, controls))
+
+
+def _day_share(contacts: pl.DataFrame, controls: pl.DataFrame) -> float:
+    """How much the controls are worth when each contact leans on the controls of its own day."""
+    people = controls.group_by("day").agg(pl.col("case").n_unique().alias("people"))
+    days = contacts.group_by("day").agg(pl.len().alias("n")).join(people, on="day", how="inner").sort("day")
+    n, m = days["n"].to_numpy().astype(float), days["people"].to_numpy()
+    return min(1.0, float(n.sum() ** 2 / (n**2 / m).sum()) / controls.height)
+
+
+def independent_share(windows: pl.DataFrame, expected: np.ndarray) -> float:
+    """Effective share of the windows: 1 when independent, less when cases repeat themselves."""
+    response, n = windows["response"].to_numpy(), windows.height
+    per_case = np.bincount(windows["case"].to_numpy(), response - expected)
+    share, variance = float(response.mean()), float((per_case**2).sum()) / n**2
     if variance <= 0 or share in (0.0, 1.0):
         return 1.0
-    return min(1.0, share * (1 - share) / variance / windows.height)
+    return min(1.0, share * (1 - share) / variance / n)
 
 
-def with_weights(quiet: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
-    """Weigh the windows without a contact so that each case counts as often as it was contacted."""
-    contacts = touched.group_by("case").agg(pl.len().alias("contacts"))
-    kept = quiet.join(contacts, on="case", how="inner", maintain_order="left")
-    return kept.with_columns(weight=pl.col("contacts") / pl.len().over("case")).drop("contacts")
+def shrink(cells: Cells, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
+    """Beta posteriors of the shares: a and b, float64 (3, n_cells) each."""
+    first = np.unique(cells.segment, return_index=True)[1]
+    n, k = levels.n_effective, levels.share * levels.n_effective
+    a, b = np.empty_like(n), np.empty_like(n)
+    a[0], b[0] = 0.5 + k[0], 0.5 + n[0] - k[0]
+    for level, own in ((1, first), (2, slice(None))):
+        above = a[level - 1] + b[level - 1]
+        mean = a[level - 1] / above
+        prior = np.minimum(strength(k[level][own], n[level][own], mean[own]), above)
+        a[level] = prior * mean + k[level]
+        b[level] = prior * (1 - mean) + n[level] - k[level]
+    return a, b
 
 
 def score(
@@ -109,60 +160,61 @@ def score(
 
     Returns the cells (one row per action and situation: level used, n, responses, share, probability, low,
     high and the same for the base, gain with interval, q_value), the situation of every case now, and
-    counts of contacts used and left out because their window is not over.
+    counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
-    touched, quiet, now = seen_touches(situations, actions), quiet_windows(situations), situations.now()
+    touched, now = seen_touches(situations, actions), situations.now()
     counts = {
         "n_touches": touched.height,
         "n_touches_unobserved": touched.height - int(touched["observed"].sum()),
-        "n_reference_windows": quiet.height,
+        "n_touches_incomparable": 0,
+        "n_reference_windows": 0,
     }
-    touched = touched.filter("observed").with_columns(weight=pl.lit(1.0))
+    touched = touched.filter("observed")
     wanted = now.select(SITUATION).unique().sort(SITUATION)
-    width, parts = situations.window_us, []
+    parts = []
     for done, action in enumerate(actions):
         progress("weighing contacts", done / max(len(actions), 1))
         own = touched.filter(pl.col("action") == action)
-        moments = moments_of(situations.timeline, action)
-        case, start = quiet["case"].to_numpy(), quiet["start"].to_numpy()
-        without = with_weights(quiet.filter(moments.within(case, start, start + width) == 0), own)
-        if own.height and without.height:
-            parts.append(_cells(action, wanted, shares(own), shares(without), settings))
+        contacts, controls = with_base(situations, action, own)
+        counts["n_touches_incomparable"] += own.height - contacts.height
+        counts["n_reference_windows"] += controls.height
+        if contacts.height:
+            parts.append(_gains(weigh(action, wanted, contacts, controls, settings)))
     cells = pl.concat(parts) if parts else _no_cells()
     return _control_false_gains(cells), now, counts
 
 
-def _cells(
-    action: str, wanted: pl.DataFrame, after: Shares, without: Shares, settings: SuggestSettings
+def weigh(
+    action: str,
+    wanted: pl.DataFrame,
+    contacts: pl.DataFrame,
+    controls: pl.DataFrame,
+    settings: SuggestSettings,
 ) -> pl.DataFrame:
-    """For one action: every wanted situation at the finest level that holds enough evidence."""
-    frame = _spread(wanted, after, "").join(
-        _spread(wanted, without, "base_"), on=SITUATION, maintain_order="left"
+    """For one action: every wanted situation at the finest level that holds enough evidence.
+
+    Columns: action, SITUATION, level (null when even the action has too little), and with and without the
+    prefix base_: n, k, share, a, b.
+    """
+    cells = Cells.of(wanted, contacts)
+    sides = {"": after_contact(cells, contacts), "base_": without_contact(cells, contacts, controls)}
+    enough = np.all([side.n >= settings.min_evidence for side in sides.values()], axis=0)
+    level = np.where(enough[2], 2, np.where(enough[1], 1, 0))
+    names = np.array(LEVELS, dtype=object)[level]
+    names[~enough.any(axis=0)] = None
+    pick = (level, np.arange(len(level)))
+    columns = {"level": pl.Series(names, dtype=pl.String)}
+    for prefix, side in sides.items():
+        a, b = shrink(cells, side)
+        columns |= {
+            f"{prefix}{c}": pl.Series(v[pick].astype(np.int64)) for c, v in (("n", side.n), ("k", side.k))
+        }
+        values = (("share", side.share), ("a", a), ("b", b))
+        columns |= {f"{prefix}{c}": pl.Series(v[pick]) for c, v in values}
+    frame = cells.frame.with_columns(pl.lit(action).alias("action"), **columns)
+    return frame.join(wanted, on=SITUATION, how="semi", maintain_order="left").select(
+        "action", *SITUATION, "level", *(c for c in columns if c != "level")
     )
-    level = pl.lit(None, dtype=pl.String)
-    for name in LEVELS:
-        enough = (pl.col(f"n_{name}") >= settings.min_evidence) & (
-            pl.col(f"base_n_{name}") >= settings.min_evidence
-        )
-        level = pl.when(enough.fill_null(False)).then(pl.lit(name)).otherwise(level)
-    frame = frame.with_columns(level=level)
-    chosen = []
-    for side in ("", "base_"):
-        for what in ("n", "k", "share", "a", "b"):
-            value = pl.col(f"{side}{what}_action")
-            for name in LEVELS[1:]:
-                value = pl.when(pl.col("level") == name).then(pl.col(f"{side}{what}_{name}")).otherwise(value)
-            chosen.append(value.alias(f"{side}{what}"))
-    return _gains(frame.select(pl.lit(action).alias("action"), *SITUATION, "level", *chosen))
-
-
-def _spread(wanted: pl.DataFrame, known: Shares, side: str) -> pl.DataFrame:
-    """The shares of every level beside each wanted situation, also where the situation is new."""
-    action, segment = known.frame.select("^.*_action$").head(1), known.frame.select("segment", "^.*_segment$")
-    frame = wanted.join(action, how="cross")
-    frame = frame.join(segment.unique("segment", keep="first"), on="segment", how="left")
-    frame = frame.join(known.frame.select(*SITUATION, "^.*_situation$"), on=SITUATION, how="left")
-    return frame.sort(SITUATION).select(*SITUATION, pl.exclude(SITUATION).name.prefix(side))
 
 
 def _gains(cells: pl.DataFrame) -> pl.DataFrame:

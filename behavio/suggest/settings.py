@@ -19,7 +19,7 @@ class SuggestSettings:
     objective           "inbound" (whatever the case did by itself) or activities, separated by commas
     refusals            inbound activities that are no success when the objective is "inbound"
     response_window     how long after a contact a response counts
-    actions             outbound activities that may be suggested; default: all that were ever seen
+    actions             outbound activities that may be suggested; default: the 20 most frequent
     parts_of_contact    outbound activities that belong to another contact and are none of their own
     max_per_case        suggestions for one case
     max_per_owner_day   suggestions that fall due for one owner on one working day

@@ -1,10 +1,7 @@
-"""The situation a case is in at some moment, and what was observed after every contact and without one.
+"""The situation a case is in at some moment, and what was observed after every contact.
 
 A situation is (segment, recent contact pressure, what the case did last). A contact counts only when its
-whole response window was observed. What happens without a contact is read off a grid of moments
-`observed_until − 1, 2, 3, … windows`, so the windows of a case never overlap, cover whole weeks when the
-window does, and anybody can count them again; a grid window is "without" an action when no contact of
-that action lies in it.
+whole response window was observed.
 """
 
 from __future__ import annotations
@@ -125,25 +122,11 @@ def seen_touches(situations: Situations, actions: Sequence[str]) -> pl.DataFrame
     later = t.success.rank(m.case, m.time + situations.window_us)
     frame = frame.with_columns(
         action=t.events["activity"].gather(m.position),
-        position=m.position,
+        time=m.time,
         response=(later > t.success.ahead(m.position)).astype(np.int64),
         observed=m.time + situations.window_us <= observed_until(t),
     )
     return frame.filter(pl.col("action").is_in(list(actions)))
-
-
-def quiet_windows(situations: Situations) -> pl.DataFrame:
-    """The grid of reference windows of every case since its first event: case, start, situation, response."""
-    t, width = situations.timeline, situations.window_us
-    first = t.time[np.unique(t.case, return_index=True)[1]]
-    case = np.unique(t.case)
-    n = np.maximum((observed_until(t) - first) // width, 0)
-    whose = np.repeat(case, n)
-    step = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + 1
-    start = observed_until(t) - step * width
-    frame = situations.frame(whose, start, t.touches.rank(whose, start), t.inbound.rank(whose, start))
-    won = t.success.within(whose, start, start + width) > 0
-    return frame.with_columns(start=start, response=won.astype(np.int64))
 
 
 def moments_of(timeline: Timeline, action: str) -> Moments:

@@ -184,6 +184,9 @@ def _facts(
 ) -> dict[str, Any]:
     per_owner = made.filter(pl.col("owner_id").is_not_null())["owner_id"]
     notes = []
+    kinds = timeline.events["activity"].gather(timeline.touches.position).n_unique()
+    if kinds > actions.height:
+        notes.append(f"{actions.height} of {kinds} outbound activities were weighed: name others in actions")
     if log.consents.height == 0:
         notes.append("the log holds no consents: consent was not checked")
     if per_owner.len() < made.height:

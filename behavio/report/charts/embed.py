@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
@@ -11,13 +12,16 @@ SVG = "{http://www.w3.org/2000/svg}"
 SHAPES = ("g", "path", "line", "polyline", "polygon", "rect", "circle", "ellipse", "text", "tspan")
 ELEMENTS = frozenset(["svg", *SHAPES, "title", "desc", "defs", "marker", "style"])
 ATTRIBUTE = re.compile(r"^(?!on)[a-zA-Z_:][-\w:.]*$")
+LEFT_OUT = {"svg": ("href", "id", "role", "aria-label")}
+"""The page names the drawing itself."""
 OUTSIDE = re.compile(r"url\(\s*['\"]?(?!#)|@import|expression\(|javascript:|</", re.IGNORECASE)
 
 
-def embedded(source: str) -> Markup | None:
+def embedded(source: str, names: Mapping[str, str] | None = None, cases: str | None = None) -> Markup | None:
     """The SVG as markup to stand inside the page, or None when it is no SVG.
 
-    Scripts, event handlers, links and anything fetched are left out.
+    Scripts, event handlers, links and anything fetched are left out. names: activities to be said in other
+    words; cases: what a case is called.
     """
     if "<!ENTITY" in source:
         return None
@@ -27,20 +31,33 @@ def embedded(source: str) -> Markup | None:
         return None
     if root.tag not in (f"{SVG}svg", "svg"):
         return None
+    _rename(root, names or {}, cases)
     return _element(root)
 
 
+def _rename(root: ElementTree.Element, names: Mapping[str, str], cases: str | None) -> None:
+    """Put the words of the page into the drawing; a name set in several lines becomes one."""
+    for group in root.iter(f"{SVG}g"):
+        title = group.find(f"{SVG}title")
+        said = names.get((title.text or "") if title is not None else "")
+        if title is None or said is None or said == title.text:
+            continue
+        lines = [t for t in group.iter(f"{SVG}text") if t.get("class") == "name"]
+        for i, line in enumerate(lines):
+            line.text = said if i == 0 else ""
+        title.text = said
+    for text in root.iter(f"{SVG}text"):
+        if cases is not None and text.get("class") == "small" and text.text:
+            text.text = re.sub(r"\bcases\b", cases, text.text)
+
+
 def _element(node: ElementTree.Element) -> Markup:
-    name = node.tag.removeprefix(SVG)
+    name = str(node.tag).removeprefix(SVG)
     if name not in ELEMENTS:
         return Markup("")
     parts = [Markup(f"<{name}")]
     for key, value in node.attrib.items():
-        if (
-            key.startswith("{")
-            or not ATTRIBUTE.match(key)
-            or key in ("href", "id" if name == "svg" else "href")
-        ):
+        if key.startswith("{") or not ATTRIBUTE.match(key) or key in LEFT_OUT.get(name, ("href",)):
             continue
         if not OUTSIDE.search(value):
             parts.append(Markup(' {}="{}"').format(Markup(key), value))

@@ -57,9 +57,10 @@ def _diagonal_label(bins: Sequence[Bin]) -> Markup:
     """The name of the diagonal, above it where the fewest dots are near."""
 
     def room(share: float) -> float:
-        return min((abs(share - b.said) + abs(share - b.seen) for b in bins), default=1.0)
+        ends = (share - 0.1, share, share + 0.1)
+        return min((abs(e - b.said) + abs(e - b.seen) for b in bins for e in ends), default=1.0)
 
-    share = max((0.82, 0.66, 0.34, 0.5, 0.18), key=room)
+    share = max((0.86, 0.7, 0.3, 0.5, 0.14), key=room)
     turn = f"rotate(-45 {_x(share):.0f} {_y(share):.0f}) translate(0 -7)"
     spot = {"x": _x(share), "y": _y(share), "transform": turn, "text_anchor": "middle"}
     return tag("text", "as often as said", class_="t mut", **spot)
@@ -88,10 +89,11 @@ def _counts(spots: Sequence[tuple[float, float, float, Bin]]) -> list[Markup]:
     for x, y, radius, b in sorted(spots, key=lambda s: -s[3].n):
         label = f"{b.n:,}"
         right = x + radius + 5
+        beside = y + 14 if y < _y(b.said) else y + 4
         if right + 7 * len(label) > LEFT + SIZE + 20:
-            right = x - radius - 5 - 7 * len(label)
+            right, beside = x - radius - 5 - 7 * len(label), y + 4
         if any(abs(right - a) < 7 * len(label) + 6 and abs(y - c) < 13 for a, c in taken):
             continue
         taken.append((right, y))
-        texts.append(tag("text", label, x=right, y=y + 14 if y < _y(b.said) else y + 4, class_="t mut"))
+        texts.append(tag("text", label, x=right, y=beside, class_="t mut"))
     return texts

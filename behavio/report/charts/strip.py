@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from behavio.report.charts.svg import for_widths, join, tag, text_width
 
-EDGE, RADIUS, TEXT = 9.0, 6.5, 12.0
+EDGE, RADIUS, TEXT, SAID = 9.0, 6.5, 12.0, 150.0
 SIZES = ((56, 916.0), (34, 600.0), (14, 320.0))
 """How many days with events fit on a drawing, and its width."""
 
@@ -96,6 +96,8 @@ def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float
     for i in order:
         x, dots = stacks[i]
         text = dots[0].label
+        if any(text == said and abs(x - at) < SAID for at, _, said, _, _ in placed):
+            continue  # said close by
         half = text_width(text, TEXT) / 2
         middle = min(max(x, half + 1), width - half - 1)
         if abs(middle - x) > half:

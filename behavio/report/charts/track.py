@@ -126,12 +126,16 @@ TIMES = (
 
 
 def time_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
-    """An axis for lengths of time in seconds, from a second up."""
-    low = max(min(lows), 1.0)
+    """An axis for lengths of time in seconds; none at all has its own place at the left."""
+    more = [v for v in (*lows, *highs) if v >= 1.0]
+    low = min(more, default=1.0)
     high = max([*highs, low * 4])
     ticks = [(s, label) for s, label in TIMES if low / 1.5 <= s <= high * 1.5]
     low, high = min([low, *(s for s, _ in ticks)]), max([high, *(s for s, _ in ticks)])
-    return Axis(low / 1.3, high * 1.3, _thinned(ticks, low / 1.3, high * 1.3))
+    if min(lows) < 1.0:  # what happens in the same moment stands at the left edge, under its own name
+        low = low / (high / low) ** 0.18
+        ticks.insert(0, (low, "at once"))
+    return Axis(low, high * 1.3, _thinned(ticks, low, high * 1.3))
 
 
 def _thinned(ticks: Sequence[tuple[float, str]], low: float, high: float) -> tuple[tuple[float, str], ...]:

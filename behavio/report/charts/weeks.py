@@ -37,7 +37,8 @@ def weeks(
     last = -1.0
     for place, label in ticks:
         left = place / n
-        if left - last < TICK_ROOM or left > 1 - TICK_ROOM / 2:
+        room = TICK_ROOM * max(1.0, len(label) / 4)
+        if left - last < TICK_ROOM or left > 1 - room * 0.8:
             continue
         last = left
         marks.append(tag("span", label, style=f"left:{left * 100:.1f}%"))

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.numbers import held
 from behavio.words import CHANNELS, touchpoint
 
 UNKNOWN = Markup('<span class="mut">unknown: {}</span>')
@@ -22,7 +23,7 @@ def answers(
     if not c.run.hcp:
         return (
             ("Who", who),
-            ("What sets them apart", _traits(profile, ("order", "share", "reaction"))),
+            ("What sets them apart", _traits(profile, ("order", "share", "reaction"), c.k)),
             ("How fast", _pace(c, segment_id, profile)),
         )
     events = _events(c, segment_id)
@@ -43,7 +44,9 @@ def _events(c: Context, segment_id: int) -> pl.DataFrame:
 def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
     found: list[Markup] = []
     for a in profile.get("attributes", [])[:3]:
-        label = f"{str(a['attribute']).replace('_', ' ')} {a['value']}"
+        if float(a["share"]) * float(profile.get("n_cases") or c.k) < c.k - 0.5:
+            continue
+        label = f"{str(a['attribute']).replace('_', ' ')} {str(a['value']).strip(';')}"
         fact = f"group_{segment_id}_{a['attribute']}_{a['value']}"
         share = c.facts.add(fact, float(a["share"]), "share", f"{label} in the group")
         text = say("{label}: {share}", label=label if found else sentence_case(label), share=share.shown)
@@ -58,13 +61,18 @@ def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
     return Markup("; ").join(found)
 
 
-def _traits(profile: dict[str, Any], kinds: tuple[str, ...], most: int = 3) -> Markup:
-    texts = [
-        str(t["text"]) for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")
-    ]
+def _traits(profile: dict[str, Any], kinds: tuple[str, ...], k: int, most: int = 3) -> Markup:
+    """What else sets the group apart, beyond what its sentence says already."""
+    said = held(str(profile.get("sentence", ""))).casefold()
+    known = [t for t in profile.get("distinguishing", []) if t.get("kind") in kinds and t.get("text")]
+    known = [t for t in known if t.get("n_cases") is None or t["n_cases"] >= k]
+    above = [t for t in known if (t.get("lift") or 0) > 1]
+    texts = [held(str(t["text"])) for t in (above or known)]
+    more = [t for t in texts if t.partition(": ")[0].casefold() not in said]
     if not texts:
         return UNKNOWN.format("nothing differs from the rest beyond chance")
-    return say("{t}", t=sentence_case("; ".join(texts[:most])))
+    lines = [say("{t}", t=sentence_case(t)) for t in (more or texts)[:most]]
+    return Markup("<br>").join(lines)
 
 
 def _pace(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
@@ -81,7 +89,9 @@ def _moves(c: Context, segment_id: int, name: str, profile: dict[str, Any]) -> M
     if table is not None and table.height and "segment" in table.columns:
         own = table.filter((pl.col("segment") == name) & (pl.col("n_cases") >= c.k) & (pl.col("low") > 1))
         own = own.filter(pl.col("activities").list.last().is_in(_inbound(c)) & (pl.col("length") > 1))
-        own = own.sort(["low", "pattern"], descending=[True, False])
+        distinct = pl.col("activities").list.n_unique() == pl.col("length")
+        begun = ~pl.col("activities").list.first().is_in(_inbound(c))
+        own = own.sort([begun & distinct, distinct, "low", "pattern"], descending=[True, True, True, False])
         if own.height:
             row = own.row(0, named=True)
             steps = [touchpoint(a) for a in row["activities"]]
@@ -101,7 +111,7 @@ def _moves(c: Context, segment_id: int, name: str, profile: dict[str, Any]) -> M
                 t=fact.shown,
                 ci=fact.between,
             )
-    return _traits(profile, ("reaction", "order"), 2)
+    return _traits(profile, ("reaction", "order"), c.k, 2)
 
 
 def _inbound(c: Context) -> list[str]:

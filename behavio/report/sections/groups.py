@@ -8,21 +8,26 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Card, Figure, Key, Prose, Section
+from behavio.report.blocks import Block, Card, Figure, Index, Key, Prose, Section
 from behavio.report.charts.strip import Dot, strip
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import Context, say
 from behavio.report.kinds import SILENCE, sentence_case
-from behavio.report.numbers import spelled, write
+from behavio.report.numbers import held, spelled, write
 from behavio.report.sections.answers import answers
 from behavio.report.tables import Column, Table
 from behavio.report.weekly import Calendar, shares
+from behavio.words import short_touchpoint, touchpoint
 
+CLEARLY = 1.5
 MISSING = (
     "No groups in this run. They need the segments stage: at least a few dozen {many} with several "
     "events each; "
     "add a [segments] table to the job and run it again."
 )
+
+
+SMALL = "Groups were looked for, but none holds {k} {many} or more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +52,39 @@ def sizes(c: Context) -> list[Group]:
     return [Group(i, str(name), n, n / table.height, profiles.get(i, {})) for i, name, n in rows.iter_rows()]
 
 
-def opposite_order(c: Context) -> tuple[Group, Group] | None:
-    """Two groups, one doing a then b above its share, the other b then a; None when there are none."""
-    seen: dict[tuple[str, str], Group] = {}
-    for group in sizes(c):
-        for trait in group.profile.get("distinguishing", []):
-            steps = [s.strip() for s in str(trait.get("what", "")).split("→")]
-            if trait.get("kind") != "order" or len(steps) != 2 or steps[0] == steps[1]:
-                continue
-            low = trait.get("low")
-            if (low if low is not None else trait.get("lift") or 0) <= 1:
-                continue
-            other = seen.get((steps[1], steps[0]))
-            if other is not None and other.id != group.id:
-                return other, group
-            seen.setdefault((steps[0], steps[1]), group)
+def _follows(group: Group) -> dict[tuple[str, str, bool], float]:
+    """(a, b, directly) → how many times as often as elsewhere b follows a, where that is beyond chance."""
+    found: dict[tuple[str, str, bool], float] = {}
+    for trait in group.profile.get("distinguishing", []):
+        steps = [s.strip() for s in str(trait.get("what", "")).split("→")]
+        if trait.get("kind") == "order" and len(steps) == 2 and steps[0] != steps[1]:
+            directly = "directly" in str(trait.get("text", ""))
+            found[steps[0], steps[1], directly] = float(trait.get("low") or trait.get("lift") or 0)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Opposite:
+    """Two groups, one going from a to b, the other from b to a."""
+
+    one: Group
+    other: Group
+    first: str
+    then: str
+
+
+def opposite_order(c: Context) -> Opposite | None:
+    """The largest two groups that take two steps in opposite order, each only its own way.
+
+    Both ways must be clearly above the rest (`CLEARLY` at the lower end of the interval).
+    """
+    groups = [(g, _follows(g)) for g in sizes(c)]
+    for i, (one, there) in enumerate(groups):
+        for other, back in groups[i + 1 :]:
+            for (a, b, directly), low in there.items():
+                only = there.get((b, a, directly), 0) <= 1 and back.get((a, b, directly), 0) <= 1
+                if only and low >= CLEARLY and back.get((b, a, directly), 0) >= CLEARLY:
+                    return Opposite(one, other, a, b)
     return None
 
 
@@ -69,22 +92,33 @@ def section(c: Context) -> Section:
     """Groups with their cards, or what it takes to have them."""
     groups = sizes(c)
     if not groups:
-        return Section(
-            "groups", "Groups", Markup("No groups yet"), blocks=(Prose((say(MISSING, many=c.many),)),)
-        )
+        text = SMALL if c.run.segments is not None and c.run.segments.height else MISSING
+        said = say(text, many=c.many, k=c.k)
+        return Section("groups", "Groups", Markup("No groups yet"), blocks=(Prose((said,)),))
     table = _table(c, groups)
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)
-    blocks: list[Block] = [_key(c)]
+    blocks: list[Block] = [_index(groups, table), _key(c)] if len(groups) > 2 else [_key(c)]
     for row, group in enumerate(groups):
         blocks.append(_card(c, group, row, table, weekly, calendar))
     return Section("groups", "Groups", _heading(c, groups), _sub(c, groups), tuple(blocks), (table, weekly))
 
 
+def _index(groups: list[Group], table: Table) -> Index:
+    """Names of the groups with their shares, each leading to its card."""
+    return Index(tuple((f"group-{g.id}", g.name, table.show(i, "share")) for i, g in enumerate(groups)))
+
+
 def _heading(c: Context, groups: list[Group]) -> Markup:
     pair = opposite_order(c)
     if pair is not None:
-        return say("“{a}” and “{b}” go in opposite order", a=pair[0].name, b=pair[1].name)
+        return say(
+            "“{x}” go from {a} to {b}, “{y}” from {b} to {a}",
+            x=pair.one.name,
+            y=pair.other.name,
+            a=touchpoint(pair.first),
+            b=touchpoint(pair.then),
+        )
     if len(groups) == 1:
         return say("One group: the {many} differ too little to tell them apart", many=c.many)
     return say(
@@ -101,7 +135,9 @@ def _sub(c: Context, groups: list[Group]) -> Markup:
         many=c.many,
     )
     left = int((c.run.segments["segment_id"] == -1).sum())
-    if left:
+    if 0 < left < c.k:
+        sub += say(", of which fewer than {k} in no group", k=c.k)
+    elif left:
         what = f"{c.many} with too few events for a group"
         sub += say(", of which {n} in no group", n=c.facts.add("unassigned_n", left, "count", what).shown)
     small = c.run.segments.filter(pl.col("segment_id") >= 0)["segment"].n_unique() - len(groups)
@@ -114,8 +150,13 @@ def _key(c: Context) -> Key:
     note = ""
     if c.kinds.rest > 1:
         note = f"“Other” stands for {write(c.kinds.rest, 'count')} less frequent activities."
-    items = tuple((n, c.kinds.hues[n]) for n in (*c.kinds.names, SILENCE))
+    items = (*((n, c.kinds.hues[n]) for n in c.kinds.names), (_quiet(c), c.kinds.hues[SILENCE]))
     return Key(items, note)
+
+
+def _quiet(c: Context) -> str:
+    """What the rest of a week is: nothing, or what too few people did to be shown."""
+    return SILENCE if c.k == 1 else f"{SILENCE}, or under {c.k} {c.many}"
 
 
 def _table(c: Context, groups: list[Group]) -> Table:
@@ -151,16 +192,17 @@ def _weekly(c: Context, groups: list[Group], calendar: Calendar) -> Table:
     members = c.run.segments.filter(pl.col("segment_id").is_in(list(names))).select(
         "case_id", group=pl.col("segment_id").cast(pl.String)
     )
-    found = shares(c.run, c.kinds, calendar, members)
+    found = shares(c.run, c.kinds, calendar, members, c.k)
     columns = (
         Column("segment", "Group"),
         Column("bin", sentence_case(calendar.unit), "count"),
-        *(Column(name, name, "share") for name in (*c.kinds.names, SILENCE)),
+        *(Column(name, name, "share") for name in c.kinds.names),
+        Column(SILENCE, _quiet(c), "share"),
     )
     rows = [
         {"segment": g.name, "bin": i + 1, **row} for g in groups for i, row in enumerate(found[str(g.id)])
     ]
-    title = f"What each {calendar.unit} brings, share of the group"
+    title = f"What {calendar.brings}, share of the group"
     return Table.of("weekly", title, columns, rows, "behavio report RUN")
 
 
@@ -174,9 +216,9 @@ def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calen
         id=f"group-{group.id}",
         name=group.name,
         size=size,
-        sentence=str(group.profile.get("sentence", "")),
+        sentence=held(str(group.profile.get("sentence", ""))),
         journey=_journey(c, group),
-        weeks=_weeks(c, group, weekly, calendar),
+        weeks=_weeks(c, group, row, weekly, calendar),
         answers=answers(c, group.id, group.name, group.profile),
     )
 
@@ -186,41 +228,35 @@ def _journey(c: Context, group: Group) -> Figure | None:
     if not events:
         return None
     dots = [
-        Dot(float(e.get("day") or 0.0), _short(c, str(e["activity"])), c.kinds.hue(str(e["activity"])))
+        Dot(
+            float(e.get("day") or 0.0),
+            sentence_case(short_touchpoint(str(e["activity"]))),
+            c.kinds.hue(str(e["activity"])),
+        )
         for e in events
     ]
     length = dots[-1].day - dots[0].day
     said = " → ".join(dict.fromkeys(d.label for d in dots))
-    caption = (
-        "Typical journey: the one closest to all others in the group. {n} events over {t}; dots "
-        "stand where the {u} fall."
-    )
     text = say(
-        caption,
+        "Typical journey: the one closest to all others in the group, {n} events over {t}. Dots stand "
+        "where the "
+        "{u} fall.",
         n=write(len(dots), "count"),
         t=write(length, "days") if c.run.timed else "no clock",
         u="days" if length > 2 else "hours",
     )
-    alt = f"Typical journey of {group.name}: {len(dots)} events over {write(length, 'days')}; first {said}"
+    alt = f"Typical journey of {group.name}: {len(dots)} events over {write(length, 'days')}; in order {said}"
     return Figure(Markup(""), strip(dots), alt, text)
 
 
-def _short(c: Context, activity: str) -> str:
-    from behavio.words import short_touchpoint
-
-    return sentence_case(short_touchpoint(activity))
-
-
-def _weeks(c: Context, group: Group, weekly: Table, calendar: Calendar) -> Figure:
-    rows = [r for r in weekly.rows if r["segment"] == group.name]
-    values = [[float(r[name]) for name in c.kinds.names] for r in rows]
-    loudest = max(c.kinds.names, key=lambda n: sum(r[n] for r in rows))
+def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calendar) -> Figure:
+    rows = weekly.rows[place * calendar.bins : (place + 1) * calendar.bins]
+    values = [[float(r[name] or 0.0) for name in c.kinds.names] for r in rows]
+    loudest = c.kinds.names[max(range(len(c.kinds.names)), key=lambda i: sum(v[i] for v in values))]
     silence = sum(r[SILENCE] for r in rows) / len(rows)
     start = "" if not calendar.relative else " since the first event"
-    caption = say("What a {u} brings{s}, share of the group", u=calendar.unit, s=start)
-    alt = (
-        f"{group.name}: the average {calendar.unit} is silent for {write(silence, 'share')} of the group; "
-        f"most of the rest is {loudest.lower()}"
-    )
+    caption = say("What {u}{s}, share of the group", u=calendar.brings, s=start)
+    quiet = write(silence, "share")
+    alt = f"{group.name}: on average {quiet} of the group are silent; most of the rest is {loudest.lower()}"
     hues = [c.kinds.hues[n] for n in c.kinds.names]
     return Figure(Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt, caption)

@@ -12,13 +12,13 @@ from behavio.report import measures
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import day, spelled
-from behavio.report.sections import outlook, patterns, suggestions
+from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
-from behavio.report.weekly import quantile
-from behavio.words import touchpoint
+from behavio.report.weekly import Calendar, quantile
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
+HIGH = ("high", "very high", "a", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def _title(c: Context) -> Markup:
         share = c.facts.add(
             "largest_group", lead.share, "share", f"share of {c.many} in the largest group", n=lead.n
         )
-        text = "{n} kinds of journey; {share} of {many} share one, “{name}”"
+        text = "{n} kinds of journey; the largest, “{name}”, takes {share} of {many}"
         word = count.as_text(sentence_case(spelled(len(groups))))
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
@@ -151,6 +151,7 @@ def _after_visit(c: Context) -> Markup | None:
 
 
 def _silent(c: Context) -> Markup | None:
+    """Too little: who heard nothing lately; too much: who is at the cap of contacts."""
     if not c.run.hcp or not c.run.timed or measures.contacts(c.run.events).height == 0:
         return None
     known = pl.concat([c.run.cases["case_id"], c.run.events["case_id"]]).unique()
@@ -158,19 +159,31 @@ def _silent(c: Context) -> Markup | None:
     if len(quiet) < c.k:
         return None
     base = c.facts.add("known", len(known), "count", f"{c.many} known")
-    n = c.facts.add(
-        "silent_60_days", len(quiet), "count", f"{c.many} without contact in the last 60 days", n=base.value
-    )
+    what = f"{c.many} without contact in the last 60 days"
+    n = c.facts.add("silent_60_days", len(quiet), "count", what, n=base.value)
     text = "<b>{n} of {all} {many} heard nothing from us in the last 60 days</b> of the log"
     sentence = say(text, n=n.shown, all=base.shown, many=c.many)
     column = next((x for x in ("potential", "tier", "value") if x in c.run.cases.columns), None)
     if column is not None:
         levels = c.run.cases.filter(pl.col("case_id").is_in(quiet.implode()))[column].cast(pl.String)
-        top = levels.filter(levels.str.to_lowercase().is_in(["high", "a", "very high", "1"]))
+        top = levels.filter(levels.str.to_lowercase().is_in(HIGH))
         if len(top) >= c.k:
-            high = c.facts.add("silent_high", len(top), "count", "of them with high potential")
-            return sentence + say("; {n} of them have high {column}.", n=high.shown, column=column)
-    return sentence + Markup(".")
+            high = c.facts.add("silent_high", len(top), "count", f"of them with high {column}")
+            sentence += say(", {n} of them with high {column}", n=high.shown, column=column)
+    return sentence + _full(c) + Markup(".")
+
+
+def _full(c: Context) -> Markup:
+    held = c.run.suppressed
+    if held is None:
+        return Markup("")
+    people = held.filter(pl.col("reason") == "contact_cap")["case_id"].n_unique()
+    if people < c.k:
+        return Markup("")
+    n = c.facts.add(
+        "at_the_cap", people, "count", f"{c.many} with as many contacts in 28 days as the cap allows"
+    )
+    return say("; {n} have had all the contacts in four weeks that the cap allows", n=n.shown)
 
 
 def _unknown(c: Context) -> Markup | None:
@@ -190,30 +203,40 @@ def _unknown(c: Context) -> Markup | None:
 
 
 def _duration(c: Context) -> Markup | None:
+    """How long journeys take, where they are short against the log; else how many events people have."""
     times = c.run.case_times
-    if times is None or not c.run.timed or times.height < c.k:
+    if times is None or times.height < c.k:
         return None
+    n = times.height
+    length = c.facts.add(
+        "median_events", quantile(times["events"], 0.5), "number", f"events per {c.one}, median", n=n
+    )
     spread = times["duration_s"].drop_nulls()
-    if spread.len() == 0:
-        return None
+    if not c.run.timed or spread.len() == 0 or not Calendar.of(c.run).relative:
+        if quantile(times["events"], 0.9) == length.value:
+            return None
+        most = c.facts.add(
+            "events_p90", quantile(times["events"], 0.9), "number", "events, one in ten has more", n=n
+        )
+        return say(
+            "<b>Half of {n} {many} have {e} events or fewer</b>; one in ten has more than {m}.",
+            n=c.cases.shown,
+            many=c.many,
+            e=length.shown,
+            m=most.shown,
+        )
     low, middle, high = (quantile(spread, q) for q in (0.1, 0.5, 0.9))
-    length = quantile(times["events"], 0.5)
-    half = c.facts.add("median_duration", middle, "seconds", "first to last event, median", n=times.height)
-    first = c.facts.add(
-        "duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=times.height
-    )
-    last = c.facts.add(
-        "duration_p90", high, "seconds", "first to last event, one in ten is longer", n=times.height
-    )
-    events = c.facts.add("median_events", length, "number", f"events per {c.one}, median", n=times.height)
+    half = c.facts.add("median_duration", middle, "seconds", "first to last event, median", n=n)
+    first = c.facts.add("duration_p10", low, "seconds", "first to last event, one in ten is shorter", n=n)
+    last = c.facts.add("duration_p90", high, "seconds", "first to last event, one in ten is longer", n=n)
     return say(
-        "<b>Half of {n} {many} are through within {t}</b> and {e} events; the middle eight in ten take "
-        "between "
-        "{a} and {b}.",
+        "<b>Half of {n} {many} are through within {t}</b>, with {e} events, median; the middle eight in "
+        "ten take "
+        "between {a} and {b}.",
         n=c.cases.shown,
         many=c.many,
         t=half.shown,
-        e=events.shown,
+        e=length.shown,
         a=first.shown,
         b=last.shown,
     )
@@ -223,7 +246,7 @@ def _variants(c: Context) -> Markup | None:
     v = c.run.variants
     if v is None or v.height == 0 or int(v["cases"][0]) < c.k:
         return None
-    n = c.facts.add("variants", v.height, "count", "distinct journeys")
+    n = c.facts.add("variants", len(journeys.ways(c)), "count", "distinct journeys")
     top = min(10, v.height)
     share = c.facts.add(
         "top_variants_share",
@@ -231,7 +254,7 @@ def _variants(c: Context) -> Markup | None:
         "share",
         f"share of the {top} most common journeys",
     )
-    steps = [touchpoint(a) for a in v["activities"][0].to_list()]
+    way = journeys.path(v["activities"][0].to_list())
     first = c.facts.add(
         "top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey"
     )
@@ -242,8 +265,8 @@ def _variants(c: Context) -> Markup | None:
         share=share.shown,
         many=c.many,
     )
-    if len(steps) <= 5:
-        sentence += say(" Most often, for {n}, it is {v}.", n=first.shown, v=" → ".join(steps))
+    if way.count("→") < 5:
+        sentence += say(" Most often, for {n}, it is: {v}.", n=first.shown, v=way)
     return sentence
 
 

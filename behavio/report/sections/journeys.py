@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from itertools import groupby
+
 import polars as pl
 from markupsafe import Markup
 
+from behavio.errors import LogError
 from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
@@ -16,6 +21,7 @@ from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
 EDGES, VARIANTS = 12, 10
+MAP_NODES, MAP_WIDTH, MAP_HEIGHT = 10, 924, 940
 MISSING = (
     "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and "
     "run it again."
@@ -43,20 +49,31 @@ def section(c: Context) -> Section:
     return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
 
 
+def ways(c: Context) -> list[int]:
+    """How many people take each distinct journey, most first; from the cases, else from the variants kept."""
+    cases, variants = c.run.case_times, c.run.variants
+    if cases is not None and cases.height and "variant_rank" in cases.columns:
+        return list(cases.group_by("variant_rank").len()["len"].sort(descending=True).to_list())
+    return [] if variants is None else list(variants["cases"].sort(descending=True).to_list())
+
+
 def _heading(c: Context) -> Markup:
-    v = c.run.variants
-    if v is None or v.height == 0:
+    taken = ways(c)
+    if not taken:
         return Markup("How journeys run")
-    total = int(v["cases"].sum())
-    variants = c.facts.add("variants", v.height, "count", "distinct journeys")
-    if v.height > 0.8 * total:
+    total = sum(taken)
+    variants = c.facts.add("variants", len(taken), "count", "distinct journeys")
+    if len(taken) > 0.8 * total:
         return say(
-            "Hardly two journeys are the same: {n} variants among {m} {many}",
+            "Hardly two journeys are the same: {n} different ones of {m} {many}",
             n=variants.shown,
-            m=c.facts.add("variant_cases", total, "count", f"{c.many} in the variants table").shown,
+            m=c.facts.add("variant_cases", total, "count", f"{c.many} with a journey").shown,
             many=c.many,
         )
-    half = int((v["cumulative_share"] < 0.5).sum()) + 1
+    together, half = 0, 0
+    while 2 * together < total:
+        together += taken[half]
+        half += 1
     n = c.facts.add(
         "variants_for_half", half, "count", f"most common journeys that cover half of the {c.many}"
     )
@@ -78,6 +95,12 @@ def _sub(c: Context) -> Markup:
         many=c.many,
         p=c.period,
     )
+
+
+def path(activities: Iterable[str]) -> str:
+    """A journey in words; a step repeated at once is said once with how many times: "store visit × 3"."""
+    runs = [(touchpoint(a), len(list(same))) for a, same in groupby(activities)]
+    return " → ".join(name if n == 1 else f"{name} × {n}" for name, n in runs)
 
 
 def _edges(c: Context) -> Table | None:
@@ -105,10 +128,33 @@ def _edges(c: Context) -> Table | None:
     return Table.of("steps", "Most frequent steps", columns, rows, f"behavio graph RUN --top {EDGES}")
 
 
+def _drawing(c: Context) -> Markup | None:
+    """The process map drawn for the page from what k people or more did, else the one the run has."""
+    from behavio.journeys import DirectlyFollowsGraph, process_map
+
+    words = {name: touchpoint(name) for name in c.run.events["activity"].unique().to_list()}
+    many = c.many if c.many != "cases" else None
+    if c.run.graph is None or c.run.activities is None:
+        return None if c.run.map_svg is None else embedded(c.run.map_svg, words, many)
+    known = (
+        c.run.activities.filter(pl.col("cases") >= c.k)
+        if "cases" in c.run.activities.columns
+        else c.run.activities
+    )
+    try:
+        graph = DirectlyFollowsGraph(c.run.graph.filter(pl.col("cases") >= c.k), known)
+    except (LogError, pl.exceptions.ColumnNotFoundError):
+        return None if c.run.map_svg is None else embedded(c.run.map_svg, words, many)
+    for nodes in range(MAP_NODES, 3, -1):
+        drawn = process_map(graph, nodes, MAP_WIDTH)
+        size = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn)
+        if size is None or (int(size[1]) <= MAP_WIDTH and int(size[2]) <= MAP_HEIGHT):
+            break
+    return embedded(drawn, words, many)
+
+
 def _map(c: Context, edges: Table) -> Figure | None:
-    if c.run.map_svg is None:
-        return None
-    drawing = embedded(c.run.map_svg)
+    drawing = _drawing(c)
     if drawing is None:
         return None
     narrow = bars(
@@ -135,7 +181,11 @@ def _map(c: Context, edges: Table) -> Figure | None:
         f"{edges.rows[i]['step']} {edges.text(i, 'frequency')} times" for i in range(min(5, len(edges.rows)))
     )
     caption = say(
-        "Thickness is how often one step directly follows the other. The table holds the {n} most frequent.",
+        "What directly follows what; steps of fewer than {k} {many} are left out. The table holds the "
+        "{n} most "
+        "frequent.",
+        k=c.k,
+        many=c.many,
         n=len(edges.rows),
     )
     return Figure(title, chart, alt, caption, edges, "map")
@@ -157,10 +207,7 @@ def _variants(c: Context) -> Table | None:
     ]
     if c.run.timed:
         columns.append(Column("median_duration_s", "Duration, median", "seconds"))
-    found = [
-        {**r, "variant": " → ".join(touchpoint(a) for a in r["activities"])}
-        for r in rows.iter_rows(named=True)
-    ]
+    found = [{**r, "variant": path(r["activities"])} for r in rows.iter_rows(named=True)]
     return Table.of(
         "variants", "Most common journeys", columns, found, f"behavio variants RUN --top {VARIANTS}"
     )
@@ -176,13 +223,12 @@ def _variant_title(c: Context) -> Markup:
 
 
 def _variant_note(c: Context, table: Table) -> Markup:
-    v = c.run.variants
-    assert v is not None
-    small = v.filter(pl.col("cases") < c.k)
-    if small.height == 0:
+    taken = ways(c)
+    small = [n for n in taken if n < c.k]
+    if not small:
         return Markup("")
-    n = c.facts.add("rare_variants", small.height, "count", "journeys of fewer than k people")
-    share = c.facts.add("rare_variants_share", float(small["share"].sum()), "share", "their share")
+    n = c.facts.add("rare_variants", len(small), "count", "journeys of fewer than k people")
+    share = c.facts.add("rare_variants_share", sum(small) / sum(taken), "share", "their share")
     return say(
         "{n} journeys taken by fewer than {k} {many} each are not shown; together they are {s}.",
         n=n.shown,
@@ -202,9 +248,9 @@ def _times(c: Context, edges: Table) -> Figure:
                 say("{s}", s=r["step"]),
                 say("{m}", m=edges.show(i, "median_s")),
                 say("{n} times", n=edges.show(i, "frequency")),
-                max(r["median_s"], 1.0),
-                max(r["p10_s"] if r["p10_s"] is not None else r["median_s"], 1.0),
-                max(r["p90_s"], 1.0),
+                r["median_s"],
+                r["p10_s"] if r["p10_s"] is not None else r["median_s"],
+                r["p90_s"],
             )
         )
     slow = max(range(len(edges.rows)), key=lambda i: edges.rows[i]["median_s"] or 0)
@@ -213,9 +259,9 @@ def _times(c: Context, edges: Table) -> Figure:
         s=edges.rows[slow]["step"],
         t=edges.show(slow, "median_s"),
     )
-    axis = time_axis([r.low for r in rows], [r.high for r in rows])
+    axis = time_axis([r.low for r in rows], [v for r in rows for v in (r.middle, r.high)])
     caption = Markup(
         "Time between two events that follow each other. Dot: median; line: eight in ten lie on it."
     )
     alt = "; ".join(f"{r['step']}: {edges.text(i, 'median_s')}" for i, r in enumerate(edges.rows[:6]))
-    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges)
+    return Figure(title, track(rows, axis, ("Step", "Median", "How often")), alt, caption, edges, again=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from behavio.report import measures
-from behavio.report.blocks import Block, Definitions, Prose, Section, Sheet
+from behavio.report.blocks import Block, Definitions, Prose, Section
 from behavio.report.context import Context, say
 from behavio.report.tables import Column, Table
 
@@ -14,9 +14,9 @@ def section(c: Context) -> Section:
     """How it was done and how far it carries."""
     texts = [
         say(
-            "<b>Order.</b> Every event has a {one}, an activity and a time. Events of one {one} are "
-            "ordered by time; equal "
-            "times keep the order of the source. A journey is not taken to end where the log ends.",
+            "<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are "
+            "ordered by time; "
+            "equal times keep the order of the source. A journey is not taken to end where the log ends.",
             one=c.one,
         )
     ]
@@ -68,8 +68,6 @@ def section(c: Context) -> Section:
         ),
     ]
     blocks.insert(0, Prose(tuple(texts)))
-    for table in tables:
-        blocks.append(Sheet(table, Markup("How many groups: chosen by later, unseen journeys")))
     blocks.append(Definitions(_open_questions(c)))
     return Section(
         "method",
@@ -113,7 +111,9 @@ def _curve(c: Context) -> Table | None:
         Column("k", "Groups", "count"),
         Column("held_out_nll_per_event", "Surprise per left-out event", "nats"),
     )
-    return Table.of("group_curve", "Number of groups", columns, rows, "behavio segments RUN --sizes")
+    return Table.of(
+        "group_curve", "Surprise by number of groups", columns, rows, "behavio segments RUN --sizes"
+    )
 
 
 def _open_questions(c: Context) -> tuple[tuple[str | Markup, str | Markup], ...]:
@@ -147,7 +147,7 @@ GLOSSARY: tuple[tuple[str, str, bool], ...] = (
     ("Journey", "all events of one {one}, in order", False),
     ("Variant", "a distinct journey: the same steps in the same order", False),
     ("Group", "{many} whose journeys run alike in order and timing", False),
-    ("Pattern", "steps in this order, with any other steps between", False),
+    ("Pattern", "steps in this order and close together; few other steps may lie between", False),
     ("Times as often", "the share of {many} showing a pattern, over the share by chance", False),
     ("Interval", "where the true number lies in 95 of 100 such analyses", False),
     ("Median", "half lie below, half above", False),

@@ -107,6 +107,8 @@ def _sub(c: Context) -> Markup:
     m = c.run.metrics
     if m is None:
         return Markup("")
+    if not _models(c):
+        return say("{why}", why=m.get("reason") or "No model was tried on later events.")
     text = "Fitted on events before {cut}, tried on {n} later ones that nothing in the models had seen."
     cut = str(m.get("cut", ""))[:10]
     n = m.get("n_test_events")
@@ -146,9 +148,7 @@ def _next_steps(c: Context) -> Table | None:
             Column("low_days", "at the earliest", "days"),
             Column("high_days", "at the latest", "days"),
         ]
-    rows = [
-        {**r, "activity": sentence_case(touchpoint(r["activity"]))} for r in counted.iter_rows(named=True)
-    ]
+    rows = [{**r, "activity": touchpoint(r["activity"])} for r in counted.iter_rows(named=True)]
     return Table.of("next_steps", "Most likely next steps", columns, rows, "behavio predict RUN")
 
 
@@ -165,7 +165,7 @@ def _next_title(c: Context, steps: Table) -> Markup:
         "For {s} of {many} the most likely next step is {a}",
         s=share.shown,
         many=c.many,
-        a=str(steps.rows[0]["activity"])[:1].lower() + str(steps.rows[0]["activity"])[1:],
+        a=steps.rows[0]["activity"],
     )
 
 

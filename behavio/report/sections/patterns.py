@@ -43,19 +43,21 @@ def _sure(row: dict[str, Any]) -> bool:
 
 
 def _strongest(rows: pl.DataFrame) -> dict[str, Any] | None:
-    """The surest pattern above chance that does not repeat one step."""
-    best: dict[str, Any] | None = None
+    """The surest of these patterns above chance; one that repeats no step goes before one that does."""
+    best: tuple[bool, float, dict[str, Any]] | None = None
     for row in rows.iter_rows(named=True):
-        if len(set(row["activities"])) < 2 or not _sure(row) or row["lift"] <= 1:
+        kinds = len(set(row["activities"]))
+        if kinds < 2 or not _sure(row) or row["lift"] <= 1:
             continue
-        if best is None or (row["low"] or 0) > (best["low"] or 0):
-            best = row
-    return best
+        rank = (kinds == row["length"], row["low"] or 0.0)
+        if best is None or rank > best[:2]:
+            best = (*rank, row)
+    return None if best is None else best[2]
 
 
 def sentence(c: Context) -> Markup | None:
     """The strongest pattern of the log, in one sentence."""
-    best = _strongest(_rows(c, None))
+    best = _strongest(_rows(c, None).head(TOP))
     if best is None:
         return None
     fact = c.facts.add(
@@ -72,7 +74,7 @@ def sentence(c: Context) -> Markup | None:
     )
     words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "<b>{first}, then {rest}</b>: {t} times as often as by chance {ci}, seen at {n} {many}.",
+        "<b>{first}, then {rest}</b> – {t} times as often as by chance {ci}, seen at {n} {many}.",
         first=words[0][:1].upper() + words[0][1:],
         rest=", then ".join(words[1:]),
         t=fact.shown,
@@ -115,7 +117,7 @@ def _heading(rows: pl.DataFrame) -> Markup:
         return Markup("No sequence of steps comes more often than chance would have it")
     words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "{first}, then {rest}: {t}",
+        "{first}, then {rest} – {t}",
         first=words[0][:1].upper() + words[0][1:],
         rest=", then ".join(words[1:]),
         t=times(best["lift"]) + " as by chance",
@@ -124,9 +126,8 @@ def _heading(rows: pl.DataFrame) -> Markup:
 
 def _sub(c: Context) -> Markup:
     return say(
-        "How many {many} take these steps in this order, other steps allowed between, against the same "
-        "journeys "
-        "with their events shuffled. Lines are 95 % intervals. Association, not proof.",
+        "How many {many} take these steps in this order and close together, against the same journeys with "
+        "their events shuffled. Lines are 95 % intervals. Association, not proof.",
         many=c.many,
     )
 
@@ -163,6 +164,7 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
                 hollow=not _sure(r),
             )
         )
+    drawn.sort(key=lambda d: -d.middle)
     axis = ratio_axis([d.low for d in drawn], [d.high for d in drawn])
     hollow = sum(d.hollow for d in drawn)
     caption = say(
@@ -177,6 +179,19 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
     return Figure(Markup(""), track(drawn, axis, head), alt, caption, table)
 
 
+def _apart(rows: pl.DataFrame, most: int) -> list[dict[str, Any]]:
+    """The first rows that say something new: no two of the same activities, none inside another."""
+    kept: list[dict[str, Any]] = []
+    for row in rows.iter_rows(named=True):
+        if not _sure(row) or row["lift"] <= 1:
+            continue
+        if all(not (set(row["activities"]) <= set(k["activities"])) for k in kept):
+            kept.append(row)
+        if len(kept) == most:
+            break
+    return kept
+
+
 def _telling(c: Context) -> Table | None:
     columns = (
         Column("segment", "Group"),
@@ -186,10 +201,11 @@ def _telling(c: Context) -> Table | None:
         Column("high", "To", "ratio"),
         Column("n_cases", c.many[:1].upper() + c.many[1:], "count"),
     )
-    rows = []
-    for group in sizes(c):
-        own = [r for r in _rows(c, group.name).iter_rows(named=True) if _sure(r) and r["lift"] > 1]
-        rows += [{**r, "pattern": steps(r["activities"])} for r in own[:PER_GROUP]]
+    rows = [
+        {**row, "pattern": steps(row["activities"])}
+        for group in sizes(c)
+        for row in _apart(_rows(c, group.name), PER_GROUP)
+    ]
     if not rows:
         return None
     return Table.of(

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from behavio.report.blocks import Block, Prose, Section, Sheet
 from behavio.report.context import Context, say
+from behavio.report.kinds import sentence_case
 from behavio.report.tables import Column, Table
 
 TOP = 10
@@ -26,6 +27,10 @@ def section(c: Context) -> Section:
             "purpose, such as planned calls."
         )
         blocks.append(Sheet(sources, note=note))
+    left = _left_out(c)
+    if left is not None:
+        tables.append(left)
+        blocks.append(Sheet(left, Markup("What was merged or left out on purpose")))
     reasons = _reasons(c)
     if reasons is not None:
         tables.append(reasons)
@@ -66,7 +71,21 @@ def _sources(c: Context) -> Table | None:
 
 
 def _dated(source: dict[str, Any]) -> dict[str, Any]:
-    return {**source, **{k: (str(source.get(k) or "")[:10] or None) for k in ("first", "last")}}
+    name = str(source.get("name", "")).replace("_", " ")
+    return {**source, "name": name, **{k: (str(source.get(k) or "")[:10] or None) for k in ("first", "last")}}
+
+
+def _left_out(c: Context) -> Table | None:
+    rows = [
+        {"source": str(s.get("name", "")).replace("_", " "), "reason": sentence_case(str(reason)), "n": n}
+        for s in c.run.sources
+        for reason, n in (s.get("left_out") or {}).items()
+    ]
+    if not rows:
+        return None
+    rows.sort(key=lambda r: (-int(r["n"] or 0), str(r["source"]), str(r["reason"])))
+    columns = (Column("source", "Source"), Column("reason", "Why"), Column("n", "Rows", "count", bar=True))
+    return Table.of("left_out", "Merged or left out", columns, rows[:TOP], "behavio check JOB")
 
 
 def _reasons(c: Context) -> Table | None:
@@ -80,4 +99,5 @@ def _reasons(c: Context) -> Table | None:
         .head(TOP)
     )
     columns = (Column("source", "Source"), Column("reason", "Reason"), Column("n", "Rows", "count", bar=True))
-    return Table.of("rejected", "Reasons", columns, counted.iter_rows(named=True), "behavio check JOB")
+    rows = [{**r, "source": str(r["source"]).replace("_", " ")} for r in counted.iter_rows(named=True)]
+    return Table.of("rejected", "Reasons", columns, rows, "behavio check JOB")

@@ -28,7 +28,7 @@ def sentence(c: Context) -> Markup | None:
         back = c.facts.add("suppressed", held.height, "count", "suggestions held back")
         most = c.facts.add("suppressed_top", top[1], "count", f"held back: {top[0]}")
         text += say(
-            "; {m} more were held back, {t} of them by the rule “{r}”",
+            "; {m} others were held back, most often ({t}) because of this rule: {r}",
             m=back.shown,
             t=most.shown,
             r=_rule(top[0]),
@@ -50,7 +50,8 @@ RULES = {
     "cooldown": "last contact too recent",
     "ignored_channel": "channel never answered, another one is",
     "fatigue": "message seen often without a good reaction",
-    "capacity": "no room left in the day of the owner",
+    "max_per_owner_day": "no room left in the day of the owner",
+    "max_per_case": "a better suggestion stands for the same person",
 }
 """The rules in plain words; a rule not listed keeps its name."""
 
@@ -81,8 +82,9 @@ def section(c: Context) -> Section:
                 actions,
                 Markup("What is suggested"),
                 say(
-                    "Base: what would be expected without choosing. Likely: share of suggested contacts "
-                    "expected to be answered."
+                    "Answered: how often people in the same situation answered such a contact; without "
+                    "it: how often they "
+                    "came by themselves. Association, not effect."
                 ),
             )
         )
@@ -123,8 +125,8 @@ def _actions(c: Context, made: pl.DataFrame) -> Table | None:
         Column("channel", "Channel"),
         Column("n", "Suggestions", "count", bar=True),
         Column("n_cases", sentence_case(c.many), "count"),
-        Column("probability", "Likely to be answered", "share"),
-        Column("base_probability", "Base", "share"),
+        Column("probability", "Answered", "share"),
+        Column("base_probability", "Without it", "share"),
     )
     rows = [
         {

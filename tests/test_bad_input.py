@@ -1,0 +1,231 @@
+"""Input nobody wishes for: one clear message with a next step, or a counted rejection; never a traceback."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from behavio.errors import JobError, LogError
+from behavio.sources import CasesSettings, SourceSettings, read, read_log
+
+HEAD = "case_id,activity,timestamp\n"
+GOOD = "a,x,2024-01-01\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path):
+    def write(data: str | bytes, name: str = "log.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+    return write
+
+
+def refused(data, **settings) -> tuple[str, str]:
+    """The message and the hint of the LogError that reading this gives."""
+    with pytest.raises(LogError) as caught:
+        read(data, **settings)
+    assert caught.value.hint and caught.value.exit_code == 1
+    return str(caught.value), caught.value.hint
+
+
+def test_a_file_that_is_not_there_names_the_nearest(file):
+    path = file(HEAD + GOOD, "calls.csv")
+    message, hint = refused(path.with_name("cals.csv"))
+    assert "there is no file" in message and "did you mean" in hint and "calls.csv" in hint
+    assert "no folder" in refused(path.parent / "nowhere" / "x.csv")[1]
+    assert "no file fits" in refused(path.parent / "*.parquet")[0]
+
+
+def test_a_folder_without_a_readable_file(tmp_path):
+    (tmp_path / "notes.md").write_text("hello")
+    assert "without a readable file" in refused(tmp_path)[0]
+
+
+@pytest.mark.parametrize("data", ["", " \n\n", b"\xef\xbb\xbf", b"\xff\xfe", b"\x00\x00\x00"])
+def test_empty_files(file, data):
+    assert "is empty" in refused(file(data))[0]
+    assert "is empty" in refused(file(gzip.compress(data.encode() if isinstance(data, str) else data)))[0]
+
+
+def test_a_header_and_nothing_else(file):
+    for text in (HEAD, HEAD.strip(), HEAD + "\n\n"):
+        assert "has a header but no row" in refused(file(text))[0]
+    empty_table = pl.DataFrame(schema={"case_id": pl.String, "activity": pl.String, "timestamp": pl.String})
+    empty_table.write_parquet(file("").with_name("log.parquet"))
+    assert "has no row" in refused(file("").with_name("log.parquet"))[0]
+    assert "no row" in refused(empty_table)[0]
+    assert "no row" in refused(pd.DataFrame({"case_id": []}))[0]
+
+
+def test_a_missing_column_offers_the_nearest(file):
+    message, hint = refused(file("caseid_,activty,timestamp\na,x,2024-01-01\n"))
+    assert "no column that looks like case_id" in message or "activity" in message
+    message, hint = refused(file("case_id,activty,timestamp\na,x,2024-01-01\n"))
+    assert "looks like activity" in message and "perhaps 'activty'?" in hint
+    message, hint = refused(file(HEAD + GOOD), activity="activty")
+    assert "did you mean 'activity'?" in hint
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04rest", b"\xd0\xcf\x11\xe0rest", b"%PDF-1.7"])
+def test_workbooks_and_documents_are_named(file, data):
+    message, hint = refused(file(data, "log.xlsx"))
+    assert "is a" in message and "CSV" in hint
+
+
+@pytest.mark.parametrize("name", ["log.parquet", "log.arrow"])
+def test_damaged_columnar_files(file, name, tmp_path):
+    assert "damaged" in refused(file("hello world", name))[0]
+    table = pl.DataFrame({"case_id": ["a"] * 100, "activity": ["x"] * 100, "timestamp": ["2024-01-01"] * 100})
+    whole = tmp_path / f"whole-{name}"
+    (table.write_parquet if name.endswith("parquet") else table.write_ipc)(whole)
+    assert "damaged" in refused(file(whole.read_bytes()[:-40], name))[0]
+
+
+def test_packed_files_that_break_off(file):
+    packed = gzip.compress((HEAD + GOOD * 500).encode())
+    assert "cut off or damaged" in refused(file(packed[:-20], "log.csv.gz"))[0]
+    assert "cut off or damaged" in refused(file(packed[:12] + b"\x00\x01" + packed[14:], "log.csv.gz"))[0]
+
+
+def test_no_permission(file, monkeypatch):
+    path = file(HEAD + GOOD)
+
+    def deny(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    assert "no permission to read" in refused(path)[0]
+
+
+def test_all_rows_rejected_shows_the_most_frequent_reasons(file):
+    # two rows without a time, one with nonsense, one without a case
+    message, hint = refused(file(HEAD + "a,x,\nb,x,\nc,x,soon\n,x,2024-01-01\n"))
+    assert "no row of" in message and "could become an event" in message
+    assert hint.startswith("2 × the time is empty (column timestamp, first in row 1)")
+    assert "1 × the case id is empty" in hint and "1 × the time cannot be read" in hint
+
+
+def test_everything_wrong_with_a_cell_is_counted(file):
+    # good, empty case, "NaN" case, blank activity, bad time, empty time, NUL byte, a very long name
+    rows = [
+        "a,x,2024-01-01",
+        ",x,2024-01-01",
+        "NaN,x,2024-01-01",
+        "a,  ,2024-01-01",
+        "a,x,31.02.2024",
+        "a,x,",
+        "a,x\x00y,2024-01-01",
+        f"a,{'long' * 300},2024-01-01",
+    ]
+    log = read(file(HEAD + "\n".join(rows) + "\n"))
+    assert log.n_events == 1
+    assert log.rejected.sort("row").select("row", "column", "reason").rows() == [
+        (2, "case_id", "the case id is empty"),
+        (3, "case_id", "the case id is empty"),
+        (4, "activity", "the activity is empty"),
+        (5, "timestamp", "the time cannot be read"),
+        (6, "timestamp", "the time is empty"),
+        (7, "activity", "the activity holds a NUL byte"),
+        (8, "activity", "the activity is longer than 1,000 characters"),
+    ]
+    assert "(cut, 1254 characters)" in log.rejected.filter(pl.col("row") == 8)["raw"][0]
+    assert log.rejected["hint"].str.len_chars().min() > 5
+
+
+def test_a_megabyte_in_one_cell(file):
+    huge = "z" * 1_000_000
+    log = read(file(HEAD.strip() + f",note\na,{huge},2024-01-01,\nb,x,2024-01-01,{huge}\n"))
+    assert log.events["case_id"].to_list() == ["b"] and len(log.events["note"][0]) == 1_000_000
+    assert len(log.rejected["raw"][0]) < 600
+    assert "(cut, 10000" in log.rejected["raw"][0]
+
+
+def test_naive_and_aware_times_together(file):
+    log = read(file(HEAD + "a,x,2024-01-01T10:00:00Z\na,y,2024-01-01T10:30:00\n"), timezone="Europe/Zurich")
+    # 10:30 in Zurich is 09:30 UTC: y comes first
+    assert log.events["activity"].to_list() == ["y", "x"]
+    assert any("carry a zone and keep it" in n for n in log.sources[0].notes)
+
+
+def test_nan_cases_in_frames():
+    frame = pd.DataFrame(
+        {"case_id": [1.0, np.nan], "activity": ["x", "y"], "timestamp": pd.to_datetime(["2024-01-01"] * 2)}
+    )
+    log = read(frame)
+    assert log.events["case_id"].to_list() == ["1"]
+    assert log.rejected["reason"].to_list() == ["the case id is empty"]
+
+
+def test_one_event_one_case_one_activity(file):
+    log = read(file(HEAD + GOOD))
+    assert (log.n_events, log.n_cases) == (1, 1)
+    log = read(file(HEAD + "a,x,2024-01-01\n" * 3))
+    assert (log.n_events, log.n_cases, log.sources[0].repeats) == (3, 1, 2)
+
+
+def test_fifty_thousand_activities(file):
+    rows = "\n".join(f"c{i % 100},activity {i},2024-01-01 10:00:{i % 60:02d}" for i in range(50_000))
+    log = read(file(HEAD + rows + "\n"))
+    assert log.events["activity"].n_unique() == 50_000
+
+
+def test_emoji_and_right_to_left(file):
+    log = read(file(HEAD + "🙂,שיחה 📞,2024-01-01\n🙂,مكالمة,2024-01-02\n"))
+    assert log.events["activity"].to_list() == ["שיחה 📞", "مكالمة"]
+    assert log.events["case_id"].to_list() == ["🙂", "🙂"]
+
+
+def test_a_few_bytes_of_damage_in_utf8_reject_their_rows_only(file):
+    text = (HEAD + "Zoë,café,2024-01-01\n" * 3).encode() + b"b,\xff\xfe,2024-01-02\n"
+    log = read(file(text))
+    assert log.events["activity"].unique().to_list() == ["café"]
+    assert log.rejected.select("row", "reason").rows() == [(4, "bytes that are no UTF-8 text")]
+
+
+def test_named_encoding_and_delimiter_that_cannot_be(file):
+    path = file(HEAD + GOOD)
+    with pytest.raises(JobError, match="encoding 'utf9' is not known"):
+        read(path, encoding="utf9")
+    with pytest.raises(JobError, match="not one character"):
+        read(path, delimiter="::")
+    assert "is not ascii" in refused(file((HEAD + "é,x,2024-01-01\n").encode("cp1252")), encoding="ascii")[0]
+
+
+def test_settings_that_cannot_be():
+    for settings, wrong in (
+        ({"kind": "tabel"}, "did you mean 'table'?"),
+        ({"repeats": "drop"}, "known: keep, merge"),
+        ({"format": "xls"}, "known: csv"),
+        ({"path": " "}, "name a file"),
+    ):
+        with pytest.raises(JobError) as caught:
+            SourceSettings(**({"path": "x.csv"} | settings))
+        assert wrong in caught.value.hint
+
+
+def test_ambiguous_dates_name_file_and_column(file):
+    message, hint = refused(file(HEAD + "a,x,01/02/2024\na,y,03/04/2024\n"))
+    assert "column 'timestamp': day and month cannot be told apart" in message and "%d/%m/%Y" in hint
+
+
+def test_logs_with_and_without_a_clock_do_not_mix(file, tmp_path):
+    file(HEAD + GOOD, "timed.csv")
+    file("case_id,activity,position\na,x,1\n", "ordered.csv")
+    sources = {"one": SourceSettings(path="timed.csv"), "two": SourceSettings(path="ordered.csv")}
+    with pytest.raises(LogError, match="two has no clock"):
+        read_log(sources, None, None, tmp_path)
+
+
+def test_cases_without_ids(file, tmp_path):
+    file(HEAD + GOOD)
+    file("case_id,age\n,4\n,5\n", "cases.csv")
+    with pytest.raises(LogError, match=r"no row of cases\.csv could be used") as caught:
+        read_log({"one": SourceSettings(path="log.csv")}, CasesSettings(path="cases.csv"), None, tmp_path)
+    assert "the case id is empty" in caught.value.hint

@@ -1,0 +1,112 @@
+"""The array kernels under the graph, the variants and the patterns."""
+
+from __future__ import annotations
+
+import numpy as np
+from conftest import traces
+from hypothesis import given
+from hypothesis import strategies as st
+
+from behavio.kernels import graph
+from behavio.kernels.arrays import group_quantiles, readonly, take_groups
+from behavio.kernels.matching import build_trie
+from behavio.kernels.mining import reach
+from behavio.kernels.traces import distinct_traces, order_traces
+from behavio.sequences import SequenceSet
+
+
+def flat(groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    offsets = np.cumsum([0, *(len(g) for g in groups)], dtype=np.int64)
+    return np.array([x for g in groups for x in g], dtype=np.int64), offsets
+
+
+def test_readonly_gives_one_kind_of_array(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(5, dtype=np.int32))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    for array in (mapped, np.arange(5, dtype=np.int32), np.arange(10, dtype=np.int32)[::2]):
+        view = readonly(array, np.int32)
+        assert type(view) is np.ndarray and not view.flags.writeable and view.flags.c_contiguous
+    writable = np.arange(5)
+    readonly(writable, np.int64)
+    assert writable.flags.writeable
+
+
+@given(st.lists(st.lists(st.integers(-5, 5) | st.integers(-(10**15), 10**15), max_size=80), min_size=1))
+def test_group_quantiles_are_numpys(groups):
+    values, offsets = flat(groups)
+    found = group_quantiles(values.copy(), offsets, np.array([0.1, 0.5, 0.9]))
+    for row, group in zip(found, groups, strict=True):
+        expected = np.quantile(group, [0.1, 0.5, 0.9]) if group else np.full(3, np.nan)
+        np.testing.assert_allclose(row, expected, rtol=1e-12)
+
+
+def test_group_quantiles_of_many_ties_and_of_a_long_sorted_run():
+    values = np.concatenate([np.zeros(50_000), np.arange(50_000)]).astype(np.int64)
+    offsets = np.array([0, 50_000, 100_000])
+    found = group_quantiles(values, offsets, np.array([0.5]))
+    assert found.tolist() == [[0.0], [24_999.5]]
+
+
+@given(traces)
+def test_edges_by_hash_are_the_edges_by_table(made):
+    log = SequenceSet.from_traces(made)
+    tokens, offsets = readonly(log.tokens, np.int32), readonly(log.offsets, np.int64)
+    by_table = graph.edges_by_table(tokens, offsets, len(log.vocabulary))
+    by_hash = graph.edges_by_hash(tokens, offsets, len(log.vocabulary))
+    for one, other in zip(by_table, by_hash, strict=True):
+        assert one.tolist() == other.tolist()
+
+
+def test_edges_by_hash_grow_past_their_first_tables():
+    rng = np.random.default_rng(3)
+    tokens = readonly(rng.integers(2, 50_000, 20_000), np.int32)
+    offsets = readonly(np.arange(0, 20_001, 10), np.int64)
+    numbers, keys = graph.edges_by_hash(tokens, offsets, 50_000)
+    inner = np.ones(20_000, dtype=bool)
+    inner[::10] = False
+    expected = tokens[np.flatnonzero(inner) - 1].astype(np.int64) * 50_000 + tokens[inner]
+    assert (keys[numbers[inner]] == expected).all()
+    assert len(keys) == len(np.unique(expected)) and (numbers[~inner] == -1).all()
+
+
+@given(traces)
+def test_distinct_traces_are_compared_whole(made):
+    log = SequenceSet.from_traces(made)
+    firsts, group = distinct_traces(readonly(log.tokens, np.int32), readonly(log.offsets, np.int64))
+    seen = list(dict.fromkeys(tuple(t) for t in made))
+    assert [tuple(made[i]) for i in firsts] == seen
+    assert [seen[g] for g in group] == [tuple(t) for t in made]
+
+
+@given(
+    st.lists(st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 3)), min_size=1)
+)
+def test_order_traces_puts_heavy_first_then_sorts(pairs):
+    tokens, offsets = flat([p[0] for p in pairs])
+    weights = np.array([p[1] for p in pairs])
+    order = order_traces(readonly(tokens, np.int32), readonly(offsets, np.int64), weights)
+    assert order.tolist() == sorted(range(len(pairs)), key=lambda i: (-pairs[i][1], pairs[i][0]))
+
+
+def test_take_groups_joins_the_groups_asked_for():
+    values, offsets = flat([[1, 2], [3], [4, 5, 6]])
+    taken, ends = take_groups(values, offsets, np.array([2, 0]))
+    assert taken.tolist() == [4, 5, 6, 1, 2] and ends.tolist() == [0, 3, 5]
+
+
+def test_reach_ends_at_the_gap_at_the_time_and_at_the_case():
+    offsets, times = np.array([0, 5, 6]), np.array([0, 1, 2, 10, 11, 11])
+    assert reach(offsets, times, 0, -1).tolist() == [5, 5, 5, 5, 5, 6]
+    assert reach(offsets, times, 1, -1).tolist() == [2, 3, 4, 5, 5, 6]
+    assert reach(offsets, times, 0, 8).tolist() == [3, 3, 4, 5, 5, 6]
+    assert reach(offsets, times, 1, 1).tolist() == [2, 3, 3, 5, 5, 6]
+
+
+def test_trie_shares_prefixes_and_knows_what_to_skip():
+    # 0 | 0 1 | 0 1 2 | 0 3 | 1  →  nodes 0, 01, 012, 03, 1
+    tokens, offsets = flat([[0], [0, 1], [0, 1, 2], [0, 3], [1]])
+    item, depth, after, node_of = build_trie(tokens, offsets)
+    assert item.tolist() == [0, 1, 2, 3, 1]
+    assert depth.tolist() == [0, 1, 2, 1, 0]
+    assert after.tolist() == [4, 3, 3, 4, 5]
+    assert node_of.tolist() == [0, 1, 2, 3, 4]
