@@ -36,7 +36,7 @@ def found(facts: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence per stage that found something."""
     log = facts["log"]
     says = [
-        f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"
+        f"[bold]{_n(log['n_events'], 'event')} of {_n(log['n_cases'], 'case')}[/bold], {_span(log)}{_rejected(log)}"
     ]
     for stage, speak in SPEAKERS.items():
         if stage in facts:
