@@ -57,6 +57,14 @@ def test_a_prefix_is_answered_alike_in_any_company(gru: GRU) -> None:
         np.testing.assert_allclose(alone, rows[k], atol=1e-6)
 
 
+def test_probability_of_the_truth_is_that_of_its_column(gru: GRU) -> None:
+    log = gru.coded(SequenceSet.from_traces([list("abzacbb"), list("zz")]))
+    asked = Prefixes.of_cases(log, 0)
+    rows = gru.rows(log, asked)
+    expected = rows[np.arange(len(asked)), log.tokens[asked.ends]]
+    np.testing.assert_allclose(gru.of_truth(log, asked), expected, rtol=1e-12)
+
+
 def test_what_comes_after_a_prefix_changes_nothing(gru: GRU) -> None:
     whole = SequenceSet.from_traces([list("abcabcab")])
     start = SequenceSet.from_traces([list("abc")])
@@ -82,6 +90,17 @@ def test_same_seed_same_bytes_other_seed_others(gru: GRU) -> None:
     assert again.weights_.tobytes() == gru.weights_.tobytes()
     assert torch.rand(3).tolist() == before.tolist()
     assert GRU(**SMALL, seed=8).fit(waves()).weights_.tobytes() != gru.weights_.tobytes()
+
+
+def test_carrying_on_keeps_what_was_learnt_by_name() -> None:
+    early = GRU(**SMALL).fit(waves())
+    log = waves()
+    asked = Prefixes.of_cases(log, 150)
+    before = early.of_truth(early.coded(log), asked).mean()
+    later = SequenceSet.from_traces([*map(list, ["0a", "abcabc", "acbacb"])])  # "0" moves every id
+    early.carry_on(later, Prefixes.of_cases(later, 0))
+    assert early.vocabulary_.activities == ("0", "a", "b", "c")
+    assert early.of_truth(early.coded(log), asked).mean() > before - 0.15
 
 
 def test_fields_are_read_by_name() -> None:

@@ -35,7 +35,7 @@ class Pool(SequenceModel):
     max_order: int = 8
     hidden: int = 64
     epochs: int = 20
-    budget: int = 1_000_000
+    budget: int = 1_500_000
     seed: int = 7
     held_out: float = 0.15
 
@@ -68,6 +68,12 @@ class Pool(SequenceModel):
         self.ngram_.take(coded, order)
         self.gru_.catch_up(coded, split.prefixes)
         return self
+
+    def carry_on(self, coded: SequenceSet, recent: Prefixes) -> None:
+        """Go on learning from a longer log whose `recent` steps are new; the weights stay."""
+        self.vocabulary_ = coded.vocabulary
+        self.ngram_.learn(coded)
+        self.gru_.carry_on(coded, recent)
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """The weighted mean of both members."""

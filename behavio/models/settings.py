@@ -32,7 +32,7 @@ class ModelSettings:
     max_order: int = 8
     cut: float = 0.7
     epochs: int = 20
-    budget: int = 1_000_000
+    budget: int = 1_500_000
     hidden: int = 64
     dimensions: int = 32
     as_of: str | None = None

@@ -53,16 +53,33 @@ def write_models(
 def facts(training: Training, sequences: SequenceSet) -> dict[str, Any]:
     """What the manifest and the closing summary say about the models."""
     metrics = training.metrics
-    best = {line["name"]: line for line in metrics["models"]}.get(metrics["default"], {})
+    lines = {line["name"]: line for line in metrics["models"]}
+    best = lines.get(metrics["default"], {})
     return {
         "rows_in": sequences.n_events,
         "rows_out": len(training.models),
         "default": metrics["default"],
         "n_test_events": metrics["n_test_events"],
         **{name: best.get(name) for name in ("accuracy", "top3", "nll", "ece")},
+        "sentence": in_words(metrics, lines),
         "notes": metrics["notes"],
         "measured": {"seconds": {n: round(s, 3) for n, s in training.seconds.items()}},
     }
+
+
+def in_words(metrics: dict[str, Any], lines: dict[str, dict[str, Any]]) -> str:
+    """The verdict in one sentence."""
+    if not metrics["judged"]:
+        return f"next steps come from counting alone; {metrics['reason']}"
+    guess = max(line["accuracy"] for line in lines.values() if line["kind"] == "baseline")
+    default = lines[metrics["default"]]
+    text = (
+        f"next step right in {default['accuracy']:.0%} of {metrics['n_test_events']:,} later events "
+        f"(best simple guess {guess:.0%}, counting {lines['ngram']['accuracy']:.0%})"
+    ).replace("%", " %")
+    if default["kind"] == "counting":
+        return f"{text}; counting predicts" + ("" if len(lines) == 4 else ", the net did not beat it")
+    return f"{text}; the {default['name']} predicts, it beat counting"
 
 
 def tidy(value: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from behavio.errors import ModelError
 from behavio.models import evaluation as judge
-from behavio.models.base import SequenceModel, Split, later_slice
+from behavio.models.base import SequenceModel, Split, later_slice, recode
 from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
@@ -80,13 +80,16 @@ def known_at(sequences: SequenceSet, settings: ModelSettings) -> SequenceSet:
 def fit_all(
     sequences: SequenceSet, settings: ModelSettings, kind: str, seed: int, progress: Progress
 ) -> tuple[dict[str, SequenceModel], dict[str, float]]:
-    """The baselines, the n-gram and what else `kind` needs, fitted on these traces, and the seconds."""
+    """The baselines, the n-gram and what else `kind` needs, fitted on these traces, and the seconds.
+
+    A pool brings its own n-gram; "none" stands for the baselines alone.
+    """
     models: dict[str, SequenceModel] = {
         "most_popular": MostPopular(),
         "repeat_last": RepeatLast(),
         "first_order": FirstOrder(),
     }
-    if kind != "pool":
+    if kind in ("ngram", "gru"):
         models["ngram"] = NGram(settings.max_order)
     if kind == "gru":
         from behavio.models.neural import GRU
@@ -112,20 +115,41 @@ def fit_all(
 def train(
     sequences: SequenceSet, settings: ModelSettings, seed: int = 7, progress: Progress = silent
 ) -> Training:
-    """Judge after the cut, then fit everything on all events."""
+    """Fit before the cut, judge after it, then take in what came after it.
+
+    Counting models are fitted again on everything; a net that is the default goes on learning from
+    where it was judged.
+    """
     known = known_at(sequences, settings)
     split = later_slice(known, 1.0 - settings.cut, FEWEST)
-    seconds: dict[str, float] = {}
     if split is None:
-        metrics = not_judged(known)
-    else:
-        early, seconds = fit_all(split.train, settings, settings.kind, seed, part(progress, 0.0, 0.45))
-        metrics = judged(early, split, settings, seed)
-        del early
-    progress("judged on held-out events", 0.5)
-    final, again = fit_all(known, settings, metrics["default"], seed, part(progress, 0.5, 0.9))
-    seconds |= {f"{name}_again": value for name, value in again.items()}
-    return Training(final, GapModel().fit(known), metrics, seconds)
+        models, seconds = fit_all(known, settings, "ngram", seed, progress)
+        return Training(models, GapModel().fit(known), not_judged(known), seconds)
+    early, seconds = fit_all(split.train, settings, settings.kind, seed, part(progress, 0.0, 0.7))
+    progress("judging on held-out events", 0.7)
+    metrics = judged(early, split, settings, seed)
+    progress("learning the held-out events", 0.8)
+    began = time.perf_counter()
+    default = metrics["default"]
+    models, _ = fit_all(known, settings, "none" if default == "pool" else "ngram", seed, silent)
+    if default != "ngram":
+        models |= taken_on(early[default], default, known, split)
+    seconds["everything_again"] = time.perf_counter() - began
+    return Training(models, GapModel().fit(known), metrics, seconds)
+
+
+def taken_on(model: SequenceModel, name: str, known: SequenceSet, split: Split) -> dict[str, SequenceModel]:
+    """A judged net or pool after it has learnt the held-out events too, with its members."""
+    from behavio.models.neural import GRU
+    from behavio.models.pool import Pool
+
+    coded = recode(known, known.own_vocabulary())
+    if isinstance(model, Pool):
+        model.carry_on(coded, split.prefixes)
+        return {"ngram": model.ngram_, "gru": model.gru_, name: model}
+    assert isinstance(model, GRU)
+    model.carry_on(coded, split.prefixes)
+    return {name: model}
 
 
 def part(progress: Progress, low: float, high: float) -> Progress:
