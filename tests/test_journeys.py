@@ -30,8 +30,8 @@ from behavio.journeys import (
     write_journeys,
 )
 from behavio.journeys import graph as graph_frame
-from behavio.journeys.graph import ACTIVITY_SCHEMA, EDGE_SCHEMA, GraphTally, finish
-from behavio.journeys.variants import VARIANT_SCHEMA, VariantTally
+from behavio.journeys.follows import ACTIVITY_SCHEMA, EDGE_SCHEMA, GraphTally, finish
+from behavio.journeys.traces import VARIANT_SCHEMA, VariantTally
 from behavio.sequences import SequenceSet
 
 HOUR = 3_600

@@ -16,9 +16,9 @@ from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.report import ReportSettings, write_report
 from behavio.report.charts.embed import embedded
+from behavio.report.kinds import path
 from behavio.report.numbers import between, write
 from behavio.report.run_tables import RunTables
-from behavio.report.sections.journeys import path
 
 STAGES = ("journeys", "patterns", "models", "next", "segments", "suggestions")
 
@@ -311,11 +311,11 @@ def test_only_a_log_still_makes_a_page(tmp_path):
     write_report(folder, ReportSettings(), folder / "report")
     html = page(folder)
     for text in (
-        "No groups yet",
-        "No journeys yet",
-        "No patterns yet",
-        "No outlook yet",
-        "No suggestions yet",
+        "No groups in this run",
+        "No journeys in this run",
+        "No patterns in this run",
+        "No outlook in this run",
+        "No suggestions in this run",
     ):
         assert text in html
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
+
 from behavio.cli.show import console
 from behavio.run import Result
 
@@ -34,12 +36,17 @@ def found(facts: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence per stage that found something."""
     log = facts["log"]
     says = [
-        f"[bold]{log['n_events']:,} events of {log['n_cases']:,} cases[/bold], {_span(log)}{_rejected(log)}"
+        f"[bold]{_n(log['n_events'], 'event')} of {_n(log['n_cases'], 'case')}[/bold], {_span(log)}{_rejected(log)}"
     ]
     for stage, speak in SPEAKERS.items():
         if stage in facts:
             says.append(speak(facts[stage]))
     return [s for s in says if s]
+
+
+def _n(count: int, what: str) -> str:
+    """1 case, 2 cases."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _span(log: dict[str, Any]) -> str:
@@ -48,7 +55,7 @@ def _span(log: dict[str, Any]) -> str:
 
 def _rejected(log: dict[str, Any]) -> str:
     n = log["n_rejected"]
-    return f"; {n:,} rows rejected, kept in log/rejected.parquet" if n else "; no row rejected"
+    return f"; {_n(n, 'row')} rejected, kept in log/rejected.parquet" if n else "; no row rejected"
 
 
 def _journeys(f: dict[str, Any]) -> str:
@@ -72,16 +79,18 @@ def _segments(f: dict[str, Any]) -> str:
         return ""
     if len(groups) == 1:
         return "one group: the log carries no stable smaller groups"
-    names = ", ".join(f"{g['segment']} ({g['n_cases']:,})" for g in groups)
+    names = ", ".join(f"{escape(g['segment'])} ({g['n_cases']:,})" for g in groups)
     return f"[bold]{len(groups)} groups[/bold]: {names}"
 
 
 def _suggestions(f: dict[str, Any]) -> str:
     n, cases = f.get("n_suggestions", 0), f.get("n_cases_with_suggestion", 0)
     if not n:
-        return str(f.get("note", "no suggestion"))
+        return escape(f.get("note") or "no suggestion")
     held = f.get("n_suppressed", 0)
-    return f"[bold]{n:,} suggestions[/bold] for {cases:,} cases; {held:,} held back, each with a reason"
+    return (
+        f"[bold]{_n(n, 'suggestion')}[/bold] for {_n(cases, 'case')}; {held:,} held back, each with a reason"
+    )
 
 
 def _delivery(f: dict[str, Any]) -> str:

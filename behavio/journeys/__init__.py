@@ -11,9 +11,9 @@ import polars as pl
 
 from behavio.errors import JobError
 from behavio.files import whole_file
-from behavio.journeys.graph import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
+from behavio.journeys.follows import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
 from behavio.journeys.map import process_map
-from behavio.journeys.variants import VARIANTS, Variants, case_table, distinct, variants
+from behavio.journeys.traces import VARIANTS, Variants, case_table, distinct, variants
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from behavio.journeys.graph import DirectlyFollowsGraph
+from behavio.journeys.follows import DirectlyFollowsGraph
 from behavio.journeys.layout import forward_order
 
 PICKED = ("source", "target", "frequency", "median_s")

@@ -10,7 +10,7 @@ from itertools import pairwise
 import polars as pl
 
 from behavio.journeys.choice import Choice, Link, Step, choose
-from behavio.journeys.graph import DirectlyFollowsGraph
+from behavio.journeys.follows import DirectlyFollowsGraph
 from behavio.journeys.layout import Drawing, Room, Size, layered
 
 COLOURS = {

@@ -25,20 +25,30 @@ def take_groups(values: np.ndarray, offsets: np.ndarray, index: np.ndarray) -> t
 
 
 @njit(cache=True, nogil=True)
-def _median_of_three(a: np.int64, b: np.int64, c: np.int64) -> np.int64:
-    return max(min(a, b), min(max(a, b), c))
+def grown(array: np.ndarray, used: int, needed: int) -> np.ndarray:
+    """The array with room for `needed` values, doubled as often as it takes, the first `used` kept."""
+    size = len(array)
+    while size < needed:
+        size *= 2
+    larger = np.empty(size, array.dtype)
+    for i in range(used):
+        larger[i] = array[i]
+    return larger
 
 
 @njit(cache=True, nogil=True)
 def _select(values: np.ndarray, first: int, last: int, k: int) -> None:
     """Put the k-th smallest of values[first:last] at place k, smaller ones left of it, larger right.
 
-    Quickselect (Hoare 1961) with three-way partition, so ties cost nothing; sorts after too many rounds.
+    Quickselect (Hoare 1961) with three-way partition, so ties cost nothing, and pivots drawn from a fixed
+    pseudo-random sequence, so no order of the values is slow.
     """
-    rounds = 0
-    while last - first > 24 and rounds < 64:
-        rounds += 1
-        pivot = _median_of_three(values[first], values[(first + last) // 2], values[last - 1])
+    draw = np.uint64(88172645463325252)
+    while last - first > 1:
+        draw ^= draw << np.uint64(13)
+        draw ^= draw >> np.uint64(7)
+        draw ^= draw << np.uint64(17)
+        pivot = values[first + np.int64(draw >> np.uint64(1)) % (last - first)]
         low, here, high = first, first, last
         while here < high:
             value = values[here]
@@ -59,7 +69,6 @@ def _select(values: np.ndarray, first: int, last: int, k: int) -> None:
             first = high
         else:
             return
-    values[first:last].sort()
 
 
 @njit(cache=True, nogil=True)
@@ -71,18 +80,21 @@ def group_quantiles(values: np.ndarray, offsets: np.ndarray, shares: np.ndarray)
     """
     answer = np.full((len(offsets) - 1, len(shares)), np.nan)
     for g in range(len(offsets) - 1):
-        first, last = offsets[g], offsets[g + 1]
-        if first == last:
-            continue
-        start = first
+        start, last = offsets[g], offsets[g + 1]
+        n = last - start
         for s in range(len(shares)):
-            place = shares[s] * (last - first - 1)
-            k = first + np.int64(np.floor(place))
+            if n == 0:
+                continue
+            place = shares[s] * (n - 1)
+            k = offsets[g] + np.int64(place)
             _select(values, start, last, k)
             low = np.float64(values[k])
-            rest = place - np.floor(place)
+            rest = place - np.int64(place)
             if rest > 0.0:
-                low += rest * (np.float64(values[k + 1 : last].min()) - low)
+                above = values[k + 1]
+                for i in range(k + 2, last):
+                    above = min(above, values[i])
+                low += rest * (np.float64(above) - low)
             answer[g, s] = low
             start = k
     return answer

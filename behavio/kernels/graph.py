@@ -9,34 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from behavio.kernels.arrays import grown
+
 
 @njit(cache=True, nogil=True)
 def edges_by_table(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edge number of each event, int32 (n_events,), -1 where a trace starts; and each edge's key.
+    """Edge number of each event, int32 (n_events,), -1 where a trace starts; and how often each occurs.
 
-    A key is source * size + target. Looks edges up in a size × size table: for few activities.
+    The number of an edge is source * size + target: for few activities, size * size below 2**31.
     """
-    table = np.full(size * size, -1, np.int32)
-    keys = np.empty(1024, np.int64)
+    counts = np.zeros(size * size, np.int64)
     numbers = np.empty(len(tokens), np.int32)
-    n_edges = 0
     for c in range(len(offsets) - 1):
         numbers[offsets[c]] = -1
         before = np.int64(tokens[offsets[c]])
         for i in range(offsets[c] + 1, offsets[c + 1]):
             now = np.int64(tokens[i])
-            key = before * size + now
-            number = table[key]
-            if number < 0:
-                if n_edges == len(keys):
-                    keys = np.concatenate((keys, np.empty(n_edges, np.int64)))
-                number = np.int32(n_edges)
-                table[key] = number
-                keys[n_edges] = key
-                n_edges += 1
-            numbers[i] = number
+            numbers[i] = before * size + now
+            counts[before * size + now] += 1
             before = now
-    return numbers, keys[:n_edges].copy()
+    return numbers, counts
 
 
 @njit(cache=True, nogil=True)
@@ -52,7 +44,10 @@ def _slot(table: np.ndarray, keys: np.ndarray, key: np.int64) -> np.int64:
 
 @njit(cache=True, nogil=True)
 def edges_by_hash(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same as edges_by_table in memory that grows with the edges there are: for many activities."""
+    """Edge number of each event as above, numbers in order of appearance; and each edge's key.
+
+    A key is source * size + target. Memory grows with the edges there are: for many activities.
+    """
     table = np.full(4096, -1, np.int32)
     keys = np.empty(2048, np.int64)
     numbers = np.empty(len(tokens), np.int32)
@@ -66,7 +61,7 @@ def edges_by_hash(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[n
             place = _slot(table, keys, key)
             if table[place] < 0:
                 if n_edges == len(keys):
-                    keys = np.concatenate((keys, np.empty(n_edges, np.int64)))
+                    keys = grown(keys, n_edges, n_edges + 1)
                     table = np.full(4 * n_edges, -1, np.int32)
                     for e in range(n_edges):
                         table[_slot(table, keys, keys[e])] = np.int32(e)
@@ -76,12 +71,12 @@ def edges_by_hash(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[n
                 n_edges += 1
             numbers[i] = table[place]
             before = now
-    return numbers, keys[:n_edges].copy()
+    return numbers, keys[:n_edges]
 
 
 @njit(cache=True, nogil=True)
 def tally_edges(
-    numbers: np.ndarray, rank: np.ndarray, offsets: np.ndarray, times: np.ndarray
+    numbers: np.ndarray, rank: np.ndarray, n_edges: int, offsets: np.ndarray, times: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Frequency and distinct cases of each edge, and its waiting times grouped by edge.
 
@@ -89,7 +84,6 @@ def tally_edges(
     rank     the place each edge number shall have in the answer
     Returns frequency, cases (int64 (n_edges,)), the groups' offsets and the waiting times (int64, µs).
     """
-    n_edges = len(rank)
     frequency = np.zeros(n_edges, np.int64)
     cases = np.zeros(n_edges, np.int64)
     last_case = np.full(n_edges, -1, np.int64)
@@ -101,8 +95,10 @@ def tally_edges(
                 last_case[edge] = c
                 cases[edge] += 1
     ends = np.zeros(n_edges + 1, np.int64)
-    ends[1:] = np.cumsum(frequency)
-    cursor = ends[:-1].copy()
+    cursor = np.zeros(n_edges, np.int64)
+    for edge in range(n_edges):
+        cursor[edge] = ends[edge]
+        ends[edge + 1] = ends[edge] + frequency[edge]
     gaps = np.empty(ends[-1], np.int64)
     for c in range(len(offsets) - 1):
         for i in range(offsets[c] + 1, offsets[c + 1]):
@@ -146,9 +142,10 @@ def append_groups(
     """Copy group g of one shard behind what group where[g] of the whole already holds; moves cursor."""
     for g in range(len(where)):
         place = cursor[where[g]]
-        length = offsets[g + 1] - offsets[g]
-        out[place : place + length] = values[offsets[g] : offsets[g + 1]]
-        cursor[where[g]] = place + length
+        for i in range(offsets[g], offsets[g + 1]):
+            out[place] = values[i]
+            place += 1
+        cursor[where[g]] = place
 
 
 @njit(cache=True, nogil=True)

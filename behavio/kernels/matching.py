@@ -119,6 +119,17 @@ def _mark(codes: np.ndarray, masks: np.ndarray, words: int, clear: bool) -> None
 
 
 @njit(cache=True, nogil=True)
+def _room(offsets: np.ndarray, first: int, last: int, depths: np.ndarray) -> tuple[int, int]:
+    """Words that the longest trace takes, and levels that the walk needs."""
+    longest, deepest = np.int64(1), np.int64(0)
+    for c in range(first, last):
+        longest = max(longest, offsets[c + 1] - offsets[c])
+    for depth in depths:
+        deepest = max(deepest, depth)
+    return int(longest + 63) >> 6, int(deepest) + 2
+
+
+@njit(cache=True, nogil=True)
 def count_by_group(
     codes: np.ndarray,
     offsets: np.ndarray,
@@ -132,12 +143,8 @@ def count_by_group(
 
     codes int32 (n_events,): item of the trie, -1 for any other activity; group int64 (n_traces,), -1: none.
     """
-    longest = np.int64(1)
-    for c in range(len(offsets) - 1):
-        longest = max(longest, offsets[c + 1] - offsets[c])
-    size = (longest + 63) >> 6
+    size, deepest = _room(offsets, 0, len(offsets) - 1, trie[1])
     masks = np.zeros((n_codes, size), np.uint64)
-    deepest = 2 + (trie[1].max() if len(trie[1]) else 0)
     allowed, ends = np.zeros((deepest, size), np.uint64), np.zeros(size, np.uint64)
     hits = np.empty(len(trie[0]), np.int64)
     counts = np.zeros((len(trie[0]), n_groups), np.int64)
@@ -192,12 +199,8 @@ def count_by_chance(
     Returns float64 (5, n_nodes), summed over traces, where x is 1 if the trace holds the node and p is the
     share of its shuffles that do: x, p, variance of x by chance, p squared, x times p (last two unbiased).
     """
-    longest = np.int64(1)
-    for c in range(cases[0], cases[1]):
-        longest = max(longest, offsets[c + 1] - offsets[c])
-    size = (longest + 63) >> 6
+    size, deepest = _room(offsets, cases[0], cases[1], trie[1])
     masks = np.zeros((n_codes, size), np.uint64)
-    deepest = 2 + (trie[1].max() if len(trie[1]) else 0)
     allowed, ends = np.zeros((deepest, size), np.uint64), np.zeros(size, np.uint64)
     hits = np.empty(len(trie[0]), np.int64)
     often, real = np.zeros(len(trie[0]), np.int64), np.zeros(len(trie[0]), np.int64)
@@ -207,19 +210,26 @@ def count_by_chance(
         first, last = offsets[c], offsets[c + 1]
         words = (last - first + 63) >> 6
         own = codes[first:last].copy()
+        mixed = False
+        for i in range(1, len(own)):
+            mixed |= own[i] != own[0]
         _mark(own, masks, words, False)
         n = _match(trie[0], trie[1], trie[2], masks, window, first, words, allowed, ends, hits)
         _mark(own, masks, words, True)
-        real[hits[:n]] = 1
-        sums[0][hits[:n]] += 1.0
-        if own.min() == own.max():  # every order is the same order
-            sums[1][hits[:n]] += 1.0
-            sums[3][hits[:n]] += 1.0
-            sums[4][hits[:n]] += 1.0
-            real[hits[:n]] = 0
+        n_touched = 0
+        for h in range(n):
+            node = hits[h]
+            sums[0, node] += 1.0
+            if mixed:
+                real[node] = 1
+                touched[n_touched] = node
+                n_touched += 1
+            else:  # every order is the same order
+                sums[1, node] += 1.0
+                sums[3, node] += 1.0
+                sums[4, node] += 1.0
+        if not mixed:
             continue
-        n_touched = n
-        touched[:n] = hits[:n]
         state = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(c)
         state = _random(_random(state)[1])[1]
         for _ in range(n_shuffles):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from behavio.kernels.arrays import grown
+
 
 @njit(cache=True, nogil=True)
 def reach(offsets: np.ndarray, times: np.ndarray, max_gap: int, within: int) -> np.ndarray:
@@ -45,17 +47,6 @@ def item_cases(items: np.ndarray, offsets: np.ndarray, weights: np.ndarray, n_it
                 last[items[i]] = c
                 cases[items[i]] += weights[c]
     return cases
-
-
-@njit(cache=True, nogil=True)
-def _grown(array: np.ndarray, used: int, needed: int) -> np.ndarray:
-    """The array with room for `needed` values, the first `used` kept."""
-    size = len(array)
-    while size < needed:
-        size *= 2
-    larger = np.empty(size, array.dtype)
-    larger[:used] = array[:used]
-    return larger
 
 
 @njit(cache=True, nogil=True)
@@ -147,11 +138,13 @@ def _roots(
             if not (first_only and last[item] == c):
                 starts[item + 1] += 1
                 last[item] = c
-    starts = np.cumsum(starts)
-    cursor = starts[:-1].copy()
+    cursor = np.zeros(n_items, np.int64)
+    for item in range(n_items):
+        starts[item + 1] += starts[item]
+        cursor[item] = starts[item]
+        last[item] = -1
     cases_at = np.empty(starts[-1], np.int32)
     ends_at = np.empty(starts[-1], np.int32)
-    last[:] = -1
     for c in range(len(offsets) - 1):
         for i in range(offsets[c], offsets[c + 1]):
             item = items[i]
@@ -207,9 +200,10 @@ def mine(
             continue
         first, last = root_start[root], root_start[root + 1]
         if last - first > len(cases_at):
-            cases_at, ends_at = _grown(cases_at, 0, last - first), _grown(ends_at, 0, last - first)
-        cases_at[: last - first] = root_case[first:last]
-        ends_at[: last - first] = root_end[first:last]
+            cases_at, ends_at = grown(cases_at, 0, last - first), grown(ends_at, 0, last - first)
+        for i in range(first, last):
+            cases_at[i - first] = root_case[i]
+            ends_at[i - first] = root_end[i]
         first, last = np.int64(0), last - first
         depth, path[0], top[0], now, n_children = 0, root, last, alone[root], 0
         entering = True
@@ -228,12 +222,13 @@ def mine(
                 path[depth] = child_item[child]
             entering = False
             if n_found + 2 > len(supports):
-                supports = _grown(supports, n_found, n_found + 2)
-                found_offsets = _grown(found_offsets, n_found + 1, n_found + 2)
+                supports = grown(supports, n_found, n_found + 2)
+                found_offsets = grown(found_offsets, n_found + 1, n_found + 2)
             if n_found_items + depth + 1 > len(found):
-                found = _grown(found, n_found_items, n_found_items + depth + 1)
-            found[n_found_items : n_found_items + depth + 1] = path[: depth + 1]
-            n_found_items += depth + 1
+                found = grown(found, n_found_items, n_found_items + depth + 1)
+            for step in range(depth + 1):
+                found[n_found_items] = path[step]
+                n_found_items += 1
             supports[n_found] = now
             n_found += 1
             found_offsets[n_found] = n_found_items
@@ -261,10 +256,10 @@ def mine(
                 touched,
             )
             if n_children + n_touched > len(child_item):
-                child_item = _grown(child_item, n_children, n_children + n_touched)
-                child_support = _grown(child_support, n_children, n_children + n_touched)
-                child_first = _grown(child_first, n_children, n_children + n_touched)
-                child_last = _grown(child_last, n_children, n_children + n_touched)
+                child_item = grown(child_item, n_children, n_children + n_touched)
+                child_support = grown(child_support, n_children, n_children + n_touched)
+                child_first = grown(child_first, n_children, n_children + n_touched)
+                child_last = grown(child_last, n_children, n_children + n_touched)
             needed = top[depth]
             for t in range(n_touched):
                 item = touched[t]
@@ -280,8 +275,8 @@ def mine(
             top[depth + 1] = needed
             if needed > len(cases_at):
                 cases_at, ends_at = (
-                    _grown(cases_at, top[depth], needed),
-                    _grown(ends_at, top[depth], needed),
+                    grown(cases_at, top[depth], needed),
+                    grown(ends_at, top[depth], needed),
                 )
             if n_children > first_child[depth]:
                 tick = _project(

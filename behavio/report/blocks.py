@@ -102,6 +102,11 @@ class Section:
     tables: tuple[Table, ...] = field(default=())
 
 
+def without(id: str, short: str, what: str, text: Markup) -> Section:
+    """A section that has no data: what is missing and what it would take, in one line."""
+    return Section(id, short, Markup("No {} in this run").format(what), blocks=(Prose((text,)),))
+
+
 @dataclass(frozen=True, slots=True)
 class Kpi:
     """One number of the strip: value, what it is, and how it moved."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import polars as pl
 
@@ -72,3 +74,9 @@ class Kinds:
 def sentence_case(text: str) -> str:
     """The first letter large, the rest as it is."""
     return text[:1].upper() + text[1:]
+
+
+def path(activities: Iterable[str]) -> str:
+    """A journey in words; a step repeated at once is said once with how many times: "store visit × 3"."""
+    runs = [(touchpoint(a), len(list(same))) for a, same in groupby(activities)]
+    return " → ".join(name if n == 1 else f"{name} × {n}" for name, n in runs)

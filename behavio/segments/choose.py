@@ -92,9 +92,13 @@ def choose(
     model.lay_out(fit_on)
     known, unknown = model.gather(fit_on), model.gather(try_on)
     if settings.k != "auto":
-        wanted = sorted({1, int(settings.k)})
-        curve = _curve(model, wanted, known, unknown, progress)
-        return Choice(int(settings.k), model.smoothing, curve)
+        k = int(settings.k)
+        model.alike(k=k).check_enough(n)
+        smoothing = _smoothing(model, min(4, k, len(kept)), known, unknown)
+        curve = _curve(
+            model.alike(smoothing=smoothing), sorted({1, min(k, len(kept))}), known, unknown, progress
+        )
+        return Choice(k, smoothing, curve)
     # every group needs enough cases in the fitting part to be more than one person's habits
     largest = min(settings.max_k, max(1, len(kept) // 10))
     smoothing = _smoothing(model, min(4, largest), known, unknown)
@@ -103,7 +107,7 @@ def choose(
     note = (
         ""
         if k > 1
-        else "the log carries no stable groups: more than one never fits unseen cases clearly better"
+        else "the log carries no stable groups, more than one never fits unseen cases clearly better"
     )
     return Choice(k, smoothing, curve, note)
 
@@ -121,7 +125,8 @@ def _smoothing(model: Segmenter, k: int, known: Any, unknown: Any) -> float:
     def reached(smoothing: float) -> float:
         return float(model.alike(k=k, smoothing=smoothing).fit_gathered(known).score(unknown)[0].sum())
 
-    return max(SMOOTHINGS, key=reached)
+    with steady():
+        return max(SMOOTHINGS, key=reached)
 
 
 def _curve(

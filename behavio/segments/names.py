@@ -6,14 +6,25 @@ from collections.abc import Sequence
 
 from behavio import words
 from behavio.segments.fact import Fact
-from behavio.segments.phrases import CALL_PARTS, OUTBOUND, composite_name, pace, sentence, short_name
+from behavio.segments.phrases import (
+    CALL_PARTS,
+    OUTBOUND,
+    composite_name,
+    pace,
+    sentence,
+    short_name,
+    special_name,
+)
 
 EVERYONE = "Everyone alike"
 MIXED = "Mixed journeys"
 RESERVED = frozenset({"unassigned"})
 
-WEIGHT = {"until": 1.0, "order": 1.0, "gap": 1.0, "reaction": 0.8, "reach": 0.8, "share": 0.7, "tempo": 0.35}
+WEIGHT = {"until": 1.0, "order": 1.0, "gap": 0.5, "reaction": 0.8, "reach": 0.8, "share": 0.7, "tempo": 0.35}
 """How well a kind of fact serves as a name: what people do after what says more than how much."""
+
+SPECIAL = 2.0
+"""A phrase that people use is the better name even where another fact tells a little more."""
 
 
 def by_worth(facts: Sequence[Fact]) -> list[Fact]:
@@ -61,7 +72,8 @@ def name_segments(facts: Sequence[Sequence[Fact]], hcp: bool) -> tuple[str, ...]
 
 def _offers(facts: Sequence[Fact], hcp: bool) -> list[tuple[float, str]]:
     """Possible names of one segment and their worth: single facts, and a frequent activity with its tempo."""
-    single = [(f.telling * _weight(f), short_name(f, hcp)) for f in facts]
+    liked = [SPECIAL if special_name(f, hcp) is not None else 1.0 for f in facts]
+    single = [(f.telling * _weight(f) * w, short_name(f, hcp)) for f, w in zip(facts, liked, strict=True)]
     tempo = next((f for f in facts if f.kind == "tempo"), None)
     much = next((f for f in by_worth(facts) if f.kind == "share" and f.more), None)
     if tempo is not None and much is not None:

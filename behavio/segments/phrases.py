@@ -38,6 +38,7 @@ SPECIAL_NAMES: dict[tuple[str, str, str, bool], str] = {
     ("share", "portal_visit", "", True): "Portal explorers",
     ("share", "portal_download", "", True): "Portal downloaders",
     ("share", "call_f2f", "", True): "Rep visits above all",
+    ("share", "email_click", "", True): "Email clickers",
     ("share", "event_attended", "", True): "Event goers",
     ("reaction", "reaction_positive", "", True): "Positive in calls",
     ("reaction", "reaction_positive", "", False): "Hard to win over",
@@ -50,12 +51,19 @@ SPECIAL_NAMES: dict[tuple[str, str, str, bool], str] = {
 """Kind (order and until are "follow"), activities, more or longer than others → name."""
 
 
+def special_name(fact: Fact, hcp: bool) -> str | None:
+    """The phrase people have for this fact about HCPs, if there is one."""
+    kind = "follow" if fact.kind in ("order", "until") else fact.kind
+    a, b = (*fact.what, "", "")[:2]
+    return SPECIAL_NAMES.get((kind, a, b, fact.more)) if hcp or a else None
+
+
 def short_name(fact: Fact, hcp: bool) -> str:
     """Name of a segment made of one fact; never empty."""
     kind = "follow" if fact.kind in ("order", "until") else fact.kind
     a, b = (*fact.what, "", "")[:2]
-    special = SPECIAL_NAMES.get((kind, a, b, fact.more))
-    if special is not None and (hcp or a):
+    special = special_name(fact, hcp)
+    if special is not None:
         return special
     if kind == "tempo":
         return f"Events {pace(fact)}"

@@ -41,7 +41,7 @@ def profiles(
     segments = []
     for g in range(k):
         members = np.flatnonzero(label == g)
-        sentence = describe(facts[g]) if k > 1 else _alone(len(members), people)
+        sentence = describe(facts[g]) if k > 1 else _alone(len(members), people, choice.note)
         segments.append(
             {
                 "segment_id": g,
@@ -70,8 +70,11 @@ def profiles(
     }
 
 
-def _alone(n: int, people: str) -> str:
-    return f"All {n:,} {people} make one group: no smaller groups fit unseen {people} clearly better."
+def _alone(n: int, people: str, note: str) -> str:
+    """The sentence of the only segment: found so, or asked for."""
+    if not note:
+        return f"All {n:,} {people} in one group, as asked."
+    return f"All {n:,} {people} make one group: {note}."
 
 
 def _medians(sequences: SequenceSet, members: np.ndarray) -> dict[str, float | None]:

@@ -66,6 +66,8 @@ def stretch(
     first, last = int(sequences.offsets[case]), int(sequences.offsets[case + 1])
     names = [sequences.vocabulary.names[t] for t in sequences.tokens[first:last]]
     seconds = (sequences.times[first:last] - sequences.times[first]) / 1e6
+    if not sequences.timed:  # positions, one a day, so that a strip can be drawn
+        seconds = 86_400.0 * np.arange(last - first)
     best: tuple[float, int, int, int] | None = None
     for start in range(len(names)):
         within = int(np.searchsorted(seconds, seconds[start] + WINDOW_S, side="right"))

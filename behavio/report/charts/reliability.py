@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
 
-SIZE, LEFT, BOTTOM, TOP = 280.0, 52.0, 44.0, 14.0
+SIZE, LEFT, BOTTOM, TOP = 280.0, 52.0, 44.0, 28.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Bin:
 
 def reliability(bins: Sequence[Bin]) -> Markup:
     """Dots by bin, their area the number of forecasts; the diagonal is "as often as said"."""
-    shapes = [*_frame(), _diagonal_label(bins)]
+    shapes = _frame()
     largest = max((b.n for b in bins), default=1)
     spots = []
     for b in bins:
@@ -53,19 +53,6 @@ def _y(share: float) -> float:
     return TOP + (1 - share) * SIZE
 
 
-def _diagonal_label(bins: Sequence[Bin]) -> Markup:
-    """The name of the diagonal, above it where the fewest dots are near."""
-
-    def room(share: float) -> float:
-        ends = (share - 0.1, share, share + 0.1)
-        return min((abs(e - b.said) + abs(e - b.seen) for b in bins for e in ends), default=1.0)
-
-    share = max((0.86, 0.7, 0.3, 0.5, 0.14), key=room)
-    turn = f"rotate(-45 {_x(share):.0f} {_y(share):.0f}) translate(0 -7)"
-    spot = {"x": _x(share), "y": _y(share), "transform": turn, "text_anchor": "middle"}
-    return tag("text", "as often as said", class_="t mut", **spot)
-
-
 def _frame() -> list[Markup]:
     shapes = [
         tag("line", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(0), class_="axis"),
@@ -77,6 +64,9 @@ def _frame() -> list[Markup]:
         shapes.append(tag("text", label, x=_x(share), y=_y(0) + 19, class_="t mut", text_anchor="middle"))
         if share:
             shapes.append(tag("text", label, x=_x(0) - 8, y=_y(share) + 4, class_="t mut", text_anchor="end"))
+    shapes.append(
+        tag("text", "as often as said", x=_x(1) + 18, y=_y(1) - 10, class_="t mut", text_anchor="end")
+    )
     shapes.append(tag("text", "said", x=_x(0.75), y=_y(0) + 19, class_="t", text_anchor="middle"))
     shapes.append(tag("text", "seen", x=_x(0) - 8, y=_y(0.75) + 4, class_="t", text_anchor="end"))
     return shapes

@@ -75,12 +75,12 @@ def _draw(span: Span, width: float, hidden_note: str) -> Markup:
 
 
 def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
-    """Dots by place on the line; one day's dots of one kind are one dot, kinds stand on each other."""
+    """Dots by place on the line; what would hide one another stands on each other, each kind once."""
     scale = (width - 2 * EDGE) / span.days if span.days else 0.0
     stacks: list[tuple[float, list[Dot]]] = []
     for dot in span.dots:
         x = EDGE + dot.day * scale if scale else EDGE
-        if stacks and x - stacks[-1][0] < 1.0:
+        if stacks and x - stacks[-1][0] < RADIUS + 0.5:
             if all(d.label != dot.label for d in stacks[-1][1]):
                 stacks[-1][1].append(dot)
         else:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Card, Figure, Index, Key, Prose, Section
+from behavio.report.blocks import Block, Card, Figure, Index, Key, Section, without
 from behavio.report.charts.strip import Dot, strip
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import Context, say
@@ -19,9 +19,9 @@ from behavio.report.tables import Column, Table
 from behavio.report.weekly import Calendar, shares
 from behavio.words import short_touchpoint, touchpoint
 
-CLEARLY = 1.5
+CLEARLY, OFTEN = 1.5, 0.25
 MISSING = (
-    "No groups in this run. They need the segments stage: at least a few dozen {many} with several "
+    "They need the segments stage: at least a few dozen {many} with several "
     "events each; "
     "add a [segments] table to the job and run it again."
 )
@@ -53,11 +53,14 @@ def sizes(c: Context) -> list[Group]:
 
 
 def _follows(group: Group) -> dict[tuple[str, str, bool], float]:
-    """(a, b, directly) → how many times as often as elsewhere b follows a, where that is beyond chance."""
+    """(a, b, directly) → how many times as often as elsewhere b follows a, where most of the group do "
+    "so often."""
     found: dict[tuple[str, str, bool], float] = {}
     for trait in group.profile.get("distinguishing", []):
         steps = [s.strip() for s in str(trait.get("what", "")).split("→")]
-        if trait.get("kind") == "order" and len(steps) == 2 and steps[0] != steps[1]:
+        known = trait.get("n_cases")
+        common = float(trait.get("value") or 0) >= OFTEN and (known is None or 2 * known >= group.n)
+        if trait.get("kind") == "order" and len(steps) == 2 and steps[0] != steps[1] and common:
             directly = "directly" in str(trait.get("text", ""))
             found[steps[0], steps[1], directly] = float(trait.get("low") or trait.get("lift") or 0)
     return found
@@ -94,7 +97,7 @@ def section(c: Context) -> Section:
     if not groups:
         text = SMALL if c.run.segments is not None and c.run.segments.height else MISSING
         said = say(text, many=c.many, k=c.k)
-        return Section("groups", "Groups", Markup("No groups yet"), blocks=(Prose((said,)),))
+        return without("groups", "Groups", "groups", said)
     table = _table(c, groups)
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)

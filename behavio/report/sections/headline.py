@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from behavio.report import measures
 from behavio.report.context import Context, say
-from behavio.report.kinds import sentence_case
+from behavio.report.kinds import path, sentence_case
 from behavio.report.numbers import day, spelled
 from behavio.report.sections import journeys, outlook, patterns, suggestions
 from behavio.report.sections.groups import opposite_order, sizes
@@ -254,7 +254,7 @@ def _variants(c: Context) -> Markup | None:
         "share",
         f"share of the {top} most common journeys",
     )
-    way = journeys.path(v["activities"][0].to_list())
+    way = path(v["activities"][0].to_list())
     first = c.facts.add(
         "top_variant_cases", int(v["cases"][0]), "count", f"{c.many} on the most common journey"
     )

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import groupby
 
 import polars as pl
 from markupsafe import Markup
 
 from behavio.errors import LogError
-from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.blocks import Block, Figure, Section, Sheet, without
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
 from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
-from behavio.report.kinds import sentence_case
+from behavio.report.kinds import path, sentence_case
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
 EDGES, VARIANTS = 12, 10
 MAP_NODES, MAP_WIDTH, MAP_HEIGHT = 10, 924, 940
-MISSING = (
-    "No journeys in this run. They need the journeys stage; add a [journeys] table to the job and "
-    "run it again."
-)
+MISSING = "They need the journeys stage; add a [journeys] table to the job and run it again."
 
 
 def section(c: Context) -> Section:
     """Map, variants and times, as far as the run has them."""
     if c.run.graph is None and c.run.variants is None:
-        return Section("journeys", "Journeys", Markup("No journeys yet"), blocks=(Prose((say(MISSING),)),))
+        return without("journeys", "Journeys", "journeys", say(MISSING))
     blocks: list[Block] = []
     tables: list[Table] = []
     edges = _edges(c)
@@ -95,12 +90,6 @@ def _sub(c: Context) -> Markup:
         many=c.many,
         p=c.period,
     )
-
-
-def path(activities: Iterable[str]) -> str:
-    """A journey in words; a step repeated at once is said once with how many times: "store visit × 3"."""
-    runs = [(touchpoint(a), len(list(same))) for a, same in groupby(activities)]
-    return " → ".join(name if n == 1 else f"{name} × {n}" for name, n in runs)
 
 
 def _edges(c: Context) -> Table | None:

@@ -5,85 +5,57 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from behavio.report import measures
-from behavio.report.blocks import Block, Definitions, Prose, Section
+from behavio.report.blocks import Definitions, Prose, Section
 from behavio.report.context import Context, say
 from behavio.report.tables import Column, Table
+
+ORDER = """
+<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are ordered by time;
+equal times keep the order of the source. A journey is not taken to end where the log ends."""
+GROUPS = """
+<b>Groups.</b> Journeys are grouped by what follows what and how soon. The number of groups is the one that
+foretells left-out journeys best. Names come from what sets a group apart."""
+PATTERNS = """
+<b>Patterns.</b> A sequence of steps is compared with the same journeys after their events were put in
+random order. “2 times as often” means twice as many {many} show it as would by chance. An estimate is
+hollow when its interval holds “as often as by chance”, or when so many patterns were looked at that it may
+be luck (false discovery rate above 5 %)."""
+OUTLOOK = """
+<b>Outlook.</b> Models are fitted on everything before one date and tried on everything after it. Nothing
+after that date is seen before the trial. A model that does not beat counting is not used."""
+INTERVALS = """
+<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, not the faults of
+the data."""
+ASSOCIATION = """
+<b>Association, not effect.</b> People choose whom they visit and write to. Without a group left out by lot,
+nothing on this page proves that a contact causes what follows it."""
+PRIVACY = """
+<b>Privacy.</b> No name and no id is on this page, and no cell stands on fewer than {k} {many}. A typical
+journey is one journey without a name, its days counted from its own first event."""
 
 
 def section(c: Context) -> Section:
     """How it was done and how far it carries."""
-    texts = [
-        say(
-            "<b>Order.</b> Every event belongs to one {one} and has an activity and a time. Events are "
-            "ordered by time; "
-            "equal times keep the order of the source. A journey is not taken to end where the log ends.",
-            one=c.one,
-        )
+    run = c.run
+    said = [
+        (ORDER, True),
+        (GROUPS, run.segments is not None),
+        (PATTERNS, run.patterns is not None),
+        (OUTLOOK, run.metrics is not None),
+        (INTERVALS, True),
+        (ASSOCIATION, True),
+        (PRIVACY, True),
     ]
-    blocks: list[Block] = []
-    tables: list[Table] = []
-    if c.run.segments is not None:
-        texts.append(_groups(c))
-        curve = _curve(c)
-        if curve is not None:
-            tables.append(curve)
-    if c.run.patterns is not None:
-        texts.append(
-            say(
-                "<b>Patterns.</b> A sequence of steps is compared with the same journeys after their "
-                "events were put in "
-                "random order. “2 times as often” means twice as many {many} show it as would by chance. "
-                "An estimate is "
-                "hollow when its interval holds “as often as by chance”, or when so many patterns were "
-                "looked at that it "
-                "may be luck (false discovery rate above 5 %).",
-                many=c.many,
-            )
-        )
-    if c.run.metrics is not None:
-        texts.append(
-            Markup(
-                "<b>Outlook.</b> Models are fitted on everything before one date and tried on everything "
-                "after it. Nothing "
-                "after that date is seen before the trial. A model that does not beat counting is not used."
-            )
-        )
-    if c.run.hcp:
-        texts.append(_contact(c))
-    texts += [
-        Markup(
-            "<b>Intervals</b> are 95 %, times of next steps 80 %. They hold the spread between people, "
-            "not the faults of "
-            "the data."
-        ),
-        Markup(
-            "<b>Association, not effect.</b> People choose whom they visit and write to. Without a group "
-            "left out by lot, "
-            "nothing on this page proves that a contact causes what follows it."
-        ),
-        say(
-            "<b>Privacy.</b> No name and no id is on this page, and no cell stands on fewer than {k} {many}.",
-            k=c.k,
-            many=c.many,
-        ),
-    ]
-    blocks.insert(0, Prose(tuple(texts)))
-    blocks.append(Definitions(_open_questions(c)))
+    texts = [say(text.strip(), one=c.one, many=c.many, k=c.k) for text, wanted in said if wanted]
+    if run.hcp:
+        texts.insert(-3, _contact(c))
+    curve = _curve(c)
     return Section(
         "method",
         "Method",
         Markup("How this was done, and how far it carries"),
-        blocks=tuple(blocks),
-        tables=tuple(tables),
-    )
-
-
-def _groups(c: Context) -> Markup:
-    return say(
-        "<b>Groups.</b> {many} are grouped by what follows what and how soon. The number of groups is "
-        "the one that "
-        "foretells left-out journeys best. Names come from what sets a group apart.",
-        many=c.many[:1].upper() + c.many[1:],
+        blocks=(Prose(tuple(texts)), Definitions(_open_questions(c))),
+        tables=() if curve is None else (curve,),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.blocks import Block, Figure, Section, Sheet, without
 from behavio.report.charts.reliability import Bin, reliability
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
@@ -47,7 +47,10 @@ def _name(model: dict[str, Any]) -> str:
 
 def sentence(c: Context) -> Markup | None:
     """How often the next step was named right, on later events, against the best rule of thumb."""
-    model, rule = _default(c), _best(c, ("baseline",))
+    model = _default(c)
+    rule = _best(
+        c, ("baseline",) if model is None or model.get("kind") == "counting" else ("baseline", "counting")
+    )
     n = (c.run.metrics or {}).get("n_test_events")
     if model is None or rule is None or not n or n < c.k:
         return None
@@ -70,11 +73,8 @@ def sentence(c: Context) -> Markup | None:
 def section(c: Context) -> Section:
     """Next steps, models against their baselines, reliability."""
     if c.run.metrics is None and c.run.next_steps is None:
-        text = (
-            "No prediction in this run. It needs the models stage; add a [model] table to the job "
-            "and run it again."
-        )
-        return Section("next", "What happens next", Markup("No outlook yet"), blocks=(Prose((say(text),)),))
+        text = "It needs the models stage; add a [model] table to the job and run it again."
+        return without("next", "What happens next", "outlook", say(text))
     blocks: list[Block] = []
     tables: list[Table] = []
     steps = _next_steps(c)
@@ -200,6 +200,9 @@ def _model_table(c: Context) -> Table | None:
 def _model_title(c: Context) -> Markup:
     """Whether what learns beats what counts, and what counts the rules of thumb."""
     counting, learned = _surest(c, ("counting",)), _surest(c, ("neural", "pool"))
+    used = _default(c)
+    if used is not None and used.get("kind") in ("neural", "pool"):
+        learned = used
     rule = _surest(c, ("baseline",))
     if counting is None:
         return Markup("Every model stands beside its baselines")

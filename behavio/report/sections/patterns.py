@@ -7,21 +7,21 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
+from behavio.report.blocks import Block, Figure, Prose, Section, Sheet, without
 from behavio.report.charts.track import Row, ratio_axis, track
 from behavio.report.context import Context, say
+from behavio.report.kinds import path, sentence_case
 from behavio.report.numbers import times
 from behavio.report.sections.groups import sizes
 from behavio.report.tables import Column, Table
-from behavio.words import touchpoint
 
 TOP, PER_GROUP = 12, 3
 MAY_BE_CHANCE = 0.05
 
 
-def steps(activities: Any) -> str:
-    """A pattern in words."""
-    return " → ".join(touchpoint(a) for a in activities)
+def _spoken(activities: list[str]) -> str:
+    """A pattern as the start of a sentence: "Rep visit, then email sent × 2"."""
+    return sentence_case(path(activities).replace(" → ", ", then "))
 
 
 def _rows(c: Context, segment: str | None) -> pl.DataFrame:
@@ -72,11 +72,9 @@ def sentence(c: Context) -> Markup | None:
     n = c.facts.add(
         "strongest_pattern_cases", best["n_cases"], "count", f"{c.many} holding {best['pattern']}"
     )
-    words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "<b>{first}, then {rest}</b> – {t} times as often as by chance {ci}, seen at {n} {many}.",
-        first=words[0][:1].upper() + words[0][1:],
-        rest=", then ".join(words[1:]),
+        "<b>{steps}</b> – {t} times as often as by chance {ci}, seen at {n} {many}.",
+        steps=_spoken(best["activities"]),
         t=fact.shown,
         ci=fact.between,
         n=n.shown,
@@ -87,10 +85,8 @@ def sentence(c: Context) -> Markup | None:
 def section(c: Context) -> Section:
     """Forest plot of the log's patterns and the telling ones of each group."""
     if c.run.patterns is None:
-        text = "No patterns in this run. They need the patterns stage; add a [patterns] table to the job."
-        return Section(
-            "patterns", "What stands out", Markup("No patterns yet"), blocks=(Prose((say(text),)),)
-        )
+        text = "They need the patterns stage; add a [patterns] table to the job."
+        return without("patterns", "What stands out", "patterns", say(text))
     rows = _rows(c, None).head(TOP)
     if rows.height == 0:
         text = "No sequence of two steps is shared by {k} {many} or more at the support asked for."
@@ -115,11 +111,9 @@ def _heading(rows: pl.DataFrame) -> Markup:
     best = _strongest(rows)
     if best is None:
         return Markup("No sequence of steps comes more often than chance would have it")
-    words = [touchpoint(a) for a in best["activities"]]
     return say(
-        "{first}, then {rest} – {t}",
-        first=words[0][:1].upper() + words[0][1:],
-        rest=", then ".join(words[1:]),
+        "{steps} – {t}",
+        steps=_spoken(best["activities"]),
         t=times(best["lift"]) + " as by chance",
     )
 
@@ -142,7 +136,7 @@ def _table(c: Context, rows: pl.DataFrame) -> Table:
         Column("support", "Share", "share"),
         Column("q_value", "May be chance", "chance"),
     )
-    found = [{**r, "pattern": steps(r["activities"])} for r in rows.iter_rows(named=True)]
+    found = [{**r, "pattern": path(r["activities"])} for r in rows.iter_rows(named=True)]
     command = f"behavio patterns RUN --top {TOP}"
     return Table.of("patterns", "Patterns of the whole log", columns, found, command)
 
@@ -155,7 +149,7 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
         value = say("{t} × {ci}", t=table.show(i, "lift"), ci=table.between(i, "low", "high"))
         drawn.append(
             Row(
-                say("{s}", s=steps(r["activities"])),
+                say("{s}", s=path(r["activities"])),
                 value,
                 say("{n} {many}", n=table.show(i, "n_cases"), many=c.many),
                 max(r["lift"], 1e-3),
@@ -173,7 +167,7 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
         m="hollow: may be chance." if hollow else "none may be chance.",
     )
     alt = "; ".join(
-        f"{steps(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
+        f"{path(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
     )
     head = ("Steps", "Times as often", "Seen at")
     return Figure(Markup(""), track(drawn, axis, head), alt, caption, table)
@@ -202,7 +196,7 @@ def _telling(c: Context) -> Table | None:
         Column("n_cases", c.many[:1].upper() + c.many[1:], "count"),
     )
     rows = [
-        {**row, "pattern": steps(row["activities"])}
+        {**row, "pattern": path(row["activities"])}
         for group in sizes(c)
         for row in _apart(_rows(c, group.name), PER_GROUP)
     ]

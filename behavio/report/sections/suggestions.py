@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Block, Prose, Section, Sheet
+from behavio.report.blocks import Block, Section, Sheet, without
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.tables import Column, Table
@@ -64,14 +64,8 @@ def section(c: Context) -> Section:
     """What is suggested and what was held back, in counts only: no person is shown."""
     made, held = c.run.suggestions, c.run.suppressed
     if made is None:
-        text = (
-            "No suggestions in this run. They need next steps, groups and contacts of the company; add a "
-            "[suggest] table "
-            "to the job."
-        )
-        return Section(
-            "suggestions", "Suggestions", Markup("No suggestions yet"), blocks=(Prose((say(text),)),)
-        )
+        text = "They need next steps, groups and contacts of the company; add a [suggest] table to the job."
+        return without("suggestions", "Suggestions", "suggestions", say(text))
     blocks: list[Block] = []
     tables: list[Table] = []
     actions = _actions(c, made)

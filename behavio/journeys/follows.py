@@ -79,15 +79,17 @@ def tally(sequences: SequenceSet) -> GraphTally:
     size = len(sequences.vocabulary)
     tokens = readonly(sequences.tokens, np.int32)
     offsets = readonly(sequences.offsets, np.int64)
-    small = size <= TABLE_LIMIT and size * size <= max(1 << 16, 4 * sequences.n_events)
-    find = kernel.edges_by_table if small else kernel.edges_by_hash
-    numbers, keys = find(tokens, offsets, size)
-    order = np.argsort(keys)
-    rank = np.empty(len(keys), dtype=np.int64)
+    if size <= TABLE_LIMIT and size * size <= max(1 << 16, 4 * sequences.n_events):
+        numbers, counts = kernel.edges_by_table(tokens, offsets, size)
+        order = keys = np.flatnonzero(counts)
+        rank = np.zeros(size * size, dtype=np.int64)
+    else:
+        numbers, keys = kernel.edges_by_hash(tokens, offsets, size)
+        order = np.argsort(keys)
+        rank, keys = np.empty(len(keys), dtype=np.int64), keys[order]
     rank[order] = np.arange(len(keys))
-    keys = keys[order]
     times = readonly(sequences.times, np.int64)
-    frequency, cases, ends, values = kernel.tally_edges(numbers, rank, offsets, times)
+    frequency, cases, ends, values = kernel.tally_edges(numbers, rank, len(keys), offsets, times)
     activities = np.stack(kernel.tally_activities(tokens, offsets, size))
     waits = (Waits(keys, ends, values),) if sequences.timed else ()
     return GraphTally(keys, frequency, cases, activities, waits)
