@@ -198,7 +198,7 @@ class GRU(SequenceModel):
         self._inputs_of = None
 
     def catch_up(self, coded: SequenceSet, recent: Prefixes, pace: float = 0.05) -> None:
-        """One pass over the windows that hold `recent` steps, at `pace` of the learning rate, falling to none.
+        """One pass over the windows that hold `recent` steps, from `pace` of the learning rate down.
 
         The older steps in those windows are learnt again: without them the net forgets.
         """
