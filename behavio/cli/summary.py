@@ -35,9 +35,8 @@ def closing(result: Result) -> None:
 def found(facts: dict[str, dict[str, Any]]) -> list[str]:
     """One sentence per stage that found something."""
     log = facts["log"]
-    says = [
-        f"[bold]{_n(log['n_events'], 'event')} of {_n(log['n_cases'], 'case')}[/bold], {_span(log)}{_rejected(log)}"
-    ]
+    size = f"[bold]{_n(log['n_events'], 'event')} of {_n(log['n_cases'], 'case')}[/bold]"
+    says = [f"{size}, {_span(log)}{_rejected(log)}"]
     for stage, speak in SPEAKERS.items():
         if stage in facts:
             says.append(speak(facts[stage]))
