@@ -19,7 +19,8 @@ from behavio.sequences import SequenceSet
 DAY = 86_400_000_000
 """Microseconds of a day."""
 FEWEST = 5
-GROUP, EDGE, LAST, EVERY = range(4)
+EDGE, LAST, GROUP, EVERY = range(4)
+NARROW_TO_WIDE = (GROUP, EDGE, LAST, EVERY)
 
 
 @dataclass
@@ -30,9 +31,10 @@ class GapModel(Coded):
     resort, FEWEST are enough.
 
     Learns: gaps_       int64 (n_steps,) µs, rising
-            places_     int64 (4, n_steps), one row per level: code of the key * (n_steps + 1) + place of
-                        the gap in gaps_, rising, so the gaps of one key stand together in order
-            keys_       int64, the keys of each level, rising; key_start_ int64 (5,) cuts them by level
+            places_     int64 (levels, n_steps), rows EDGE, LAST and, with groups, GROUP: code of the key *
+                        (n_steps + 1) + place of the gap in gaps_, rising, so the gaps of one key stand
+                        together in order
+            keys_       int64, the keys of each level, rising; key_start_ int64 (levels + 1,) cuts them
     """
 
     learned: ClassVar[tuple[str, ...]] = ("gaps_", "places_", "keys_", "key_start_")
@@ -49,9 +51,10 @@ class GapModel(Coded):
         self.gaps_ = np.sort(gaps)
         place = np.searchsorted(self.gaps_, gaps)
         last, then = coded.tokens[steps.ends - 1], coded.tokens[steps.ends]
+        every = self._keys(last, then, of_case[steps.cases])
         keys, places = [], []
-        for key in self._keys(last, then, of_case[steps.cases]):
-            names, code = np.unique(key, return_inverse=True)
+        for level in (EDGE, LAST) if groups is None else (EDGE, LAST, GROUP):
+            names, code = np.unique(every[level], return_inverse=True)
             keys.append(names)
             places.append(np.sort(code * (len(gaps) + 1) + place))
         self.places_ = np.stack(places)
@@ -64,23 +67,28 @@ class GapModel(Coded):
         size = len(self.vocabulary_)
         edge = last.astype(np.int64) * size + then
         group = np.where(groups < 0, -1, groups.astype(np.int64) * size * size + edge)
-        return [group, edge, last.astype(np.int64), np.zeros(len(edge), dtype=np.int64)]
+        return [edge, last.astype(np.int64), group, np.zeros(len(edge), dtype=np.int64)]
 
     def _range(self, level: int, key: np.ndarray, beyond: np.ndarray | int) -> tuple[np.ndarray, np.ndarray]:
         """First place and number of the gaps of `key` whose place in gaps_ is `beyond` or later."""
-        keys = self.keys_[self.key_start_[level] : self.key_start_[level + 1]]
-        if len(keys) == 0:
+        if level == EVERY:
+            return np.zeros_like(key) + beyond, np.zeros_like(key) + len(self.gaps_) - beyond
+        known = self.keys_[:0]
+        if level < len(self.places_):
+            known = self.keys_[self.key_start_[level] : self.key_start_[level + 1]]
+        if len(known) == 0:
             return np.zeros_like(key), np.zeros_like(key)
         width = len(self.gaps_) + 1
-        code = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+        code = np.minimum(np.searchsorted(known, key), len(known) - 1)
         first = np.searchsorted(self.places_[level], code * width + beyond)
         left = np.searchsorted(self.places_[level], (code + 1) * width) - first
-        return first, np.where((keys[code] == key) & (key >= 0), left, 0)
+        return first, np.where((known[code] == key) & (key >= 0), left, 0)
 
     def _nearest(self, level: int, first: np.ndarray, left: np.ndarray, share: float) -> np.ndarray:
         """The gap that `share` of `left` gaps from `first` on do not exceed, an observed one."""
         at = first + np.maximum(np.ceil(share * left).astype(np.int64) - 1, 0)
-        return self.gaps_[self.places_[level][at] % (len(self.gaps_) + 1)]
+        places = at if level == EVERY else self.places_[level][at] % (len(self.gaps_) + 1)
+        return self.gaps_[places]
 
     def quantiles(
         self,
@@ -101,9 +109,12 @@ class GapModel(Coded):
         unanswered = np.ones(len(last), dtype=bool)
         beyond = np.searchsorted(self.gaps_, waited, side="right")
         of = np.full(len(last), -1) if groups is None else groups
-        for level, key in enumerate(self._keys(last, then, of)):
-            first, left = self._range(level, key, beyond)
+        keys = self._keys(last, then, of)
+        for level in NARROW_TO_WIDE:
+            first, left = self._range(level, keys[level], beyond)
             take = np.flatnonzero(unanswered & (left >= (FEWEST if level == EVERY else self.at_least)))
+            if len(take) == 0:
+                continue
             for column, share in enumerate(shares):
                 gaps = self._nearest(level, first[take], left[take], share)
                 found[take, column] = gaps - np.maximum(waited[take], 0)

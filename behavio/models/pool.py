@@ -2,7 +2,7 @@
 
 Where data are thin the n-gram knows the rare contexts, where cases are long the net sees further; their
 weighted mean is seldom worse than the better of the two. Weights drift, so they are fitted on the latest
-slice and drawn towards one half each.
+part of training and drawn towards one half each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from behavio.models.base import Prefixes, SequenceModel, later_slice
+from behavio.models.base import Prefixes, SequenceModel, Split, later_slice
 from behavio.models.neural import GRU
 from behavio.models.ngram import NGram
 from behavio.sequences import SequenceSet
@@ -45,7 +45,7 @@ class Pool(SequenceModel):
         return self
 
     def learn(self, coded: SequenceSet) -> Self:
-        """Both members up to the latest slice, the weights on that slice, then both on everything."""
+        """Both members up to the latest steps, the weights on those, then both on everything."""
         self.vocabulary_ = coded.vocabulary
         self.ngram_ = NGram(self.max_order, held_out=self.held_out)
         self.gru_ = GRU(self.hidden, self.epochs, self.budget, self.seed, self.held_out)
@@ -58,15 +58,16 @@ class Pool(SequenceModel):
             self.weights_ = np.array([0.5, 0.5])
             return self
         order = self.ngram_.best_order(split)
-        early = NGram(self.max_order, fixed=True).take(split.train, order)
         self.gru_.begin(coded)
         self.gru_.train(split.train, split)
-        held = split.prefixes.thin(100_000)
-        self.weights_ = pool_weights(
-            np.stack([early.of_truth(coded, held), self.gru_.of_truth(coded, held)]), PULL
-        )
+        seen, first, second = halves(split)
+        self.gru_.catch_up(coded, first)
+        early = NGram(self.max_order, fixed=True).take(seen, order)
+        held = second.thin(100_000)
+        p = np.stack([early.of_truth(coded, held), self.gru_.of_truth(coded, held)])
+        self.weights_ = pool_weights(p, PULL)
         self.ngram_.take(coded, order)
-        self.gru_.catch_up(coded, split.prefixes)
+        self.gru_.catch_up(coded, second)
         return self
 
     def carry_on(self, coded: SequenceSet, recent: Prefixes) -> None:
@@ -89,6 +90,22 @@ class Pool(SequenceModel):
     def read_members(self, folder: Path) -> None:
         """Read both members."""
         self.ngram_, self.gru_ = NGram.load(folder / "ngram"), GRU.load(folder / "gru")
+
+
+def halves(split: Split) -> tuple[SequenceSet, Prefixes, Prefixes]:
+    """The held-out steps cut in two, and what is known before the second half.
+
+    Both members have then learnt everything up to the steps that weigh them, as they will have when they
+    are used. Where time cannot be cut again, both halves are the whole slice.
+    """
+    held = split.prefixes
+    if split.cut is None:
+        return split.train, held[: len(held) // 2], held[len(held) // 2 :]
+    times = np.asarray(split.sequences.times)[held.ends]
+    middle = int(np.median(times))
+    if not (times < middle).any():
+        return split.train, held[:0], held
+    return split.sequences.until(middle), held[times < middle], held[times >= middle]
 
 
 def pool_weights(p: np.ndarray, pull: float) -> np.ndarray:

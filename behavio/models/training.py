@@ -250,8 +250,9 @@ def choose(
         )
     loss = {name: float(s.loss.mean()) for name, s in scores.items()}
     best = min((n for n in loss if KIND[n] == "baseline"), key=lambda n: loss[n])
-    if loss["ngram"] >= loss[best]:
-        notes.append(f"The n-gram does not beat the baseline {best}: order carries nothing here.")
+    for name, value in loss.items():
+        if KIND[name] != "baseline" and value >= loss[best]:
+            notes.append(f"{name} does not beat the simplest guess that is best here, {best} (NLL).")
     wanted = settings.kind
     if wanted != "ngram" and gains[wanted]["low"] <= 0:
         notes.append(f"So the n-gram is the default, not the {wanted}.")
