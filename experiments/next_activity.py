@@ -67,6 +67,8 @@ def main() -> None:
     if options.save:
         RESULTS.mkdir(exist_ok=True)
         whole = {"log": options.log.parent.name, **settings, "seed": options.seed, **found}
+        if options.truth:
+            whole["truth"] = Path(options.truth).name
         whole["measured"] = {"seconds": round(seconds, 1)}
         text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
         (RESULTS / f"next_activity_{options.save}.json").write_text(text, encoding="utf-8")
