@@ -11,10 +11,11 @@ help:  ## show this
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch goes first and pinned, so that nothing else pulls in another build of it
+# torch goes first and pinned, so that nothing else pulls in another build of it; kernels compile once
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m behavio.cli.warm --all
 	@touch $@
 
 $(DEV): $(READY)

@@ -220,12 +220,3 @@ def test_bad_settings_are_named(bad: dict[str, object]) -> None:
     with pytest.raises(JobError) as caught:
         ModelSettings(**bad)  # type: ignore[arg-type]
     assert caught.value.hint
-
-
-def test_recode_is_the_same_as_the_obvious_one() -> None:
-    from behavio.models.base import recode
-
-    log = as_log([["a", "c", "b"], ["d"]])
-    smaller = Vocabulary.of(["b", "c"])
-    assert recode(log, smaller).tokens.tolist() == log.recode(smaller).tokens.tolist()
-    assert isinstance(log.case_ids, pl.Series)

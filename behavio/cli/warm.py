@@ -1,6 +1,7 @@
 """Compile the kernels of every stage once, on a tiny log, so that the first real run need not wait.
 
-`python -m behavio.cli.warm` does it; `beside` starts that next to other work when no kernel is cached yet.
+`python -m behavio.cli.warm` does it, with `--all` for the simulator too; `beside` starts that next to
+other work when no kernel is cached yet.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def cached() -> bool:
 
 @contextmanager
 def beside() -> Iterator[None]:
-    """Compile in a second process while the block works; ends with it, never fails because of it."""
+    """Compile in a second process while the block works; ends with it, never fails because of it.
+
+    Two processes may compile the same kernel: its file in the cache appears whole, whoever is first.
+    """
     if cached():
         yield
         return
@@ -31,15 +35,14 @@ def beside() -> Iterator[None]:
     )
     try:
         yield
-        process.wait()
     finally:
         process.kill()
         process.wait()
 
 
-def main() -> None:
-    """Run every counting stage on forty cases of four activities."""
-    from behavio import run
+def main(simulator: bool = False) -> None:
+    """Run every counting stage on forty cases of four activities, and a tiny simulation where asked."""
+    from behavio import api, run
     from behavio.job import job_from
 
     steps = [(2, "email_sent"), (1, "email_open"), (4, "portal_visit"), (3, "call_f2f"), (2, "email_sent")]
@@ -55,7 +58,9 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "tiny.csv").write_text("\n".join(rows))
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
+        if simulator:
+            api.simulate(Path(folder) / "data", n_cases=20, months=2)
 
 
 if __name__ == "__main__":
-    main()
+    main(simulator="--all" in sys.argv)

@@ -28,8 +28,9 @@ def run(job: Path, out: Path | None, changes: tuple[str, ...], start: str | None
     """
     from behavio import api
     from behavio.cli.summary import closing
+    from behavio.cli.warm import beside
 
-    with show.screen() as screen:
+    with show.screen() as screen, beside():
         first_compile()
         result = api.run(job, out=out, changes=changes, start=start, watcher=screen)
     closing(result)
@@ -51,10 +52,8 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
     from behavio.cli.summary import closing
     from behavio.cli.warm import beside
 
-    with show.screen() as screen:
+    with show.screen() as screen, beside():
         first_compile()
-        with beside():
-            api.demo_data(out, n_cases=n_cases, seed=seed, watcher=screen)
         result = api.demo(out, n_cases=n_cases, seed=seed, watcher=screen)
     closing(result)
 

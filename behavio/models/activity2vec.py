@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 import polars as pl
 
-from behavio.models.base import Coded, recode
+from behavio.models.base import Coded
 from behavio.sequences import SequenceSet
 
 SENTENCE = 1_000
@@ -68,7 +68,7 @@ class Activity2Vec(Coded):
         """Learn from the traces; activities that never meet another keep their random start."""
         from gensim.models import Word2Vec
 
-        coded = recode(sequences, sequences.own_vocabulary())
+        coded = sequences.recode(sequences.own_vocabulary())
         self.vocabulary_ = coded.vocabulary
         model = Word2Vec(
             vector_size=self.dimensions,

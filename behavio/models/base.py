@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Self
@@ -13,7 +13,7 @@ import numpy as np
 from behavio.errors import ModelError
 from behavio.estimator import Estimator
 from behavio.files import read_json
-from behavio.sequences import PAD, UNKNOWN, SequenceSet, Vocabulary, time_cut
+from behavio.sequences import SequenceSet, Vocabulary, time_cut
 
 HOMES = {
     "MostPopular": "baselines",
@@ -121,16 +121,6 @@ def later_slice(sequences: SequenceSet, share: float, at_least: int = 1) -> Spli
     return Split(train, sequences, prefixes, cut, method)
 
 
-def recode(sequences: SequenceSet, vocabulary: Vocabulary) -> SequenceSet:
-    """The same traces under another vocabulary; activities it does not list become unknown."""
-    if sequences.vocabulary is vocabulary or sequences.vocabulary == vocabulary:
-        return sequences
-    place = {name: i for i, name in enumerate(vocabulary.names)}
-    names = sequences.vocabulary.activities
-    table = np.array([PAD, UNKNOWN, *(place.get(n, UNKNOWN) for n in names)], dtype=np.int32)
-    return replace(sequences, tokens=table[sequences.tokens], vocabulary=vocabulary)
-
-
 class Coded(Estimator):
     """An estimator with a vocabulary of its own: the activities seen in training."""
 
@@ -139,7 +129,7 @@ class Coded(Estimator):
     def coded(self, sequences: SequenceSet) -> SequenceSet:
         """The traces in the model's vocabulary."""
         self.check_fitted()
-        return recode(sequences, self.vocabulary_)
+        return sequences.recode(self.vocabulary_)
 
 
 class SequenceModel(Coded):
@@ -151,7 +141,7 @@ class SequenceModel(Coded):
 
     def fit(self, sequences: SequenceSet) -> Self:
         """Learn from every event of these traces; forgets any earlier fit."""
-        return self.learn(recode(sequences, sequences.own_vocabulary()))
+        return self.learn(sequences.recode(sequences.own_vocabulary()))
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -11,7 +11,8 @@ import polars as pl
 
 from behavio.errors import JobError
 from behavio.kernels import ngram as kernel
-from behavio.models.base import Prefixes, SequenceModel, Split, recode
+from behavio.kernels.arrays import readonly
+from behavio.models.base import Prefixes, SequenceModel, Split
 from behavio.models.gaps import DAY, GapModel
 from behavio.sequences import UNKNOWN, SequenceSet
 
@@ -85,25 +86,30 @@ def score(model: SequenceModel, sequences: SequenceSet, prefixes: Prefixes) -> S
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def _hashes(sequences: SequenceSet) -> np.ndarray:
+    """uint64 (n_events,): of each case's events up to each one."""
+    return kernel.prefix_hashes(readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64))
+
+
 def seen_before(split: Split) -> np.ndarray:
     """bool (n,): the whole prefix also begins, word for word, a training case that went on after it."""
     whole = split.sequences
     names = whole.vocabulary
-    train = recode(split.train, names)
-    known = kernel.prefix_hashes(np.ascontiguousarray(train.tokens), train.offsets)
+    train = split.train.recode(names)
+    known = _hashes(train)
     inner = np.ones(train.n_events, dtype=bool)
     inner[train.offsets[1:] - 1] = False
-    asked = kernel.prefix_hashes(np.ascontiguousarray(whole.tokens), np.asarray(whole.offsets))
+    asked = _hashes(whole)
     return np.isin(asked[split.prefixes.ends - 1], known[inner])
 
 
 def repeated_cases(split: Split) -> tuple[int, int]:
     """Cases that began after the cut, and how many of them equal a training case from start to end."""
-    whole, train = split.sequences, recode(split.train, split.sequences.vocabulary)
+    whole, train = split.sequences, split.train.recode(split.sequences.vocabulary)
     new = ~whole.case_ids.is_in(train.case_ids.implode()).to_numpy()
     ends = np.asarray(whole.offsets[1:])[new] - 1
-    asked = kernel.prefix_hashes(np.ascontiguousarray(whole.tokens), np.asarray(whole.offsets))[ends]
-    known = kernel.prefix_hashes(np.ascontiguousarray(train.tokens), train.offsets)[train.offsets[1:] - 1]
+    asked = _hashes(whole)[ends]
+    known = _hashes(train)[train.offsets[1:] - 1]
     return int(new.sum()), int(np.isin(asked, known).sum())
 
 

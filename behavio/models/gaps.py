@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from behavio.models.base import Coded, Prefixes, recode
+from behavio.models.base import Coded, Prefixes
 from behavio.sequences import SequenceSet
 
 DAY = 86_400_000_000
@@ -42,7 +42,7 @@ class GapModel(Coded):
 
     def fit(self, sequences: SequenceSet, groups: np.ndarray | None = None) -> Self:
         """Learn from every step of the traces; `groups` int (n_cases,), below 0 is no group."""
-        coded = recode(sequences, sequences.own_vocabulary())
+        coded = sequences.recode(sequences.own_vocabulary())
         steps = Prefixes.of_cases(coded, 0)
         times = np.asarray(coded.times)
         gaps = times[steps.ends] - times[steps.ends - 1]

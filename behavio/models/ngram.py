@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from behavio.kernels import ngram as kernel
+from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes, SequenceModel, Split, later_slice
 from behavio.sequences import SequenceSet
 
@@ -75,7 +76,7 @@ class NGram(SequenceModel):
         early = NGram(self.max_order, fixed=True).learn(split.train)
         held = split.prefixes
         loss = kernel.loss_by_order(
-            split.sequences.tokens,
+            readonly(split.sequences.tokens, np.int32),
             held.starts(split.sequences),
             held.ends,
             self.max_order,
@@ -86,7 +87,7 @@ class NGram(SequenceModel):
 
     def count(self, coded: SequenceSet, depth: int) -> None:
         """Build the trie of all contexts of up to `depth` activities that have a next event."""
-        tokens, size = np.ascontiguousarray(coded.tokens), len(coded.vocabulary)
+        tokens, size = readonly(coded.tokens, np.int32), len(coded.vocabulary)
         within = np.arange(coded.n_events) - np.repeat(coded.offsets[:-1], coded.lengths)
         at = np.flatnonzero(within > 0)
         depths = np.minimum(within[at], depth)
@@ -118,7 +119,9 @@ class NGram(SequenceModel):
         """Interpolated probabilities."""
         rows = np.zeros((len(prefixes), len(self.vocabulary_)))
         starts = prefixes.starts(coded)
-        kernel.fill_rows(rows, coded.tokens, starts, prefixes.ends, int(self.order_), *self.trie)
+        kernel.fill_rows(
+            rows, readonly(coded.tokens, np.int32), starts, prefixes.ends, int(self.order_), *self.trie
+        )
         return rows
 
     def evidence(
@@ -132,6 +135,6 @@ class NGram(SequenceModel):
         starts = prefixes.starts(coded)
         depth = max(int(self.order_), min(EXPLAIN, self.max_order))
         found = kernel.longest_evidence(
-            coded.tokens, starts, prefixes.ends, activities, at_least, depth, *self.trie
+            readonly(coded.tokens, np.int32), starts, prefixes.ends, activities, at_least, depth, *self.trie
         )
         return Evidence(*found)

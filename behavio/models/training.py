@@ -13,7 +13,7 @@ import numpy as np
 
 from behavio.errors import ModelError
 from behavio.models import evaluation as judge
-from behavio.models.base import SequenceModel, Split, later_slice, recode
+from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
@@ -143,7 +143,7 @@ def taken_on(model: SequenceModel, name: str, known: SequenceSet, split: Split) 
     from behavio.models.neural import GRU
     from behavio.models.pool import Pool
 
-    coded = recode(known, known.own_vocabulary())
+    coded = known.recode(known.own_vocabulary())
     if isinstance(model, Pool):
         model.carry_on(coded, split.prefixes)
         return {"ngram": model.ngram_, "gru": model.gru_, name: model}
