@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 from conftest import traces as any_traces
 from hypothesis import given
@@ -18,7 +17,7 @@ from behavio.models.base import SequenceModel, later_slice
 from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
-from behavio.sequences import SequenceSet, Vocabulary
+from behavio.sequences import SequenceSet
 
 COUNTING = [MostPopular, RepeatLast, FirstOrder, NGram]
 
