@@ -72,22 +72,27 @@ def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSet
     t = situations.timeline
     kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
     came = t.events[t.inbound.position].select(kept)
-    done = t.events[t.touches.position].filter(
-        (pl.col("team") != "medical").fill_null(True)
-        & pl.col("activity").is_in(plan["action"].unique().to_list())
-    )
+    # medical contacts are no argument in a sales reason
+    done = t.events[t.touches.position].filter((pl.col("team") != "medical").fill_null(True)).select(kept)
     # by activity, so that the two newest kinds of answers are at hand
     newest = came.group_by("case", "activity").last().sort("case", "position", descending=[False, True])
     answers = _by_case(newest.group_by("case", maintain_order=True).head(2))
-    last = done.select(kept).group_by("case", "activity").last()
+    last = done.group_by("case", "activity").last()
     contacts = {(row["case"], row["activity"]): row for row in last.iter_rows(named=True)}
+    latest = {row["case"]: row for row in done.group_by("case").last().iter_rows(named=True)}
     reasons, rows = [], []
     for s in plan.iter_rows(named=True):
         told = [e for e in answers.get(s["case"], ()) if _us(e["timestamp"]) > t.as_of - TOLD_US]
         told = sorted(told, key=lambda e: e["position"])
         contact = contacts.get((s["case"], s["action"]))
-        reasons.append(f"{_story(told, contact, s['action'])} {_evidence(s, situations, settings)}")
-        rows.append([row_name(e) for e in ([*told, contact] if contact else told)])
+        if told:
+            said, shown = _did(told), told
+        else:
+            said, shown = _silence(answers.get(s["case"], ()), latest.get(s["case"]))
+        name = contact_name(s["action"])
+        since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
+        reasons.append(f"{said}; {since}. {_evidence(s, situations, settings)}")
+        rows.append(list(dict.fromkeys(row_name(e) for e in ([*shown, contact] if contact else shown))))
     return plan.with_columns(
         reason=pl.Series(reasons, dtype=pl.String), evidence_rows=pl.Series(rows, dtype=pl.List(pl.String))
     )
@@ -104,16 +109,26 @@ def _by_case(frame: pl.DataFrame) -> dict[int, list[dict[str, Any]]]:
     return out
 
 
-def _story(told: Sequence[dict[str, Any]], contact: dict[str, Any] | None, action: str) -> str:
-    """What the case did last, and since when there was no such contact."""
-    name = contact_name(action)
-    since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
-    if not told:
-        return f"Nothing heard in the last 90 days; {since}."
+def _did(told: Sequence[dict[str, Any]]) -> str:
+    """What the case did last."""
     did_what = " and ".join(
         f"{did(e['activity'], e['message'])} on {date(e['timestamp'].date())}" for e in told
     )
-    return f"{did_what[0].upper()}{did_what[1:]}; {since}."
+    return f"{did_what[0].upper()}{did_what[1:]}"
+
+
+def _silence(
+    ever: Sequence[dict[str, Any]], latest: dict[str, Any] | None
+) -> tuple[str, list[dict[str, Any]]]:
+    """Since when nothing was heard, or after which contact, and the event that shows it."""
+    if ever:
+        newest = max(ever, key=lambda e: e["position"])
+        what = f"{did(newest['activity'], newest['message'])} on {date(newest['timestamp'].date())}"
+        return f"Nothing heard in the last 90 days, last {what}", [newest]
+    if latest is not None:
+        name, day = contact_name(latest["activity"]), date(latest["timestamp"].date())
+        return f"Nothing heard so far, not even after {article(name)} on {day}", [latest]
+    return "Nothing heard so far", []
 
 
 def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
