@@ -165,6 +165,11 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
         show.value(found, form, lambda _: None)
         return
     show.table(pl.DataFrame(found["models"], infer_schema_length=None), form)
+    if form is None:
+        best = found.get("oracle")
+        known = [f"the true probabilities would have NLL {best['nll']:.3f}"] if best else []
+        for note in [*found["notes"], *known]:
+            click.echo(f"\n{note}")
 
 
 @click.command("view")
