@@ -61,9 +61,8 @@ def main() -> None:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 deaths.append(sorted(p.stem for p in (killed / ".stages").glob("*.json")))
-        print(
-            f"undisturbed {whole:.1f} s; killed {len(deaths)} times; {sum(ends)} of {len(ends)} ended the same"
-        )
+        same = f"{sum(ends)} of {len(ends)} ended the same"
+        print(f"undisturbed {whole:.1f} s; killed {len(deaths)} times; {same}")
         for stages in deaths:
             print(f"  killed with {len(stages)} whole stages: {', '.join(stages)}")
         sys.exit(0 if all(ends) else 1)
