@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DATA ?= ../shared/data
 READY := $(VENV)/.ready
 DEV := $(VENV)/.ready-dev
 
@@ -40,8 +41,9 @@ docs: $(DEV)  ## write the reference of the command line and check every example
 	$(BIN)/python -m docs.reference
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
-bench: $(DEV)  ## measure against the peers; results go to experiments/results
-	@for script in experiments/bench/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(DEV)  ## measure against the peers on the logs in DATA; results go to experiments/results
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@for script in experiments/bench/*.py; do $(BIN)/python $$script $(DATA) || exit 1; done
 
 .PHONY: help demo test lint docs bench
 .DEFAULT_GOAL := help
