@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,6 +222,8 @@ def _run_folder(data: Data) -> Path | None:
     if not isinstance(data, str | Path):
         return None
     folder = Path(data)
+    if (folder / "manifest.json").is_file() and (folder / ".stages").is_dir():
+        _needed(folder, "log/events.parquet")
     return folder if (folder / "log" / "events.parquet").is_file() else None
 
 
@@ -253,15 +256,26 @@ def _needed(folder: Path, table: str) -> Path:
     path = folder / table
     if not path.is_file():
         stage = table.partition("/")[0]
-        raise RunError(
-            f"{folder} has no {table}", hint=f"its job does not have that stage: add it and run ({stage})"
+        removed = (folder / ".stages" / f"{stage}.json").is_file()
+        hint = (
+            "it was removed: run the job again, which makes only that stage anew"
+            if removed
+            else f"its job does not have that stage: add it and run ({stage})"
         )
+        raise RunError(f"{folder} has no {table}", hint=hint)
     return path
 
 
 def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options that are settings of `kind`, and the rest, which name columns."""
-    own = {k: v for k, v in options.items() if k in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    own = {k: v for k, v in options.items() if k in known}
+    columns = sources.SourceSettings.__dataclass_fields__
+    for option in options:
+        near = get_close_matches(option, [*known, *columns], 1, 0.4)
+        if option not in known and option not in columns:
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise JobError(f"there is no setting {option!r}", hint=f"{hint}known: {', '.join(known)}")
     return own, {k: v for k, v in options.items() if k not in own}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,3 +209,35 @@ def test_a_dash_reads_what_is_piped_in(log: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(command, input=GOOD, capture_output=True, text=True, env=env, check=False)
     assert (done.returncode, done.stdout) == (0, behavio("variants", log, "--csv").stdout)
+
+
+def test_a_run_with_a_stage_taken_away_says_how_to_get_it_back(tmp_path: Path, log: Path) -> None:
+    from behavio import api
+    from behavio.errors import RunError
+
+    job = tmp_path / "j.toml"
+    job.write_text('[source.a]\npath = "log.csv"\n[segments]\n')
+    api.run(job, out=tmp_path / "run")
+    for gone in ("segments", "log"):
+        shutil.rmtree(tmp_path / "run" / gone)
+        with pytest.raises(RunError, match=f"has no {gone}/") as caught:
+            api.segments(tmp_path / "run")
+        assert "run the job again" in caught.value.hint
+
+
+def test_a_setting_nobody_knows_names_the_nearest(log: Path) -> None:
+    from behavio import api
+    from behavio.errors import JobError
+
+    with pytest.raises(JobError, match="'min_suport'") as caught:
+        api.patterns(log, min_suport=0.1)
+    assert "did you mean 'min_support'?" in caught.value.hint
+
+
+def test_columns_and_settings_go_together(tmp_path: Path) -> None:
+    from behavio import api
+
+    path = tmp_path / "log.csv"
+    path.write_text(GOOD.replace("case_id", "who"))
+    found = api.patterns(path, case_id="who", min_support=0.5)
+    assert "x → y" in found["pattern"].to_list()
