@@ -55,11 +55,12 @@ def quiet_hazard(world: World, people: Population, i: int, state: State, bins: B
     spoken = state.counts[SPOKEN]
     state.counts[SPOKEN] = MAX_MESSAGES
     last = max(state.last.max(), 0.0)
-    total = 0.0
+    total, size = 0.0, len(bins.fit)
+    company = size == 0  # never; a constant here would make numba compile fill_rates once more
     a = at
     while a < at + WINDOW:
-        n = cut_bins(world, a, last, 64, at + WINDOW, bins)
-        fill_rates(world, people, i, state, False, n, bins)
+        n = cut_bins(world, a, last, size, at + WINDOW, bins)
+        fill_rates(world, people, i, state, company, n, bins)
         for k in range(n):
             rates = bins.rates[k]
             rate = rates[OPEN] + rates[CLICK] + rates[VISIT] + rates[DOWNLOAD] + rates[EVENT]
@@ -109,7 +110,7 @@ def action_effect(
     """Response probability in 14 days when the company does `action` (-1: nothing), then is silent."""
     copy_state(before, state)
     if action >= 0:
-        live_through(state, action, at, -1)
+        live_through(state, action, at, min(action, -1))
     if action < 0 or action > PHONE:
         return 1.0 - np.exp(-quiet_hazard(world, people, i, state, bins, at))
     odds = np.zeros(4)

@@ -131,10 +131,10 @@ def draw_next(
     odds[:] = 0.0
     aim, u = -np.log(1.0 - uniform(seed)), uniform(seed)
     spent, alive, drawn, size = 0.0, 1.0, False, 16
-    a, until = now + 2.0, now + LOOK_AHEAD
+    a, until, company = now + 2.0, now + LOOK_AHEAD, size > 0
     while a < until and alive > SURE:
         n = cut_bins(world, a, now, size, until, bins)
-        fill_rates(world, people, i, state, True, n, bins)
+        fill_rates(world, people, i, state, company, n, bins)
         for k in range(n):
             total = bins.rates[k].sum()
             if total <= 0:
