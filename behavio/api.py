@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from behavio import sources
-from behavio.errors import RunError
+from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
@@ -35,12 +36,19 @@ def read(data: Data, **columns: Any) -> EventLog:
     if isinstance(data, EventLog):
         return data
     folder = _run_folder(data)
-    return EventLog.read(folder / "log") if folder else sources.read(data, **columns)
+    if folder:
+        _refuse_settings(folder, columns)
+        return EventLog.read(folder / "log")
+    if isinstance(data, str | Path) and str(data).endswith(".toml"):
+        raise JobError(
+            f"{data} is a job file, not a log", hint=f"behavio run {data}, then give its run folder"
+        )
+    return sources.read(data, **columns)
 
 
 def check(data: Data, **columns: Any) -> dict[str, Any]:
     """Data readiness of a log or of a job file (.toml): what is there, missing, rejected and why."""
-    if str(data).endswith(".toml"):
+    if isinstance(data, str | Path) and str(data).endswith(".toml"):
         from behavio.job import read_job
 
         job = read_job(Path(data))
@@ -52,7 +60,7 @@ def graph(data: Data, **columns: Any) -> Frame:
     """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s."""
     from behavio.journeys import directly_follows
 
-    table = _of_run(data, "journeys/graph.parquet")
+    table = _of_run(data, "journeys/graph.parquet", columns)
     return _like(data, table if table is not None else directly_follows(_sequences(data, columns)).to_frame())
 
 
@@ -60,7 +68,7 @@ def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
     """Distinct traces, most frequent first, with their share of cases and coverage."""
     from behavio import journeys
 
-    table = _of_run(data, "journeys/variants.parquet")
+    table = _of_run(data, "journeys/variants.parquet", columns)
     if table is None:
         table = journeys.variants(_sequences(data, columns)).to_frame(top)
     return _like(data, table if top is None else table.head(top))
@@ -74,7 +82,7 @@ def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: A
     from behavio.patterns import PatternSettings
     from behavio.patterns import patterns as find
 
-    table = _of_run(data, "patterns/patterns.parquet")
+    table = _of_run(data, "patterns/patterns.parquet", settings)
     if table is None:
         own, columns = _split(PatternSettings, settings)
         table = find(_sequences(data, columns), _settings(PatternSettings, own), seed=seed)
@@ -85,7 +93,7 @@ def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Groups of cases that interact alike: case_id, segment_id, segment, strength."""
     from behavio.segments import SegmentSettings, find_segments
 
-    table = _of_run(data, "segments/segments.parquet")
+    table = _of_run(data, "segments/segments.parquet", settings)
     if table is None:
         own, columns = _split(SegmentSettings, settings)
         table = find_segments(read(data, **columns), _settings(SegmentSettings, own), seed=seed)
@@ -96,7 +104,7 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
 
-    table = _of_run(data, "next/next_steps.parquet")
+    table = _of_run(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)
         table = predict_next(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
@@ -109,6 +117,7 @@ def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
 
     folder = _run_folder(data)
     if folder:
+        _refuse_settings(folder, settings)
         return dict(read_json(_needed(folder, "models/metrics.json")))
     own, columns = _split(models.ModelSettings, settings)
     return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
@@ -213,6 +222,8 @@ def _run_folder(data: Data) -> Path | None:
     if not isinstance(data, str | Path):
         return None
     folder = Path(data)
+    if (folder / "manifest.json").is_file() and (folder / ".stages").is_dir():
+        _needed(folder, "log/events.parquet")
     return folder if (folder / "log" / "events.parquet").is_file() else None
 
 
@@ -223,34 +234,56 @@ def _checked_run(folder: str | Path) -> Path:
     return Path(folder)
 
 
-def _of_run(data: Data, table: str) -> pl.DataFrame | None:
+def _of_run(data: Data, table: str, settings: Mapping[str, Any]) -> pl.DataFrame | None:
     """The table of a run folder; None when `data` is a log. RunError when the run lacks it."""
     folder = _run_folder(data)
     if folder is None:
         return None
+    _refuse_settings(folder, settings)
     return pl.read_parquet(_needed(folder, table))
+
+
+def _refuse_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """A run answers as it was made: a setting that would change nothing is an error."""
+    if settings:
+        raise JobError(
+            f"{folder} is a finished run: {', '.join(settings)} would change nothing",
+            hint="give the log itself, or change the job (behavio run … --set) and run it again",
+        )
 
 
 def _needed(folder: Path, table: str) -> Path:
     path = folder / table
     if not path.is_file():
         stage = table.partition("/")[0]
-        raise RunError(
-            f"{folder} has no {table}", hint=f"its job does not have that stage: add it and run ({stage})"
+        removed = (folder / ".stages" / f"{stage}.json").is_file()
+        hint = (
+            "it was removed: run the job again, which makes only that stage anew"
+            if removed
+            else f"its job does not have that stage: add it and run ({stage})"
         )
+        raise RunError(f"{folder} has no {table}", hint=hint)
     return path
 
 
 def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options that are settings of `kind`, and the rest, which name columns."""
-    own = {k: v for k, v in options.items() if k in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+    known = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    own = {k: v for k, v in options.items() if k in known}
+    columns = sources.SourceSettings.__dataclass_fields__
+    for option in options:
+        near = get_close_matches(option, [*known, *columns], 1, 0.4)
+        if option not in known and option not in columns:
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise JobError(f"there is no setting {option!r}", hint=f"{hint}known: {', '.join(known)}")
     return own, {k: v for k, v in options.items() if k not in own}
 
 
 def _settings(kind: type, table: Mapping[str, Any]) -> Any:
     from behavio.job import settings_from
 
-    return settings_from(kind, {k: v for k, v in table.items() if v is not None}, kind.__name__)
+    where = kind.__name__.removesuffix("Settings").lower()
+    return settings_from(kind, {k: v for k, v in table.items() if v is not None}, where)
 
 
 def _like(data: Data, table: pl.DataFrame) -> Frame:

@@ -67,8 +67,12 @@ def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.toml")], 1, 0.5)
         hint = f"did you mean {path.with_name(near[0])}?" if near else "give the path of a TOML job file"
         raise JobError(f"there is no job file {path}", hint=hint) from None
-    except (IsADirectoryError, PermissionError, UnicodeDecodeError) as problem:
-        raise JobError(f"{path} cannot be read as a job file: {problem}") from None
+    except IsADirectoryError:
+        raise JobError(f"{path} is a folder", hint="give the path of a TOML job file") from None
+    except PermissionError:
+        raise JobError(f"{path} may not be read", hint="ask for the right to read it") from None
+    except UnicodeDecodeError:
+        raise JobError(f"{path} is no text in UTF-8", hint="give the path of a TOML job file") from None
     except tomllib.TOMLDecodeError as problem:
         raise JobError(
             f"{path} is not valid TOML: {problem}", hint="see pipelines/demo.toml for an example"
@@ -107,7 +111,8 @@ def settings_from(kind: type[Settings], table: Mapping[str, Any], where: str) ->
     try:
         return kind(**{k: _value(hints[k], v, f"{where}.{k}") for k, v in table.items()})
     except JobError as problem:
-        raise JobError(f"[{where}] {problem}", hint=problem.hint) from None
+        said = str(problem).removeprefix(f"{where}.")
+        raise JobError(f"[{where}] {said}", hint=problem.hint) from None
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
-from behavio.errors import RunError
+from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
 from behavio.log import EventLog
@@ -196,12 +196,13 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     """Run every stage the job asks for into the folder `out`.
 
     `start` names a stage that is made anew, with all after it, even when nothing changed. Errors:
-    RunError when the folder cannot be used; whatever a stage raises, with its draft removed.
+    JobError when the job has no stage `start`; RunError when the folder cannot be used; whatever
+    a stage raises, with its draft removed.
     """
     stages = [s for s in STAGES if getattr(job, s.table)]
     if start is not None and start not in [s.name for s in stages]:
         listed = ", ".join(s.name for s in stages)
-        raise RunError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
+        raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
     with _locked(out):
         (out / "manifest.json").unlink(missing_ok=True)

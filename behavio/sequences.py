@@ -200,8 +200,9 @@ class SequenceSet:
 
     def recode(self, vocabulary: Vocabulary) -> SequenceSet:
         """The same traces under another vocabulary; activities it does not list become unknown."""
+        ids = {name: i for i, name in enumerate(vocabulary.names)}
         table = np.array(
-            [PAD, UNKNOWN, *(vocabulary.id(n) for n in self.vocabulary.activities)], dtype=np.int32
+            [PAD, UNKNOWN, *(ids.get(n, UNKNOWN) for n in self.vocabulary.activities)], dtype=np.int32
         )
         return replace(self, tokens=table[self.tokens], vocabulary=vocabulary)
 

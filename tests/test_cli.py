@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +134,110 @@ def test_a_full_disk_on_stdout_is_no_traceback(log: Path) -> None:
             check=False,
         )
     assert done.returncode != 0 and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
+    rows = "".join(f"c{i},{a},2026-01-0{d}\n" for i in range(60) for d, a in ((1, "x"), (2, f"y{i}")))
+    (tmp_path / "log.csv").write_text("case_id,activity,timestamp\n" + rows)
+    pipe, end = os.pipe()
+    os.close(pipe)
+    done = subprocess.run(
+        [sys.executable, "-m", "behavio", "graph", str(tmp_path / "log.csv")],
+        stdout=end,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        check=False,
+    )
+    os.close(end)
+    assert done.returncode == 0 and "error" not in done.stderr
+
+
+def test_tables_for_people_say_durations_and_shorten_long_journeys(tmp_path: Path) -> None:
+    # one case, a day between events: 13 steps are shown by their first six and last three
+    rows = "".join(f"a,s{i:02d},2026-01-{i:02d}\n" for i in range(1, 14))
+    path = tmp_path / "log.csv"
+    path.write_text("case_id,activity,timestamp\n" + rows)
+    assert "1 day" in behavio("graph", path).stdout and "median_s" not in behavio("graph", path).stdout
+    shown = behavio("variants", path).stdout
+    assert "s06 → … 4 more … → s11" in shown and "12 days" in shown
+    assert "s08" in behavio("variants", path, "--csv").stdout
+
+
+def test_what_a_run_cannot_answer_is_refused_not_ignored(tmp_path: Path, log: Path) -> None:
+    (tmp_path / "j.toml").write_text('[source.a]\npath = "log.csv"\n[journeys]\n[segments]\n')
+    assert behavio("run", "j.toml", cwd=tmp_path).returncode == 0
+    done = behavio("segments", "runs/j", "--k", "2", cwd=tmp_path)
+    assert done.returncode == 2 and "k would change nothing" in done.stderr
+    stage = behavio("run", "j.toml", "--from", "segmnts", cwd=tmp_path)
+    assert stage.returncode == 2 and "segments" in stage.stderr
+    assert behavio("run", "runs/j", cwd=tmp_path).stderr.startswith("error: runs/j is a folder\n\nhint: ")
+    on_job = behavio("graph", "j.toml", cwd=tmp_path)
+    assert on_job.returncode == 2 and "is a job file" in on_job.stderr
+
+
+def test_a_case_nobody_knows_and_a_log_too_short_to_judge(log: Path) -> None:
+    unknown = behavio("predict", log, "--case", "z", "--kind", "ngram")
+    assert unknown.returncode == 2 and "no row has case_id 'z'" in unknown.stderr
+    short = behavio("evaluate", log, "--kind", "ngram")
+    assert (short.returncode, short.stdout) == (0, "") and "too few to judge" in short.stderr
+
+
+def test_terminated_as_by_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from behavio import api, cli
+
+    def slow(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(api, "graph", slow)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["graph", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+
+
+def test_no_command_shows_the_help() -> None:
+    done = behavio()
+    assert done.returncode == 2 and done.stderr.startswith("Usage: behavio")
+
+
+def test_a_dash_reads_what_is_piped_in(log: Path) -> None:
+    command = [sys.executable, "-m", "behavio", "variants", "-", "--csv"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, input=GOOD, capture_output=True, text=True, env=env, check=False)
+    assert (done.returncode, done.stdout) == (0, behavio("variants", log, "--csv").stdout)
+
+
+def test_a_run_with_a_stage_taken_away_says_how_to_get_it_back(tmp_path: Path, log: Path) -> None:
+    from behavio import api
+    from behavio.errors import RunError
+
+    job = tmp_path / "j.toml"
+    job.write_text('[source.a]\npath = "log.csv"\n[segments]\n')
+    api.run(job, out=tmp_path / "run")
+    for gone in ("segments", "log"):
+        shutil.rmtree(tmp_path / "run" / gone)
+        with pytest.raises(RunError, match=f"has no {gone}/") as caught:
+            api.segments(tmp_path / "run")
+        assert "run the job again" in caught.value.hint
+
+
+def test_a_setting_nobody_knows_names_the_nearest(log: Path) -> None:
+    from behavio import api
+    from behavio.errors import JobError
+
+    with pytest.raises(JobError, match="'min_suport'") as caught:
+        api.patterns(log, min_suport=0.1)
+    assert "did you mean 'min_support'?" in caught.value.hint
+
+
+def test_columns_and_settings_go_together(tmp_path: Path) -> None:
+    from behavio import api
+
+    path = tmp_path / "log.csv"
+    path.write_text(GOOD.replace("case_id", "who"))
+    found = api.patterns(path, case_id="who", min_support=0.5)
+    assert "x → y" in found["pattern"].to_list()

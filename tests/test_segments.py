@@ -354,3 +354,10 @@ def test_real_logs_give_named_segments(real_log: object, name: str, tmp_path: Pa
     for segment in page["segments"]:
         assert 3 <= len(segment["segment"]) <= 70 and segment["sentence"].endswith(".")
         assert min(len(segment["distinguishing"]), 1) == 1
+
+
+def test_two_cases_of_different_length_have_a_typical_one(tmp_path):
+    log = log_of([["x", "y", "z"], ["x", "y", "z", "x", "y"]])
+    write_segments(log, SequenceSet.from_log(log), SegmentSettings(k=1), 7, tmp_path)
+    (group,) = read_json(tmp_path / "profiles.json")["segments"]
+    assert group["typical"]["case_id"] in ("c00000", "c00001")

@@ -68,8 +68,8 @@ def test_packed_and_misnamed_files(file, tmp_path):
     ("data", "message"),
     [
         ("<html></html>", "is no XES log"),
-        (LOG[:700], "is damaged"),
-        (LOG.replace("</event>", "", 1), "is damaged"),
+        (LOG[:700], "is cut off"),
+        (LOG.replace("</event>", "", 1), "is cut off"),
         ("<?xml version='1.0'?><log></log>", "holds no event"),
     ],
 )

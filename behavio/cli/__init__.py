@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -100,18 +101,24 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
+    signal.signal(signal.SIGTERM, _terminated)
     given = [a for a in given if a != "--debug"]  # works anywhere on the line
     try:
         sys.exit(cli.main(given, prog_name="behavio", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as bare:
+        click.echo(bare.format_message(), err=True)
+        sys.exit(2)
     except click.exceptions.Exit as ended:
         sys.exit(ended.exit_code)
     except click.ClickException as wrong:
         context = getattr(wrong, "ctx", None)
         _say(f"error: {wrong.format_message()}", f"{context.command_path} --help" if context else "")
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        _say("stopped", "run the same command again: whole stages are kept")
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort) as stopped:
+        again = command_of(given) in ("run", "demo")
+        _say("stopped", "run the same command again: whole stages are kept" if again else "")
+        by_system = isinstance(stopped.__cause__ or stopped, Terminated)  # click raises Abort from it
+        sys.exit(128 + (signal.SIGTERM if by_system else signal.SIGINT))
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -132,6 +139,19 @@ def main(args: list[str] | None = None) -> None:
         what = "out of memory" if isinstance(problem, MemoryError) else f"{type(problem).__name__}: {problem}"
         _say(f"error: {what}", "this should not happen: run again with --debug and report what it shows")
         sys.exit(1)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends a command as Ctrl-C does: drafts are removed, the exit code is 143."""
+
+
+def _terminated(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def command_of(given: list[str]) -> str:
+    """The command among the words of a command line, "" where there is none."""
+    return next((word for word in given if word in COMMANDS), "")
 
 
 def _say(message: str, hint: str) -> None:

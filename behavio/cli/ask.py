@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from behavio.cli import show
+from behavio.errors import JobError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def piped(context: click.Context, parameter: click.Parameter, source: str) -> str:
+    """A lone dash is what is piped in."""
+    return "/dev/stdin" if source == "-" else source
 
 
 def _asks(name: str) -> Any:
     """A command on LOG or RUN with the column and output options."""
 
     def wrap(function: Any) -> click.Command:
-        command = click.argument("source", metavar="LOG|RUN")(
+        command = click.argument("source", metavar="LOG|RUN", callback=piped)(
             show.output_options(show.column_options(function))
         )
         return click.command(name)(command)
@@ -22,7 +32,7 @@ def _asks(name: str) -> Any:
 
 
 @click.command("check")
-@click.argument("source", metavar="LOG|JOB")
+@click.argument("source", metavar="LOG|JOB", callback=piped)
 @show.column_options
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 def check(source: str, form: str | None, **columns: Any) -> None:
@@ -83,14 +93,12 @@ def patterns(source: str, form: str | None, segment: str | None, **options: Any)
       behavio patterns visits.csv --min-support 0.05 --top 20
       behavio patterns runs/demo --segment "Portal explorers"
     """
-    import polars as pl
-
     from behavio import api
 
     top = options.pop("top", None)
     found = api.patterns(source, **show.given(options))
     if segment is not None:
-        found = found.filter(pl.col("segment") == segment)
+        found = only(found, "segment", segment)
     found = found if top is None else found.head(top)
     show.table(found if form == "json" else found.drop("activities"), form)
 
@@ -137,12 +145,10 @@ def predict(source: str, form: str | None, case: str | None, **options: Any) -> 
       behavio predict visits.csv --kind ngram --csv > next.csv
       behavio predict runs/demo --case 0015g00000B7XQ2AAN
     """
-    import polars as pl
-
     from behavio import api
 
     found = api.predict(source, **show.given(options))
-    show.table(found if case is None else found.filter(pl.col("case_id") == case), form)
+    show.table(found if case is None else only(found, "case_id", case), form)
 
 
 @_asks("evaluate")
@@ -164,12 +170,28 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
     if form == "json":
         show.value(found, form, lambda _: None)
         return
+    if not found["models"]:
+        click.echo(found["reason"], err=True)
+        return
     show.table(pl.DataFrame(found["models"], infer_schema_length=None), form)
     if form is None:
         best = found.get("oracle")
         known = [f"the true probabilities would have NLL {best['nll']:.3f}"] if best else []
         for note in [*found["notes"], *known]:
             click.echo(f"\n{note}")
+
+
+def only(found: pl.DataFrame, column: str, wanted: str) -> pl.DataFrame:
+    """The rows where `column` is `wanted`; JobError that names the nearest value when there is none."""
+    import polars as pl
+
+    rows = found.filter(pl.col(column) == wanted)
+    if rows.is_empty():
+        known = found[column].drop_nulls().unique().sort().to_list()
+        near = get_close_matches(wanted, known, 3, 0.4) or known[:3]
+        hint = f"for example: {', '.join(near)}" if near else "there is no row at all"
+        raise JobError(f"no row has {column} {wanted!r}", hint=hint)
+    return rows
 
 
 @click.command("view")

@@ -15,8 +15,8 @@ def draw(facts: dict[str, Any]) -> None:
     span = f", {facts['first'][:10]} to {facts['last'][:10]}" if facts["first"] else ""
     length = facts["events_per_case"]
     click.echo(
-        f"{facts['n_events']:,} events of {facts['n_cases']:,} cases, "
-        f"{facts['n_activities']:,} activities{span}; "
+        f"{_n(facts['n_events'], 'event')} of {_n(facts['n_cases'], 'case')}, "
+        f"{_n(facts['n_activities'], 'activity')}{span}; "
         f"{length['median']:g} events per case (95 % have at most {length['p95']:,.0f})\n"
     )
     columns = ("name", "kind", "read", "accepted", "rejected", "merged", "repeats", "first", "last")
@@ -48,6 +48,12 @@ def _block(title: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         click.echo(f"\n{title}")
         show.table(pl.DataFrame(rows), None)
+
+
+def _n(count: int, what: str) -> str:
+    """1 activity, 2 activities."""
+    many = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count:,} {what if count == 1 else many}"
 
 
 def _short(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from behavio.words import duration
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +57,11 @@ def console(stderr: bool = True) -> Console:
     """A rich console on stderr (talk) or stdout (tables)."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    class Out(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # not rich's own exit code 1: a reader may stop reading
+
+    return Out(stderr=stderr, highlight=False, soft_wrap=False)
 
 
 def table(frame: pl.DataFrame, form: str | None, *, title: str = "") -> None:
@@ -81,13 +88,15 @@ def _people(frame: pl.DataFrame, title: str, limit: int = 60) -> None:
     from rich.text import Text
 
     out = console(stderr=False)
-    if not out.is_terminal:
+    if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = 200  # piped into a pager or a file: do not cut at 80
     shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, kind in frame.schema.items():
-        shown.add_column(name, justify="right" if kind.is_numeric() else "left", overflow="fold")
+        title = name.removesuffix("_s") if kind.is_numeric() else name
+        shown.add_column(title, justify="right" if kind.is_numeric() else "left", overflow="fold")
+    told = [name.endswith("_s") and kind.is_numeric() for name, kind in frame.schema.items()]
     for row in frame.head(limit).iter_rows():
-        shown.add_row(*(Text(cell(v)) for v in row))
+        shown.add_row(*(Text(cell(v, s)) for v, s in zip(row, told, strict=True)))
     out.print(shown)
     if frame.height > limit:
         console().print(f"… {frame.height - limit:,} more rows: --json or --csv prints all", style="dim")
@@ -95,17 +104,17 @@ def _people(frame: pl.DataFrame, title: str, limit: int = 60) -> None:
         console().print("no rows", style="dim")
 
 
-def cell(value: Any) -> str:
-    """One value as a person reads it."""
-    if value is None:
+def cell(value: Any, seconds: bool = False) -> str:
+    """One value as a person reads it; `seconds` become "2.1 h"."""
+    if value is None or value != value:
         return "–"
+    if seconds:
+        return duration(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        if value != value:
-            return "–"
         return (
             f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:,.2f}"
         )
@@ -113,7 +122,16 @@ def cell(value: Any) -> str:
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, list):
         return ", ".join(str(v) for v in value)
-    return str(value)
+    return _shortened(str(value))
+
+
+def _shortened(text: str, first: int = 6, last: int = 3) -> str:
+    """A long chain of activities as its ends: "a → b → … 40 more … → z"."""
+    steps = text.split(" → ")
+    left = len(steps) - first - last
+    if left < 2:
+        return text
+    return " → ".join([*steps[:first], f"… {left} more …", *steps[-last:]])
 
 
 def _json(value: Any) -> Any:

@@ -49,6 +49,8 @@ def medoids(sequences: SequenceSet, members: np.ndarray, strength: np.ndarray, s
     length = sequences.lengths[sure]
     low, high = np.quantile(length, [0.25, 0.75])
     usual = sure[(length >= low) & (length <= high)]
+    if len(usual) == 0:  # two cases of different length: no case lies between the quartiles
+        usual = sure
     if len(usual) > SAMPLE:
         usual = np.sort(rng.choice(usual, SAMPLE, replace=False))
     part = sequences.select(usual)

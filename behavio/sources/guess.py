@@ -56,9 +56,10 @@ def named_or_guessed(what: str, named: str | None, columns: Sequence[str], shown
     if found is None:
         near = nearest(what, list(columns))
         like = f"perhaps {near!r}? " if near else ""
+        option = what.replace("_", "-")
         raise LogError(
             f"{shown} has no column that looks like {what}",
-            hint=f'{like}name it: {what}="…"; {_listed(columns)}',
+            hint=f'{like}name it with {what}="…" (--{option} on the command line); {_listed(columns)}',
         )
     return found
 

@@ -46,10 +46,15 @@ def read_xes(data: bytes, item: Input) -> tuple[pl.DataFrame, list[str]]:
             raise LogError(f"{item.shown} is no readable XES log: {problem}", hint="fetch it again") from None
     text = COMMENT.sub(b"", data) if b"<!--" in data else data
     n_events, n_traces = len(EVENT.findall(text)), len(TRACE.findall(text))
-    if frame.height != n_events or b"</log>" not in data[-2_000:]:
+    if b"</log>" not in data[-2_000:]:
+        raise LogError(
+            f"{item.shown} is cut off: it ends after {n_events:,} events without </log>",
+            hint="fetch it again",
+        )
+    if frame.height != n_events:
         raise LogError(
             f"{item.shown} is damaged: {n_events:,} events stand in it, {frame.height:,} could be read",
-            hint="the XML breaks off or is not well-formed; fetch it again",
+            hint="the XML is not well-formed; fetch it again",
         )
     if frame.height == 0:
         raise LogError(f"{item.shown} holds no event", hint="give a log with at least one event")
