@@ -297,11 +297,12 @@ def test_facts_in_plain_words() -> None:
         "Open emails 14 h after they are sent (median, others 3.1 days): 5 times sooner (4.5–5.6)"
     )
     assert full_text(often) == (
-        "A portal visit follows 41 % of email opens (others 18 %): 2.3 times as often (2–2.6)"
+        "41 % of email opens are followed by a portal visit before the next (others 18 %): "
+        "2.3 times as often (2–2.6)"
     )
     assert sentence([quick, often]) == (
         "Open emails 14 h after they are sent (median, others 3.1 days); "
-        "and a portal visit follows 41 % of email opens (others 18 %)."
+        "and 41 % of email opens are followed by a portal visit before the next (others 18 %)."
     )
 
 

@@ -139,7 +139,7 @@ def clause(fact: Fact) -> str:
         return f"open {here} of emails before the next one comes (others {there})"
     if fact.kind == "order":
         return f"{words.one(b)} follows directly on {here} of {words.plural(a)} (others {there})"
-    return f"{words.one(b)} follows {here} of {words.plural(a)} (others {there})"
+    return f"{here} of {words.plural(a)} are followed by {words.one(b)} before the next (others {there})"
 
 
 def _share(activity: str, here: str, there: str) -> str:
