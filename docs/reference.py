@@ -14,7 +14,7 @@ TARGET = Path(__file__).with_name("commands.md")
 def reference() -> str:
     """The help of every command as one Markdown page."""
     parts = ["# Commands\n\nWritten by `make docs` from the commands' own help.\n"]
-    with click.Context(cli, info_name="behavio") as parent:
+    with click.Context(cli, info_name="behavio", **cli.context_settings) as parent:
         for name in SHORT:
             command = cli.get_command(parent, name)
             assert command is not None

@@ -41,7 +41,7 @@ def test_an_unknown_key_names_the_nearest_known_one(tables: dict[str, object], n
     ("tables", "said"),
     [
         ({"seed": "7"}, "seed"),
-        ({"patterns": {"min_support": "many"}}, r"\[patterns\] min_support"),
+        ({"patterns": {"min_support": "many"}}, "[patterns] min_support"),
         ({"patterns": 3}, "patterns"),
         ({"source": {}}, "no source"),
         ({"source": {"calls": {}}}, "path"),

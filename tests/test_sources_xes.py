@@ -69,7 +69,7 @@ def test_packed_and_misnamed_files(file, tmp_path):
     [
         ("<html></html>", "is no XES log"),
         (LOG[:700], "is cut off"),
-        (LOG.replace("</event>", "", 1), "is cut off"),
+        (LOG.replace("</event>", "", 1), "is damaged"),
         ("<?xml version='1.0'?><log></log>", "holds no event"),
     ],
 )
