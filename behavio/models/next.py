@@ -79,7 +79,7 @@ def _steps_of(
     days = np.full((len(some), 3), np.nan)
     if sequences.timed:
         days = gaps.quantiles(last, activity, waited, groups=of) / DAY
-    seen, text = evidence(coded, ngram, gaps, some, activity, settings.min_evidence)
+    seen, text = evidence(coded, ngram, gaps, some, activity, waited, settings.min_evidence)
     names = pl.Series(model.vocabulary_.names, dtype=pl.String)
     table = pl.DataFrame(
         {
@@ -113,17 +113,26 @@ def likeliest(
 
 
 def evidence(
-    coded: SequenceSet, ngram: NGram, gaps: GapModel, prefixes: Prefixes, activity: np.ndarray, at_least: int
+    coded: SequenceSet,
+    ngram: NGram,
+    gaps: GapModel,
+    prefixes: Prefixes,
+    activity: np.ndarray,
+    waited: np.ndarray,
+    at_least: int,
 ) -> tuple[np.ndarray, pl.Series]:
-    """Times the context was seen and the sentence that says so, for each prefix and activity."""
+    """Times the context was seen and the sentence that says so, for each prefix and activity.
+
+    The usual time is told only to those who have waited less (µs): for the others it has passed.
+    """
     found = ngram.evidence(coded, prefixes, activity, at_least)
-    _, first, back = np.unique(
-        found.node * len(ngram.vocabulary_) + activity, return_index=True, return_inverse=True
-    )
-    ends, order = prefixes.ends[first], found.order[first]
-    within = np.full(len(first), np.nan)
+    usual = np.full(len(prefixes), np.nan)
     if coded.timed:
-        within = gaps.usual(coded.tokens[ends - 1], activity[first])
+        usual = gaps.usual(coded.tokens[prefixes.ends - 1], activity)
+        usual[waited >= usual] = np.nan
+    same = (found.node * len(ngram.vocabulary_) + activity) * 2 + np.isnan(usual)
+    _, first, back = np.unique(same, return_index=True, return_inverse=True)
+    ends, order, within = prefixes.ends[first], found.order[first], usual[first]
     names = ngram.vocabulary_.names
     sentences = [
         sentence(
