@@ -206,6 +206,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     context = Context(job, out, watcher or Silent())
     with _locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
+        _sweep(*out.glob(".draft-*"), *out.glob(".old-*"))
         inputs = fingerprints(_input_files(job))
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
@@ -272,8 +273,7 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
     began = time.perf_counter()
     with _disk_errors(out):
         try:
-            for rest in (draft, old):
-                shutil.rmtree(rest, ignore_errors=True)
+            _sweep(draft, old)
             draft.mkdir(parents=True)
             facts = stage.write(context, getattr(context.job, stage.table), draft)
             outputs = outputs_of(draft)
@@ -282,8 +282,7 @@ def _make(stage: Stage, context: Context, key: str) -> dict[str, Any]:
                 (out / stage.name).rename(old)
             draft.rename(out / stage.name)
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _sweep(draft, old)
         seconds = time.perf_counter() - began
         measured: Facts = {"seconds": round(seconds, 2), "peak_memory_mb": peak_memory_mb()}
         if detail := facts.pop("measured", None):
@@ -307,6 +306,16 @@ def _manifest(job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[st
         "stages": {n: {k: r[k] for k in ("key", "facts", "outputs")} for n, r in records.items()},
         "measured": {n: r["measured"] for n, r in records.items()},
     }
+
+
+def _sweep(*folders: Path) -> None:
+    """Remove what is only half done; Ctrl-C, which some libraries pass on twice, cannot stop it midway."""
+    try:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        _sweep(*folders)
+        raise
 
 
 def _drop_others(out: Path, wanted: set[str]) -> None:
