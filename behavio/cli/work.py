@@ -53,7 +53,7 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
     from behavio.cli.warm import beside
 
     with show.screen() as screen, beside():
-        first_compile()
+        first_compile("about half a minute")
         result = api.demo(out, n_cases=n_cases, seed=seed, watcher=screen)
     closing(result)
 
@@ -126,9 +126,9 @@ def deliver(folder: Path, dry_run: bool, target: str) -> None:
     click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
 
 
-def first_compile() -> None:
-    """Say once, on the first run of all, why it starts slowly."""
+def first_compile(takes: str = "up to 20 s") -> None:
+    """Say once, on the first run of all, why it starts slowly and how much that costs."""
     from behavio.cli.warm import cached
 
     if not cached():
-        show.console().print("  compiling the kernels, once (up to 20 s)", style="dim")
+        show.console().print(f"  compiling the kernels, once ({takes})", style="dim")
