@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,7 @@ from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings
+from behavio.sources import CasesSettings, ConsentSettings, LogSettings, SourceSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -38,6 +38,7 @@ class Job:
     engine: Literal["local"] = "local"
     cases: CasesSettings | None = None
     consents: ConsentSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None

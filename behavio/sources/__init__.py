@@ -21,12 +21,11 @@ from behavio.sources.mapping import SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
-    CASE_KINDS,
-    CONSENT_KINDS,
-    EVENT_KINDS,
     CasesSettings,
     ConsentSettings,
+    LogSettings,
     SourceSettings,
+    kinds,
     nearest,
     one_of,
 )
@@ -34,14 +33,13 @@ from behavio.sources.sieve import join_file
 from behavio.sources.tabular import RawTable, read_frame, read_inputs
 
 __all__ = [
-    "CASE_KINDS",
-    "CONSENT_KINDS",
-    "EVENT_KINDS",
     "CasesSettings",
     "ConsentSettings",
+    "LogSettings",
     "SourceSettings",
     "built_in",
     "input_files",
+    "kinds",
     "read",
     "read_log",
     "readiness",
@@ -216,7 +214,7 @@ def input_files(
 def _kind_of(path: Path) -> str:
     """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table"."""
     stem = path.name.partition(".")[0].lower()
-    for kind in EVENT_KINDS:
+    for kind in kinds("events"):
         file = load_mapping(None, kind, Path()).file
         if file and stem == file.partition(".")[0].lower():
             return kind

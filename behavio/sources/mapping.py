@@ -142,6 +142,7 @@ class SourceMapping:
     """Everything about one kind of extract; see the module's text and the built-in files."""
 
     title: str = ""
+    role: str = "events"
     file: str = ""
     id: str = ""
     version: tuple[str, ...] = ()

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
+from importlib import resources
 
+from behavio.durations import seconds
 from behavio.errors import JobError
 
-EVENT_KINDS = (
-    "table",
-    "xes",
-    "veeva.call",
-    "veeva.key_message",
-    "veeva.sent_email",
-    "veeva.email_activity",
-    "veeva.event_attendee",
-    "ga4",
-)
-CASE_KINDS = ("table", "veeva.account")
-CONSENT_KINDS = ("table", "veeva.consent")
+READERS = {"events": ("table", "xes"), "cases": ("table",), "consents": ("table",)}
+"""Kinds that need no mapping, by role: a plain table's columns are guessed or named."""
+ROLE = re.compile(r'^role = "(\w+)"', re.MULTILINE)
 FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "xes")
+
+
+@cache
+def kinds(role: str) -> tuple[str, ...]:
+    """Kinds a source of this role may have: those that need no mapping, then the built-in mappings.
+
+    A mapping says its role itself (`role = "cases"`); without the line it is events.
+    """
+    folder = resources.files("behavio").joinpath("sources/mappings")
+    found = []
+    for file in sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name):
+        said = ROLE.search(file.read_text(encoding="utf-8"))
+        if (said.group(1) if said else "events") == role:
+            found.append(file.name.removesuffix(".toml"))
+    return (*READERS.get(role, ("table",)), *found)
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
@@ -86,7 +96,7 @@ class SourceSettings:
     repeats: str = "keep"
 
     def __post_init__(self) -> None:
-        _check(self.kind, EVENT_KINDS, self.path, self.format)
+        _check(self.kind, kinds("events"), self.path, self.format)
         one_of(self.repeats, ("keep", "merge"), "repeats =")
 
 
@@ -110,7 +120,7 @@ class CasesSettings:
     joins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self.kind, CASE_KINDS, self.path, self.format)
+        _check(self.kind, kinds("cases"), self.path, self.format)
 
 
 @dataclass(frozen=True)
@@ -135,4 +145,25 @@ class ConsentSettings:
     joins: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(self.kind, CONSENT_KINDS, self.path, self.format)
+        _check(self.kind, kinds("consents"), self.path, self.format)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What enters the log as a whole, whatever the source.
+
+    exclude      file of case ids (one per line, or a table with a case column) that never enter
+    keep_text    free text, signatures, addresses and mail bodies are dropped unless this is true
+    end          activities that close a case; every other case's last event is only the last one seen
+    open_within  a case silent for longer than this before the newest event is closed ("90d"); by default
+                 the 99 % quantile of the gaps inside cases
+    """
+
+    exclude: str | None = None
+    keep_text: bool = False
+    end: tuple[str, ...] = ()
+    open_within: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.open_within is not None:
+            seconds(self.open_within)
