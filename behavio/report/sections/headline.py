@@ -13,8 +13,9 @@ from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.numbers import day, spelled
 from behavio.report.sections import journeys, outlook, patterns, suggestions
-from behavio.report.sections.groups import opposite_order, sizes
+from behavio.report.sections.groups import Pace, opposite_order, opposite_pace, sizes
 from behavio.report.weekly import Calendar, quantile
+from behavio.words import one
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
@@ -45,6 +46,9 @@ def _title(c: Context) -> Markup:
         pair = opposite_order(c)
         if pair is not None:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
+        apart = opposite_pace(c)
+        if apart is not None:
+            return _pace_title(c, apart)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]
         share = c.facts.add(
@@ -55,6 +59,23 @@ def _title(c: Context) -> Markup:
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
     return say(text, n=c.cases.shown, many=c.noun(c.run.n_cases))
+
+
+def _pace_title(c: Context, pair: Pace) -> Markup:
+    a, b = (
+        c.facts.add(
+            f"pace_{group.id}",
+            seconds,
+            "seconds",
+            f"from {pair.first} to {pair.then} in “{group.name}”, median",
+            n=group.n,
+        )
+        for group, seconds in ((pair.quick, pair.quick_s), (pair.late, pair.late_s))
+    )
+    if (pair.first, pair.then) == ("email_sent", "email_open"):
+        return say("One group opens emails {a} after they are sent, another after {b}", a=a.shown, b=b.shown)
+    text = "From {x} to {y} it takes one group {a}, another {b}"
+    return say(text, x=one(pair.first), y=one(pair.then), a=a.shown, b=b.shown)
 
 
 def _sub(c: Context) -> Markup:
@@ -125,12 +146,12 @@ def _after_visit(c: Context) -> Markup | None:
     base = c.facts.add("emails_after_visit", found.n, "count", "emails sent within ten days after a visit")
     if t.low <= 1 <= t.high:
         text = (
-            "<b>An email within ten days after a visit is opened about as often as any other</b>: {a} of {n} "
-            "against {b}, {t} times {ci}."
+            "<b>An email within ten days after a visit or call is opened about as often as any other</b>: "
+            "{a} of {n} against {b}, {t} times {ci}."
         )
     else:
         text = (
-            "An email within ten days <b>after a visit is opened {t} times as often</b> {ci} as any "
+            "An email within ten days <b>after a visit or call is opened {t} times as often</b> {ci} as any "
             "other: {a} of "
             "{n} against {b}."
         )
@@ -146,7 +167,7 @@ def _after_visit(c: Context) -> Markup | None:
             low=follow.low,
             high=follow.high,
         )
-        sentence += say(" Today {share} of visits are followed by one.", share=share.shown)
+        sentence += say(" Today {share} of visits and calls are followed by one.", share=share.shown)
     return sentence
 
 
