@@ -302,7 +302,7 @@ def test_facts_in_plain_words() -> None:
     )
     assert sentence([quick, often]) == (
         "They open emails 14 h after they are sent (median, others 3.1 days); "
-        "and 41 % of email opens are followed by a portal visit before the next (others 18 %)."
+        "and 41 % of email opens have a portal visit before the next one (others 18 %)."
     )
 
 

@@ -93,13 +93,13 @@ def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
 def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float) -> tuple[list[Markup], int]:
     """Labels beneath the dots, a line for each dot of a stack from the axis up, where they touch no other.
 
-    A label that stands lower than the first row is led to its dots by a line. New kinds come first; what was
-    said close by is not said again. Returns the shapes and how many rows of text there are.
+    A label that stands lower than the first row is led to its dots by a line. What names most new kinds
+    comes first; what was said close by is not said again. Returns the shapes and how many rows of text
+    there are.
     """
     taken: list[list[tuple[float, float]]] = [[] for _ in range(ROWS)]
-    order = sorted(range(len(stacks)), key=lambda i: (not _new_kind(stacks, i), i))
     placed: list[tuple[float, float, tuple[str, ...], int]] = []
-    for i in order:
+    for i in _most_new_first(stacks):
         x, dots = stacks[i]
         lines = tuple(d.label for d in dots[:LINES])
         if any(lines == said and abs(x - at) < SAID for at, _, said, _ in placed):
@@ -139,7 +139,14 @@ def _free_row(
     return None
 
 
-def _new_kind(stacks: Sequence[tuple[float, list[Dot]]], i: int) -> bool:
-    """True when a stack shows something that none before it does."""
-    before = {d.label for s in stacks[:i] for d in s[1]}
-    return any(d.label not in before for d in stacks[i][1])
+def _most_new_first(stacks: Sequence[tuple[float, list[Dot]]]) -> list[int]:
+    """Stacks in the order their labels are placed: next is always the one with most kinds not yet named."""
+    left = list(range(len(stacks)))
+    named: set[str] = set()
+    order: list[int] = []
+    while left:
+        i = max(left, key=lambda i: (len({d.label for d in stacks[i][1]} - named), -i))
+        named |= {d.label for d in stacks[i][1]}
+        order.append(i)
+        left.remove(i)
+    return order

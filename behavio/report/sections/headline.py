@@ -19,7 +19,7 @@ from behavio.words import one
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
-HIGH = ("high", "very high", "a", "1")
+HIGH = ("high", "very high", "a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +186,30 @@ def _silent(c: Context) -> Markup | None:
     sentence = say(text, n=n.shown, all=base.shown, many=c.many)
     column = next((x for x in ("potential", "tier", "value") if x in c.run.cases.columns), None)
     if column is not None:
+        best = high_levels(c.run.cases[column], column)
         levels = c.run.cases.filter(pl.col("case_id").is_in(quiet.implode()))[column].cast(pl.String)
-        top = levels.filter(levels.str.to_lowercase().is_in(HIGH))
-        if len(top) >= c.k:
-            high = c.facts.add("silent_high", len(top), "count", f"of them with high {column}")
-            sentence += say(", {n} of them with high {column}", n=high.shown, column=column)
+        top = levels.filter(levels.is_in(best[1])) if best is not None else levels.head(0)
+        if best is not None and len(top) >= c.k:
+            high = c.facts.add("silent_high", len(top), "count", f"of them with {best[0]}")
+            sentence += say(", {n} of them with {what}", n=high.shown, what=best[0])
     return sentence + _full(c) + Markup(".")
+
+
+def high_levels(values: pl.Series, column: str) -> tuple[str, list[str]] | None:
+    """What the best customers of a column are called, and its values; None where its direction is not known.
+
+    Words say it themselves. Numbers 1 to 10 are deciles, ten the best, for anything but a tier, whose best
+    is 1.
+    """
+    found = sorted(values.drop_nulls().cast(pl.String).unique().to_list())
+    named = [v for v in found if v.strip().lower() in HIGH]
+    if named:
+        return f"high {column}", named
+    if column == "tier":
+        return ("tier 1", ["1"]) if "1" in found else None
+    if found and all(v.isdecimal() and 1 <= int(v) <= 10 for v in found) and "10" in found:
+        return f"{column} 8 to 10", ["8", "9", "10"]
+    return None
 
 
 def _full(c: Context) -> Markup:

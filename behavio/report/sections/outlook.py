@@ -264,9 +264,9 @@ def _oracle(c: Context) -> Markup:
         "oracle_model_nll", ours, "nats", "surprise per event of the model used, on the same events"
     )
     return say(
-        " These data are simulated, so it is known how likely every step truly was. Even who knows that is "
-        "surprised by {a} per event, because people do not always do what is likely; the model used here by "
-        "{b}. What lies between is what a better model could still gain.",
+        " These data are simulated, so it is known how likely every step truly was. Even someone who knew "
+        "that would be surprised by {a} per event, because people do not always do what is likely; the model "
+        "used here by {b}. What lies between is what a better model could still gain.",
         a=best.shown,
         b=here.shown,
     )
