@@ -13,8 +13,9 @@ from behavio.log import CONSENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount
 from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
