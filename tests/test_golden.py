@@ -30,6 +30,17 @@ from behavio.sources.mapping import load_mapping
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 OWED = {
+    "veeva.affiliation",
+    "veeva.call_detail",
+    "veeva.child_account",
+    "veeva.clickstream",
+    "veeva.discussion",
+    "veeva.em_attendee",
+    "veeva.multichannel_activity",
+    "veeva.multichannel_line",
+    "veeva.plan",
+    "veeva.plan_product",
+    "veeva.suggestion_feedback",
     "ga4",
     "veeva.account",
     "veeva.consent",

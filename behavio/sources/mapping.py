@@ -194,6 +194,18 @@ class SourceMapping:
     remark: tuple[Remark, ...] = ()
 
     @property
+    def joins(self) -> dict[str, Join]:
+        """The joins, each after those whose columns its key names; else as written."""
+        left, found = dict(self.join), dict[str, Join]()
+        while left:
+            ready = [
+                n for n, j in left.items() if not {k.partition(".")[0] for k in j.key} & (left.keys() - {n})
+            ]
+            for name in ready or list(left):  # a circle is joined as written: its keys are not there
+                found[name] = left.pop(name)
+        return found
+
+    @property
     def needs(self) -> set[str]:
         """Columns of the file itself that the mapping looks at."""
         every = [self.case_id, self.activity, self.timestamp, *self.attributes.values()]

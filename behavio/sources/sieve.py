@@ -166,7 +166,7 @@ class Sieve:
         if mapping.salesforce_ids:
             self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
-        for name, join in mapping.join.items():
+        for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
         if mapping.salesforce_ids:
             self._full(mapping.case_id.column)

@@ -66,10 +66,13 @@ def _table(rules: Any, where: str) -> Rules:
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Own keys over those of the base; tables are merged, lists and texts replaced."""
+    """Own keys over those of the base; tables merge, lists and texts replace, `false` takes away."""
     found = dict(base)
     for key, value in own.items():
         before = found.get(key)
+        if value is False and isinstance(before, dict | list):
+            del found[key]
+            continue
         both = isinstance(before, dict) and isinstance(value, dict)
         found[key] = _merged(before, value) if both else value  # type: ignore[arg-type]
     return found
