@@ -7,23 +7,29 @@ counted per source. New kinds of extracts need a mapping (TOML), no code: see `m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from behavio.errors import JobError, LogError
-from behavio.log import EventLog, SourceCount, SourceEvents
+from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
+from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
+    AffiliationSettings,
     CasesSettings,
     ConsentSettings,
+    DatedSettings,
+    LogInputs,
     LogSettings,
+    PlanSettings,
     SourceSettings,
     kinds,
     nearest,
@@ -33,9 +39,12 @@ from behavio.sources.sieve import join_file
 from behavio.sources.tabular import RawTable, read_frame, read_inputs
 
 __all__ = [
+    "AffiliationSettings",
     "CasesSettings",
     "ConsentSettings",
+    "LogInputs",
     "LogSettings",
+    "PlanSettings",
     "SourceSettings",
     "built_in",
     "input_files",
@@ -46,7 +55,8 @@ __all__ = [
 ]
 
 Progress = Callable[[str, float], None]
-AnySettings = SourceSettings | CasesSettings | ConsentSettings
+AnySettings = SourceSettings | CasesSettings | DatedSettings
+Counted = tuple[SourceCount, pl.DataFrame]
 
 
 def read(data: Any, **settings: Any) -> EventLog:
@@ -80,85 +90,91 @@ def read(data: Any, **settings: Any) -> EventLog:
     return EventLog.assemble(_some([part]))
 
 
-def read_log(
-    sources: Mapping[str, SourceSettings],
-    cases: CasesSettings | None,
-    consents: ConsentSettings | None,
-    base: Path,
-    progress: Progress | None = None,
-) -> EventLog:
-    """The event log of a job: all sources in the order given, then cases and consents.
+def read_log(inputs: LogInputs, progress: Progress | None = None) -> EventLog:
+    """The event log of a job: all sources in the order given, then the tables beside them.
 
-    Paths are relative to `base`. Raises LogError when a file cannot be read as a whole, when a source has
-    no usable row, or when logs with and without a clock are mixed; JobError for a wrong setting.
+    Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
+    with and without a clock are mixed; JobError for a wrong setting.
     """
     tell = progress or (lambda _what, _share: None)
-    steps = len(sources) + (cases is not None) + (consents is not None)
+    steps = len(inputs.tables)
     parts: list[SourceEvents] = []
-    for name, settings in sources.items():
+    for name, settings in inputs.source.items():
         tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, base))
+        parts.append(_read_source(name, settings, inputs.base))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
-    done = len(parts)
-    people, given = None, []
-    more: list[tuple[SourceCount, pl.DataFrame]] = []
-    if cases is not None:
-        tell("reading cases", done / steps)
-        table, mapping, beside = _raw(cases, base)
-        people, stated, count, rejected = cases_of(table, mapping, cases, base, beside)
-        given.append(stated)
-        more.append((count, rejected))
-    if consents is not None:
-        tell("reading consents", (done + 1) / steps)
-        table, mapping, beside = _raw(consents, base)
-        dated, count, rejected = consents_of(table, mapping, consents, base, beside)
-        given.append(dated)
-        more.append((count, rejected))
+    beside = _beside(inputs, lambda what, place: tell(what, (len(parts) + place) / steps))
     tell("sorting events", 1.0)
-    return _whole(_some(parts), people, given, more)
+    return _whole(_some(parts), beside)
 
 
-def _whole(
-    parts: list[SourceEvents],
-    people: pl.DataFrame | None,
-    consents: list[pl.DataFrame],
-    more: list[tuple[SourceCount, pl.DataFrame]],
-) -> EventLog:
-    """The log with cases for every event, and the counts and rejected rows of cases and consents."""
+@dataclass
+class _Beside:
+    """What stands beside the events: one table per role, and the counts and rejected rows of each."""
+
+    cases: pl.DataFrame | None = None
+    consents: list[pl.DataFrame] = field(default_factory=list)
+    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
+    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    counted: list[Counted] = field(default_factory=list)
+
+
+def _beside(inputs: LogInputs, tell: Callable[[str, int], None]) -> _Beside:
+    found = _Beside()
+    if inputs.cases is not None:
+        tell("reading cases", len(found.counted))
+        table, mapping, folder = _raw(inputs.cases, inputs.base)
+        found.cases, stated, count, rejected = cases_of(table, mapping, inputs.cases, inputs.base, folder)
+        found.consents.append(stated)
+        found.counted.append((count, rejected))
+    if inputs.consents is not None:
+        tell("reading consents", len(found.counted))
+        table, mapping, folder = _raw(inputs.consents, inputs.base)
+        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder)
+        found.consents.append(dated)
+        found.counted.append((count, rejected))
+    for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
+        if settings is not None:
+            tell(f"reading the {shape.role}", len(found.counted))
+            table, mapping, folder = _raw(settings, inputs.base)
+            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder)
+            setattr(found, shape.role, rows)
+            found.counted.append((count, rejected))
+    return found
+
+
+def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
+    """The log with cases for every event, and the counts and rejected rows of what stands beside."""
+    people = beside.cases
     if people is not None:
         seen = pl.concat([p.events["case_id"] for p in parts]).unique(maintain_order=True)
         known = set(people["case_id"].to_list())
         unknown = seen.filter(~seen.is_in(list(known))) if known else seen
         if unknown.len():
             people = pl.concat([people, unknown.to_frame("case_id")], how="diagonal_relaxed")
-    given = (
-        pl.concat(consents).sort("case_id", "channel", "timestamp", "source", "source_row")
-        if consents
-        else None
-    )
+    given = None
+    if beside.consents:
+        given = pl.concat(beside.consents).sort("case_id", "channel", "timestamp", "source", "source_row")
     log = EventLog.assemble(parts, people, given)
-    if not more:
+    if not beside.counted:
         return log
-    counts = [c for c, _ in more]
+    counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
         counts[0] = _noted(counts[0], note)
-    return EventLog(
-        events=log.events,
-        cases=log.cases,
-        consents=log.consents,
-        rejected=pl.concat([log.rejected, *(r for _, r in more)]),
+    return replace(
+        log,
+        rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
         sources=(*log.sources, *counts),
-        timed=log.timed,
+        plan=beside.plan,
+        affiliations=beside.affiliations,
     )
 
 
 def _noted(count: SourceCount, note: str) -> SourceCount:
-    from dataclasses import replace
-
     return replace(count, notes=(*count.notes, note))
 
 
@@ -187,26 +203,23 @@ def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Pa
     return table, mapping, inputs[0].path.parent
 
 
-def input_files(
-    sources: Mapping[str, SourceSettings],
-    cases: CasesSettings | None,
-    consents: ConsentSettings | None,
-    base: Path,
-) -> list[tuple[str, Path]]:
-    """Name and path of every file a job reads, joined files and mappings too, each once, in order."""
+def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
+    """Name and path of every file a log is made of, joined files and mappings too, each once, in order."""
+    base = inputs.base
     found: dict[Path, Input] = {}
-    every: list[AnySettings] = [*sources.values(), *(s for s in (cases, consents) if s is not None)]
-    for settings in every:
+    if inputs.log.exclude is not None:
+        found[base / inputs.log.exclude] = Input(base / inputs.log.exclude, inputs.log.exclude)
+    for settings in inputs.tables.values():
         mapping = load_mapping(settings.mapping, settings.kind, base)
         if settings.mapping is not None:
             found.setdefault(base / settings.mapping, Input(base / settings.mapping, settings.mapping))
-        inputs = find_inputs(settings.path, base, mapping.file)
+        files = find_inputs(settings.path, base, mapping.file)
         for name, join in mapping.join.items():
             if name in settings.joins:
-                inputs += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, inputs[0].path.parent)) is not None:
-                inputs.append(Input(near, shown(near, base, settings.path)))
-        for item in inputs:
+                files += find_inputs(settings.joins[name], base, join.file)
+            elif (near := join_file(join, files[0].path.parent)) is not None:
+                files.append(Input(near, shown(near, base, settings.path)))
+        for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
 
