@@ -39,6 +39,7 @@ ATTRIBUTES: dict[str, pl.DataType] = {
     "actor_id": pl.String(),
     "team": pl.String(),  # sales | medical | marketing
     "source": pl.String(),
+    "source_file": pl.String(),  # an Enum of the files' names in logs that were read from files
     "source_row": pl.Int64(),  # 1-based line or record number in the source's file
 }
 """What every adapter fills where the source has it."""
@@ -253,7 +254,7 @@ class EventLog:
         consents: pl.DataFrame | None = None,
     ) -> Self:
         """Join what the sources gave into one log; sources keep the order they are given in."""
-        events = pl.concat(alike([p.events for p in parts]), how="diagonal_relaxed")
+        events = pl.concat(alike(_same_files([p.events for p in parts])), how="diagonal_relaxed")
         events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("event_index"))
         rest = [c for c in events.columns if c not in EVENT_SCHEMA]
         events = events.select(*EVENT_SCHEMA, *rest)
@@ -350,6 +351,18 @@ def _sorted(events: pl.DataFrame) -> pl.DataFrame:
     cases = events.select(pl.col("case_id").unique().drop_nulls().sort()).to_series()
     coded = events.with_columns(events["case_id"].cast(pl.Enum(cases)).to_physical().alias("__case__"))
     return coded.sort("__case__", "timestamp", "event_index").drop("__case__")
+
+
+def _same_files(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The tables with one Enum of all their files: a byte or two per event instead of a text."""
+    kinds = [t.schema.get("source_file") for t in tables]
+    names = dict.fromkeys(n for k in kinds if isinstance(k, pl.Enum) for n in k.categories.to_list())
+    if not names or any(k == pl.String for k in kinds):
+        return tables
+    kind = pl.Enum(list(names))
+    return [
+        t.with_columns(pl.col("source_file").cast(kind)) if "source_file" in t.columns else t for t in tables
+    ]
 
 
 def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -9,7 +9,7 @@ import pytest
 
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog
-from behavio.sources import SourceSettings, built_in, read_log
+from behavio.sources import LogInputs, SourceSettings, built_in, read_log
 from behavio.sources.mapping import load_mapping, parse_mapping
 from behavio.sources.records import spelled, to_the_end, unwanted
 from behavio.sources.twins import candidates
@@ -116,7 +116,7 @@ def read(folder: Path, visits: str, **files: str) -> EventLog:
     for name, text in {"visits": visits, **files}.items():
         (folder / f"{name}.csv").write_text(text)
     source = SourceSettings(path="visits.csv", mapping="mine.toml")
-    return read_log({"visits": source}, None, None, folder)
+    return read_log(LogInputs({"visits": source}, folder))
 
 
 VISITS = """\
@@ -181,6 +181,6 @@ def test_lists_of_picklists_are_texts(tmp_path):
         '{"who": "a", "what": [], "when": "2026-01-02T10:00:00Z", "tags": null}\n'
     )
     source = SourceSettings(path="calls.jsonl", case_id="who", activity="what", timestamp="when")
-    log = read_log({"calls": source}, None, None, tmp_path)
+    log = read_log(LogInputs({"calls": source}, tmp_path))
     assert log.events.select("activity", "tags").rows() == [("x", "m;n")]
     assert log.rejected["reason"].to_list() == ["the activity is empty"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ import polars as pl
 
 from behavio.durations import seconds
 from behavio.errors import JobError, LogError
-from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
 from behavio.sources.settings import SourceSettings
 from behavio.sources.sieve import LONGEST, NOTHING, Sieve
@@ -31,14 +33,16 @@ def events_of(
     settings: SourceSettings,
     base: Path,
     beside: Path | None,
+    privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
     plain = settings.kind in ("table", "xes") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
-    sieve = Sieve(name, table, mapping, private=not plain)
+    sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     timed = _times(sieve, mapping, settings)
     _cases(sieve, mapping)
+    sieve.bar()
     _moments(sieve, mapping, timed=timed)
     _machines(sieve, mapping)
     if mapping.session is not None:
@@ -86,7 +90,7 @@ def with_settings(
 
 
 def _own_attributes() -> list[str]:
-    return [a for a in ATTRIBUTES if a not in ("source", "source_row")]
+    return [a for a in ATTRIBUTES if a not in ("source", "source_file", "source_row")]
 
 
 def _without_clock(table: RawTable, settings: SourceSettings) -> bool:
@@ -285,8 +289,6 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
         sieve.frame = sieve.frame.sort(
             "__case__", "__time__", "__order__", nulls_last=True, maintain_order=True
         )
-    several = len(sieve.files) > 1
-    names = [f"{sieve.name}/{Path(f).name}" if several else sieve.name for f in sieve.files]
     columns: dict[str, pl.Expr] = {
         "case_id": pl.col("__case__"),
         "activity": pl.col("__activity__"),
@@ -300,14 +302,28 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
     for attribute, value in settings.values.items():
         if attribute != "activity":
             columns[attribute] = _by_activity(value, columns.get(attribute))
-    columns["source"] = pl.lit(names[0])
-    if several:
-        columns["source"] = pl.col(FILE).replace_strict(
-            list(range(len(names))), names, return_dtype=pl.String
-        )
+    columns |= _where(sieve)
     columns["source_row"] = pl.col(ROW).cast(pl.Int64)
     columns |= _extras(sieve, mapping, columns)
     return sieve.frame.select(e.alias(n) for n, e in columns.items())
+
+
+def _where(sieve: Sieve) -> dict[str, pl.Expr]:
+    """Which source and file a row came from; a source of several files names the file too, so that source
+    and row say where an event stands."""
+    files = list(dict.fromkeys(sieve.files))
+    kind = pl.Enum(files)
+    if len(sieve.files) == 1:
+        return {"source": pl.lit(sieve.name), "source_file": pl.lit(files[0], dtype=kind)}
+    common = os.path.commonpath([str(Path(f).parent) for f in files])
+    names = [f"{sieve.name}/{os.path.relpath(f, common or '.')}" for f in sieve.files]
+    place = list(range(len(names)))
+    return {
+        "source": pl.col(FILE).replace_strict(place, names, return_dtype=pl.String),
+        "source_file": pl.col(FILE)
+        .replace_strict(place, list(sieve.files), return_dtype=pl.String)
+        .cast(kind),
+    }
 
 
 def _typed(sieve: Sieve, attribute: str, field: Field) -> pl.Expr:
@@ -344,7 +360,12 @@ def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -
     extras: dict[str, pl.Expr] = {}
     for column in dict.fromkeys([*everything, *named]):
         name = column
-        while name in taken or name in extras or name in EVENT_SCHEMA or name in ("source", "source_row"):
+        while (
+            name in taken
+            or name in extras
+            or name in EVENT_SCHEMA
+            or name in ("source", "source_file", "source_row")
+        ):
             name += "_source"
         text = sieve.frame.schema[column] == pl.String
         extras[name] = as_text(sieve.frame, column) if text else pl.col(column)
@@ -358,7 +379,8 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         sieve.leave_out(repeats, "an equal row stands above")
         events = events.filter(~repeats)
         n_repeats = 0
-    rejected = pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+    rejected = sieve.all_rejected()
+    events = events.drop(sieve.texts, strict=False)  # only now: rows that differ in a note are no repeats
     if events.height == 0 and rejected.height:
         raise LogError(f"no row of {sieve.files[0]} could become an event", hint=most_frequent(rejected))
     span = events.select(pl.col("timestamp").min().alias("a"), pl.col("timestamp").max().alias("b")).row(0)
@@ -390,7 +412,7 @@ def _repeats(events: pl.DataFrame) -> pl.Series:
         return again
     short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide below
     places = short.arg_true()
-    whole = [c for c in events.columns if c not in ("source", "source_row")]
+    whole = [c for c in events.columns if c not in ("source", "source_file", "source_row")]
     equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
     return again.scatter(places.filter(equal), True)
 

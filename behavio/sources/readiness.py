@@ -53,7 +53,7 @@ def readiness(log: EventLog) -> dict[str, Any]:
 
 def _filled(events: pl.DataFrame) -> dict[str, float]:
     """Share of events that have each attribute, 0–1."""
-    wanted = [a for a in ATTRIBUTES if a not in ("source", "source_row")]
+    wanted = [a for a in ATTRIBUTES if a not in ("source", "source_file", "source_row")]
     here = [a for a in wanted if a in events.columns]
     counts = events.select(pl.col(here).count()).row(0) if here else ()
     found = dict(zip(here, counts, strict=True))

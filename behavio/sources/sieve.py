@@ -14,6 +14,7 @@ from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import find_inputs
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
+from behavio.sources.privacy import EVERYBODY, HIDDEN, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import full_ids, older_copies, spelled, to_the_end, unwanted
 from behavio.sources.settings import nearest
@@ -32,24 +33,63 @@ class Sieve:
     shown     raw columns that may appear in rejected rows
     """
 
-    def __init__(self, name: str, table: RawTable, mapping: SourceMapping, *, private: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: RawTable,
+        mapping: SourceMapping,
+        *,
+        private: bool,
+        keep: Sequence[str] = (),
+        privacy: Privacy = EVERYBODY,
+    ) -> None:
         self.name = name
+        self.privacy = privacy
+        self.opted_out: list[str] = []
+        self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
         self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
         self.left_out: dict[str, int] = {}
         self.filtered = 0
-        gone = [c for c in table.columns if unwanted(c, mapping.drop)]
-        frame = spelled(table.frame.drop(gone), mapping.needs, mapping.keep, self.notes)
+        gone = [c for c in table.columns if unwanted(c, mapping.drop) and c not in keep]
+        frame = spelled(table.frame.drop(gone), mapping.needs, keep, self.notes)
         self.frame = _flat(frame, mapping.params, self.notes)
         self.absent: set[str] = set()
         own = [c for c in self.frame.columns if c not in (ROW, FILE)]
-        self.shown = [c for c in own if not private or c in mapping.needs]
+        asked = {*mapping.needs, *keep}
+        self.texts = self._texts([c for c in own if c not in asked]) if "*" in keep else []
+        self.shown = [c for c in own if (not private or c in mapping.needs) and c not in self.texts]
         early = table.rejected.with_columns(pl.lit(name).alias("source")).select(list(REJECTED_SCHEMA))
-        if private and early.height:
+        if (private or self.texts) and early.height:
             early = early.with_columns(raw=pl.lit("(not shown: this extract holds columns that stay out)"))
         self.rejected = [early]
+
+    def _texts(self, columns: list[str]) -> list[str]:
+        """Columns that would travel along but hold free text or name somebody."""
+        found = [] if self.privacy.keep_text else text_columns(self.frame, columns)
+        if found:
+            named = ", ".join(f'"{c}"' for c in found[:8]) + (", …" if len(found) > 8 else "")
+            hint = f'keep = ["*", {named}] or [log] keep_text = true keeps them'
+            self.notes.append(f"left out as free text or personal: {', '.join(found)} ({hint})")
+        return found
+
+    def bar(self) -> None:
+        """Leave out the rows of people who may not enter; needs __case__."""
+        found = self.privacy.among(self.frame["__case__"])
+        for reason in dict.fromkeys(found.values()):
+            ids = [i for i, why in found.items() if why == reason]
+            self.leave_out(pl.col("__case__").is_in(ids), reason, filtered=True)
+        self.barred = list(found)
+
+    def all_rejected(self) -> pl.DataFrame:
+        """Every rejected row (REJECTED_SCHEMA); the text of one that names a barred person is not shown."""
+        rows = pl.concat(self.rejected) if self.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+        if rows.height == 0 or not (self.privacy.barred or self.privacy.hashes):
+            return rows
+        hit = self.privacy.names_somebody(rows["raw"], self.barred)
+        return rows.with_columns(raw=pl.when(hit).then(pl.lit(HIDDEN)).otherwise("raw"))
 
     @property
     def columns(self) -> list[str]:
@@ -166,6 +206,8 @@ class Sieve:
         if mapping.salesforce_ids:
             self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
+        if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
+            self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
         if mapping.salesforce_ids:
