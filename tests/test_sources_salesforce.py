@@ -194,7 +194,6 @@ def test_only_what_the_mapping_needs_leaves_the_crm(org: FakeOrg, session: Sales
     assert "Notes" not in asked and "Signature" not in asked and "LastName" not in asked
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == [
-        ".pull",
         ".pulled.json",
         "Account.csv",
         "Call2_vod__c.csv",
