@@ -37,6 +37,7 @@ from behavio.sources.settings import (
     one_of,
 )
 from behavio.sources.sieve import join_file
+from behavio.sources.smells import findings
 from behavio.sources.tabular import RawTable, read_frame, read_inputs
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PlanSettings",
     "SourceSettings",
     "built_in",
+    "findings",
     "input_files",
     "kinds",
     "read",
@@ -180,7 +182,7 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
     counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        counts[0] = _noted(counts[0], note)
+        counts[0] = replace(counts[0], notes=(*counts[0].notes, note), unmatched=unknown.len())
     return replace(
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
@@ -188,10 +190,6 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         plan=beside.plan,
         affiliations=beside.affiliations,
     )
-
-
-def _noted(count: SourceCount, note: str) -> SourceCount:
-    return replace(count, notes=(*count.notes, note))
 
 
 def _some(parts: list[SourceEvents]) -> list[SourceEvents]:

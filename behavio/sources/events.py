@@ -14,6 +14,7 @@ from behavio.durations import seconds
 from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.latency import latency
 from behavio.sources.mapping import PLACE, Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.settings import SourceSettings
@@ -394,6 +395,7 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
+        **(latency(sieve, settings.timezone) if timed else {}),
     )
     return SourceEvents(count, events, rejected, timed)
 
