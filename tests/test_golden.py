@@ -24,7 +24,7 @@ import polars as pl
 import pytest
 
 from behavio.log import EventLog, SourceCount
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, built_in, read_log
+from behavio.sources import CasesSettings, ConsentSettings, LogInputs, SourceSettings, built_in, read_log
 from behavio.sources.mapping import load_mapping
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -86,13 +86,13 @@ def read_golden(kind: str, folder: Path) -> tuple[pl.DataFrame, SourceCount, Eve
     more = {k: tuple(v) if isinstance(v, list) else v for k, v in more.items()}
     settings: dict[str, Any] = {"path": str(own), "kind": kind} | more
     if role == "events":
-        log = read_log({"golden": SourceSettings(**settings)}, None, None, folder)
+        log = read_log(LogInputs({"golden": SourceSettings(**settings)}, folder))
         return log.events, log.sources[0], log
     (folder / "stub.csv").write_text("case_id,activity,timestamp\nstub,x,2026-01-01 00:00\n")
     stub = {"stub": SourceSettings(path="stub.csv")}
     cases = CasesSettings(**settings) if role == "cases" else None
     consents = ConsentSettings(**settings) if role == "consents" else None
-    log = read_log(stub, cases, consents, folder)
+    log = read_log(LogInputs(stub, folder, cases=cases, consents=consents))
     return getattr(log, role).filter(pl.col("case_id") != "stub"), log.sources[1], log
 
 
