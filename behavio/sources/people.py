@@ -14,8 +14,9 @@ from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, OPTED_OUT, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
