@@ -97,10 +97,10 @@ def test_packed_files_that_break_off(file):
 def test_no_permission(file, monkeypatch):
     path = file(HEAD + GOOD)
 
-    def deny(self):
+    def deny(self, *_):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(Path, "open", deny)
     assert "no permission to read" in refused(path)[0]
 
 

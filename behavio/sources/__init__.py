@@ -15,9 +15,10 @@ import polars as pl
 
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog, SourceCount, SourceEvents
+from behavio.sources.database import Address, snapshot
 from behavio.sources.events import events_of
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import SourceMapping, built_in, load_mapping
+from behavio.sources.mapping import PLACE, SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
@@ -71,7 +72,10 @@ def read(data: Any, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
+        if "://" in str(data):
+            own = _settings(url=str(data), **({"kind": "sql"} | settings))
+        else:
+            own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
         part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
     else:
         own = _settings(path="(frame)", **settings)
@@ -181,10 +185,48 @@ def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Pa
     mapping = load_mapping(settings.mapping, settings.kind, base)
     for name in settings.joins:
         one_of(name, tuple(mapping.join), "join")
-    inputs = find_inputs(settings.path, base, mapping.file)
-    wanted = "xes" if settings.kind == "xes" else settings.format
-    table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
-    return table, mapping, inputs[0].path.parent
+    columns = wanted_columns(mapping, settings)
+    if (address := address_of(settings)) is not None:
+        inputs, beside = [snapshot(address, base, columns)], base
+    else:
+        inputs = find_inputs(settings.path, base, mapping.file)
+        beside = inputs[0].path.parent
+    wanted = settings.kind if settings.kind in ("xes", "ocel") else settings.format
+    table = read_inputs(
+        inputs,
+        format=wanted,
+        delimiter=settings.delimiter,
+        encoding=settings.encoding,
+        sheet=settings.sheet,
+        object_type=getattr(settings, "object_type", None),
+        columns=columns,
+    )
+    if address is not None:
+        inputs[0].path.unlink()
+    return table, mapping, beside
+
+
+def address_of(settings: AnySettings) -> Address | None:
+    """The database a source is read from, None for files."""
+    if settings.url is None:
+        return None
+    order = getattr(settings, "order", None)
+    return Address(settings.url, settings.query, settings.table, settings.password_env, order)
+
+
+def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
+    """Columns that mapping and settings can refer to; None where all are kept or guessed from."""
+    if settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None:
+        return None
+    named: list[str] = list(getattr(settings, "keep", ())) + list(settings.columns.values())
+    if "*" in (*mapping.keep, *named):
+        return None
+    for what in ("case_id", "activity", "timestamp", "order"):
+        said = getattr(settings, what, None)
+        if said is not None:
+            named += PLACE.findall(said) or [said]
+    more = ("event_params",) if mapping.params else ()
+    return {c for c in (*mapping.needs, *mapping.keep, *named, *more) if c}
 
 
 def input_files(
@@ -200,12 +242,17 @@ def input_files(
         mapping = load_mapping(settings.mapping, settings.kind, base)
         if settings.mapping is not None:
             found.setdefault(base / settings.mapping, Input(base / settings.mapping, settings.mapping))
-        inputs = find_inputs(settings.path, base, mapping.file)
+        if (address := address_of(settings)) is not None:
+            inputs = [snapshot(address, base, wanted_columns(mapping, settings), hold=True)]
+            beside = base
+        else:
+            inputs = find_inputs(settings.path, base, mapping.file)
+            beside = inputs[0].path.parent
         for name, join in mapping.join.items():
             if name in settings.joins:
                 inputs += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, inputs[0].path.parent)) is not None:
-                inputs.append(Input(near, shown(near, base, settings.path)))
+            elif (near := join_file(join, beside)) is not None:
+                inputs.append(Input(near, shown(near, base, settings.path or near.name)))
         for item in inputs:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]

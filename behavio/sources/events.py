@@ -31,7 +31,7 @@ def events_of(
     beside: Path | None,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain)
     sieve.prepare(mapping, settings.joins, base, beside)

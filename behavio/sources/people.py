@@ -27,7 +27,7 @@ def cases_of(
     table: RawTable, mapping: SourceMapping, settings: CasesSettings, base: Path, beside: Path | None
 ) -> tuple[pl.DataFrame, pl.DataFrame, SourceCount, pl.DataFrame]:
     """Cases (case_id and attributes, one row each), consents that stand in them, counts, rejected rows."""
-    plain = settings.kind == "table" and settings.mapping is None
+    plain = settings.kind in ("table", "sql") and settings.mapping is None
     if settings.case_id is not None or plain:
         column = named_or_guessed("case_id", settings.case_id, table.columns, table.files[0])
         mapping = replace(mapping, case_id=Field(column=(column,)))
@@ -62,7 +62,7 @@ def consents_of(
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
     attributes = dict(mapping.attributes)
-    if settings.kind == "table" and settings.mapping is None:
+    if settings.kind in ("table", "sql") and settings.mapping is None:
         mapping, attributes = _guessed(table, settings)
     else:
         for what, column in settings.columns.items():
@@ -78,7 +78,7 @@ def consents_of(
     for attribute, value in settings.values.items():
         attributes[attribute] = Field(constant=value)
     mapping = replace(mapping, attributes=attributes)
-    sieve = Sieve("consents", table, mapping, private=settings.kind != "table")
+    sieve = Sieve("consents", table, mapping, private=settings.kind not in ("table", "sql"))
     sieve.prepare(mapping, settings.joins, base, beside)
     _case(sieve, mapping)
     for target, field, needed in (

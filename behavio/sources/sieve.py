@@ -36,7 +36,7 @@ class Sieve:
         self.n_read = table.n_read
         self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
-        self.left_out: dict[str, int] = {}
+        self.left_out: dict[str, int] = dict(table.left_out)
         self.filtered = 0
         gone = [c for c in table.columns if c in mapping.drop]
         self.frame = _flat(table.frame.drop(gone), mapping.params, self.notes)
