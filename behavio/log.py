@@ -53,6 +53,30 @@ CONSENT_SCHEMA: dict[str, pl.DataType] = {
     "source_row": pl.Int64(),
 }
 
+PLAN_SCHEMA: dict[str, pl.DataType] = {
+    "case_id": pl.String(),
+    "channel": pl.String(),  # f2f, email, … or "*" for every channel
+    "brand": pl.String(),
+    "goal": pl.Float64(),  # touches planned from start to end; 0 is a goal, an empty cell is none
+    "start": TIME,
+    "end": TIME,  # empty: open end
+    "source": pl.String(),
+    "source_row": pl.Int64(),
+}
+"""What was planned for whom: one row per case, channel, brand and period."""
+
+AFFILIATION_SCHEMA: dict[str, pl.DataType] = {
+    "case_id": pl.String(),
+    "account_id": pl.String(),  # hospital, practice, department or another person
+    "role": pl.String(),
+    "influence": pl.String(),
+    "start": TIME,
+    "end": TIME,
+    "source": pl.String(),
+    "source_row": pl.Int64(),
+}
+"""Who belongs to what, since when and until when."""
+
 REJECTED_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
     "file": pl.String(),
@@ -64,6 +88,10 @@ REJECTED_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+TABLES = ("events", "cases", "consents", "rejected", "plan", "affiliations")
+"""Tables of an EventLog, each a Parquet file of its folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceCount:
     """Rows of one source: read = accepted + rejected + merged.
@@ -72,7 +100,7 @@ class SourceCount:
     `merged` that the mapping leaves out on purpose (a planned call is no fact). `left_out` says why each
     merged row is no event of its own (its values sum to `merged`); `notes` are what a reader of the
     numbers should know: the delimiter, the zone that was assumed, events in the future. `role` is what
-    the rows are: events, cases or consents.
+    the rows are: events, cases, consents, plan or affiliations.
     """
 
     name: str
@@ -153,6 +181,8 @@ class EventLog:
     consents  CONSENT_SCHEMA, every dated statement, newest not resolved yet
     rejected  REJECTED_SCHEMA, every row that could not become an event, and why
     timed     False when the source has an order but no clock: times then only count positions
+    plan      PLAN_SCHEMA, empty without a plan
+    affiliations   AFFILIATION_SCHEMA, empty where none are known
     """
 
     events: pl.DataFrame
@@ -161,6 +191,8 @@ class EventLog:
     rejected: pl.DataFrame
     sources: tuple[SourceCount, ...] = ()
     timed: bool = True
+    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
+    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
 
     def __post_init__(self) -> None:
         for name, kind in EVENT_SCHEMA.items():
@@ -255,9 +287,9 @@ class EventLog:
         return counted.sort("rows", *keys, descending=[True, False, False, False]).to_dicts()
 
     def write(self, folder: Path) -> None:
-        """Write events, cases, consents, rejected rows as Parquet and the counts as readiness.json."""
+        """Write every table as Parquet and the counts as readiness.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("events", "cases", "consents", "rejected"):
+        for name in TABLES:
             with whole_file(folder / f"{name}.parquet") as draft:
                 getattr(self, name).write_parquet(draft, compression="zstd")
         write_json(
@@ -276,9 +308,7 @@ class EventLog:
     def read(cls, folder: Path) -> Self:
         """Read back what `write` left."""
         facts = read_json(folder / "readiness.json")
-        table = {
-            n: pl.read_parquet(folder / f"{n}.parquet") for n in ("events", "cases", "consents", "rejected")
-        }
+        table = {n: pl.read_parquet(p) for n in TABLES if (p := folder / f"{n}.parquet").is_file()}
         sources = tuple(SourceCount(**(s | {"notes": tuple(s.get("notes", ()))})) for s in facts["sources"])
         return cls(**table, sources=sources, timed=facts["timed"])
 

@@ -25,8 +25,11 @@ def slow_graph(
     return {edge: (len(w), len(cases[edge]), w) for edge, w in waits.items()}
 
 
-def slow_activities(traces: Sequence[Sequence[str]]) -> dict[str, tuple[int, int, int, int, int]]:
-    """Activity → frequency, cases, starts, last seen, cases that come back to it."""
+def slow_activities(
+    traces: Sequence[Sequence[str]], over: Sequence[bool] = ()
+) -> dict[str, tuple[int, int, int, int, int, int]]:
+    """Activity → frequency, cases, starts, last seen, ends (cases that are over), cases that come back."""
+    over = over or [False] * len(traces)
     names = {a for t in traces for a in t}
     return {
         a: (
@@ -34,6 +37,7 @@ def slow_activities(traces: Sequence[Sequence[str]]) -> dict[str, tuple[int, int
             sum(a in t for t in traces),
             sum(t[0] == a for t in traces),
             sum(t[-1] == a for t in traces),
+            sum(t[-1] == a and done for t, done in zip(traces, over, strict=True)),
             sum(list(t).count(a) > 1 for t in traces),
         )
         for a in names

@@ -19,6 +19,7 @@ from behavio.log import EventLog
 from behavio.sources import (
     CasesSettings,
     ConsentSettings,
+    LogInputs,
     SourceSettings,
     input_files,
     read,
@@ -304,8 +305,8 @@ def test_files_are_named_as_the_job_names_them(tmp_path: Path):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "log.csv").write_text(csv_text(ROWS))
     sources = {"x": SourceSettings(path="../log.csv")}
-    assert read_log(sources, None, None, tmp_path / "jobs").sources[0].file == "../log.csv"
-    assert [name for name, _ in input_files(sources, None, None, tmp_path / "jobs")] == ["../log.csv"]
+    assert read_log(LogInputs(sources, tmp_path / "jobs")).sources[0].file == "../log.csv"
+    assert [name for name, _ in input_files(LogInputs(sources, tmp_path / "jobs"))] == ["../log.csv"]
 
 
 def test_a_job_of_tables(tmp_path: Path):
@@ -318,10 +319,12 @@ def test_a_job_of_tables(tmp_path: Path):
     )
     told: list[tuple[str, float]] = []
     log = read_log(
-        {"one": SourceSettings(path="log.csv"), "two": SourceSettings(path="more.csv")},
-        CasesSettings(path="cases.csv"),
-        ConsentSettings(path="consents.csv"),
-        tmp_path,
+        LogInputs(
+            {"one": SourceSettings(path="log.csv"), "two": SourceSettings(path="more.csv")},
+            tmp_path,
+            CasesSettings(path="cases.csv"),
+            ConsentSettings(path="consents.csv"),
+        ),
         lambda what, share: told.append((what, share)),
     )
     assert log.events["source"].to_list() == ["one", "one", "one", "two"]

@@ -19,7 +19,7 @@ import pytest
 from behavio.errors import BehavioError, JobError, LogError
 from behavio.job import job_from
 from behavio.run import run
-from behavio.sources import CasesSettings, SourceSettings, query, read, read_log
+from behavio.sources import CasesSettings, LogInputs, SourceSettings, query, read, read_log
 from behavio.sources.database import Address
 
 PASSWORD = "s3cret/word"
@@ -43,7 +43,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def log_of(base: Path, **settings):
-    return read_log({"calls": SourceSettings(kind="sql", **settings)}, None, None, base)
+    return read_log(LogInputs({"calls": SourceSettings(kind="sql", **settings)}, base))
 
 
 def refused(base: Path, **settings) -> tuple[str, str]:
@@ -147,7 +147,7 @@ def test_a_mapping_reads_a_database_too_and_only_its_columns(base, monkeypatch):
     fetched = []
     monkeypatch.setattr(pl.DataFrame, "write_parquet", spy(pl.DataFrame.write_parquet, fetched))
     source = SourceSettings(kind="veeva.call", url="sqlite:///calls.db", table="call2_vod__c")
-    log = read_log({"calls": source}, None, None, base)
+    log = read_log(LogInputs({"calls": source}, base))
     assert log.events.select("case_id", "activity").rows() == [("a1", "call_video")]
     assert fetched == [
         ["Id", "Account_vod__c", "Call_Datetime_vod__c", "Status_vod__c", "Call_Channel_vod__c"]
@@ -169,7 +169,7 @@ def test_cases_from_a_database(base):
     con.close()
     source = SourceSettings(kind="sql", url="sqlite:///calls.db", table="calls")
     cases = CasesSettings(kind="sql", url="sqlite:///calls.db", table="hcp")
-    assert read_log({"calls": source}, cases, None, base).cases.rows() == [("007", "North")]
+    assert read_log(LogInputs({"calls": source}, base, cases)).cases.rows() == [("007", "North")]
 
 
 def test_a_run_notices_changed_rows_and_reuses_unchanged_ones(base):
@@ -286,7 +286,7 @@ def pg_log(server: Server, **settings):
         "timestamp": "at",
     } | settings
     given = {k: v for k, v in given.items() if v is not None}
-    return read_log({"calls": SourceSettings(kind="sql", **given)}, None, None, Path())
+    return read_log(LogInputs({"calls": SourceSettings(kind="sql", **given)}, Path()))
 
 
 def test_postgres_golden_table(pg):

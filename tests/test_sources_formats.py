@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from behavio.errors import LogError
-from behavio.sources import SourceSettings, read, read_log
+from behavio.sources import LogInputs, SourceSettings, read, read_log
 
 
 def refused(data, **settings) -> tuple[str, str]:
@@ -248,9 +248,8 @@ FORMS = {"json": as_json, "xml": as_xml, "sqlite": as_sqlite}
 def test_ocel_golden_file(tmp_path, form):
     path = tmp_path / f"orders.{form}"
     FORMS[form](path)
-    log = read_log(
-        {"orders": SourceSettings(path=path.name, kind="ocel", object_type="order")}, None, None, tmp_path
-    )
+    source = SourceSettings(path=path.name, kind="ocel", object_type="order")
+    log = read_log(LogInputs({"orders": source}, tmp_path))
     found = log.events.select(
         "case_id",
         "activity",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles_sources import in_order
 
 from behavio.errors import LogError
-from behavio.sources import SourceSettings, read, read_log
+from behavio.sources import LogInputs, SourceSettings, read, read_log
 
 LOG = """<?xml version="1.0" encoding="UTF-8"?>
 <log xes.version="1.0">
@@ -61,7 +61,7 @@ def test_packed_and_misnamed_files(file, tmp_path):
     assert read(packed).events.drop("source").equals(read(file(LOG)).events.drop("source"))
     odd = read(file(LOG, "log.csv"))
     assert odd.n_events == 2 and "log.csv ends like csv but holds xes" in odd.sources[0].notes
-    assert read_log({"x": SourceSettings(path="log.xes.gz", kind="xes")}, None, None, tmp_path).n_events == 2
+    assert read_log(LogInputs({"x": SourceSettings(path="log.xes.gz", kind="xes")}, tmp_path)).n_events == 2
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def cases_of(
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
     sieve = Sieve("cases", table, mapping, private=not plain)
     sieve.prepare(mapping, settings.joins, base, beside)
-    _case(sieve, mapping)
+    case_key(sieve, mapping)
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
@@ -54,7 +54,7 @@ def cases_of(
     cases = sieve.frame.select(pl.col("__case__").alias("case_id"), *(e.alias(a) for a, e in found.items()))
     cases = cases.with_columns(as_number(cases[c]) for c in cases.columns if c != "case_id")
     consents = _statements(sieve, mapping, settings)
-    return cases, consents, _count(sieve, "cases", settings.kind, cases.height), _rejected(sieve)
+    return cases, consents, count_of(sieve, "cases", settings.kind, cases.height), rejected_of(sieve)
 
 
 def consents_of(
@@ -80,7 +80,7 @@ def consents_of(
     mapping = replace(mapping, attributes=attributes)
     sieve = Sieve("consents", table, mapping, private=settings.kind not in ("table", "sql"))
     sieve.prepare(mapping, settings.joins, base, beside)
-    _case(sieve, mapping)
+    case_key(sieve, mapping)
     for target, field, needed in (
         ("__time__", mapping.timestamp, True),
         ("__expires__", attributes.get("expires", Field()), False),
@@ -105,7 +105,7 @@ def consents_of(
         pl.lit("consents").alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
-    return consents, _count(sieve, "consents", settings.kind, consents.height), _rejected(sieve)
+    return consents, count_of(sieve, "consents", settings.kind, consents.height), rejected_of(sieve)
 
 
 def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping, dict[str, Field]]:
@@ -123,7 +123,8 @@ def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping,
     return replace(mapping, timestamp_format=settings.timestamp_format), found
 
 
-def _case(sieve: Sieve, mapping: SourceMapping) -> None:
+def case_key(sieve: Sieve, mapping: SourceMapping) -> None:
+    """Fill __case__; rows without a case are rejected."""
     sieve.require(mapping.case_id.needs, "case_id")
     found = sieve.text(mapping.case_id).str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
@@ -196,14 +197,16 @@ def as_number(column: pl.Series) -> pl.Series:
     return column
 
 
-def _rejected(sieve: Sieve) -> pl.DataFrame:
+def rejected_of(sieve: Sieve) -> pl.DataFrame:
+    """Every row the sieve rejected (REJECTED_SCHEMA)."""
     return pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
 
 
-def _count(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
+def count_of(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
+    """What became of the rows; LogError when none could be used."""
     if accepted == 0 and sieve.n_rejected:
         raise LogError(
-            f"no row of {sieve.files[0]} could be used for {role}", hint=most_frequent(_rejected(sieve))
+            f"no row of {sieve.files[0]} could be used for {role}", hint=most_frequent(rejected_of(sieve))
         )
     several = len(sieve.files)
     return SourceCount(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import ClassVar
 
 from behavio.durations import seconds
 from behavio.errors import JobError
@@ -16,6 +18,8 @@ READERS = {
     "events": ("table", "xes", "ocel", "sql"),
     "cases": ("table", "sql"),
     "consents": ("table", "sql"),
+    "plan": ("table", "sql"),
+    "affiliations": ("table", "sql"),
 }
 """Kinds that need no mapping, by role: a plain table's columns are guessed or named."""
 ROLE = re.compile(r'^role = "(\w+)"', re.MULTILINE)
@@ -52,7 +56,7 @@ def one_of(value: str, known: tuple[str, ...], what: str) -> None:
         raise JobError(f"{what} {value!r} is not known", hint=f"{hint}known: {', '.join(known)}")
 
 
-def _check(settings: SourceSettings | CasesSettings | ConsentSettings, role: str) -> None:
+def _check(settings: SourceSettings | CasesSettings | DatedSettings, role: str) -> None:
     one_of(settings.kind, kinds(role), "kind")
     if settings.format is not None:
         one_of(settings.format, FORMATS, "format")
@@ -153,12 +157,10 @@ class CasesSettings:
 
 
 @dataclass(frozen=True)
-class ConsentSettings:
-    """Where dated consent statements come from: case, channel, state, since when, until when.
+class DatedSettings:
+    """A dated table beside the events; its columns are guessed, or named in `columns` and `values`.
 
-    For kind "table" the columns case_id, channel, state, timestamp and expires are guessed or named in
-    `columns`; `channel` and `state` may be constants in `values`. `sheet`, `url`, `query`, `table` and
-    `password_env` are those of SourceSettings.
+    `sheet`, `url`, `query`, `table` and `password_env` are those of SourceSettings.
     """
 
     path: str = ""
@@ -179,8 +181,42 @@ class ConsentSettings:
     table: str | None = None
     password_env: str | None = None
 
+    role: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
-        _check(self, "consents")
+        _check(self, self.role)
+
+
+@dataclass(frozen=True)
+class ConsentSettings(DatedSettings):
+    """Where dated consent statements come from: case, channel, state, since when, until when.
+
+    For kind "table" the columns case_id, channel, state, timestamp and expires are guessed or named in
+    `columns`; `channel` and `state` may be constants in `values`.
+    """
+
+    role: ClassVar[str] = "consents"
+
+
+@dataclass(frozen=True)
+class PlanSettings(DatedSettings):
+    """Where the plan comes from: how many touches (goal) per case, channel, brand, from start to end.
+
+    For kind "table" the columns of behavio.log.PLAN_SCHEMA are guessed or named in `columns`; those that
+    are the same in every row may be constants in `values`.
+    """
+
+    role: ClassVar[str] = "plan"
+
+
+@dataclass(frozen=True)
+class AffiliationSettings(DatedSettings):
+    """Where affiliations come from: case, account_id, role, influence, since when, until when.
+
+    For kind "table" the columns of behavio.log.AFFILIATION_SCHEMA are guessed or named in `columns`.
+    """
+
+    role: ClassVar[str] = "affiliations"
 
 
 @dataclass(frozen=True)
@@ -202,3 +238,22 @@ class LogSettings:
     def __post_init__(self) -> None:
         if self.open_within is not None:
             seconds(self.open_within)
+
+
+@dataclass(frozen=True)
+class LogInputs:
+    """Everything a log is made of, named as the tables of a job; paths are relative to `base`."""
+
+    source: Mapping[str, SourceSettings]
+    base: Path
+    cases: CasesSettings | None = None
+    consents: ConsentSettings | None = None
+    plan: PlanSettings | None = None
+    affiliations: AffiliationSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def tables(self) -> dict[str, SourceSettings | CasesSettings | DatedSettings]:
+        """Settings of every table that is read, sources first, by the name it is counted under."""
+        beside = {n: getattr(self, n) for n in ("cases", "consents", "plan", "affiliations")}
+        return {**self.source, **{n: s for n, s in beside.items() if s is not None}}
