@@ -37,7 +37,7 @@ def events_of(
     privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
