@@ -14,6 +14,7 @@ from behavio.durations import seconds
 from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.latency import latency
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
@@ -36,7 +37,7 @@ def events_of(
     privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
@@ -400,6 +401,7 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
+        **(latency(sieve, settings.timezone) if timed else {}),
     )
     return SourceEvents(count, events, rejected, timed)
 

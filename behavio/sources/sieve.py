@@ -51,7 +51,7 @@ class Sieve:
         self.n_read = table.n_read
         self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
-        self.left_out: dict[str, int] = {}
+        self.left_out: dict[str, int] = dict(table.left_out)
         self.filtered = 0
         gone = [c for c in table.columns if unwanted(c, mapping.drop) and c not in keep]
         frame = spelled(table.frame.drop(gone), mapping.needs, keep, self.notes)
