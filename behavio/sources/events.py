@@ -261,7 +261,10 @@ def _there(sieve: Sieve, columns: tuple[str, ...]) -> bool:
 
 def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:
     field = mapping.activity
-    sieve.require(field.needs, "activity")
+    if field.empty is None:
+        sieve.require(field.needs, "activity")
+    elif not _there(sieve, field.column):
+        sieve.notes.append(f"there is no column {field.needs[0]!r}: every row is taken as {field.empty}")
     found = sieve.text(field)
     if field.strict:
         raw = sieve.text(replace(field, values={}, strict=False))
