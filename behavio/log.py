@@ -99,7 +99,8 @@ class SourceCount:
     `repeats` counts accepted rows equal to an earlier one in every column; `filtered` is the part of
     `merged` that the mapping leaves out on purpose (a planned call is no fact). `left_out` says why each
     merged row is no event of its own (its values sum to `merged`); `notes` are what a reader of the
-    numbers should know: the delimiter, the zone that was assumed, events in the future. `role` is what
+    numbers should know: the delimiter, the zone that was assumed, events in the future. `unmatched`
+    counts the rows of ids the identity map knows no single case for, most frequent first. `role` is what
     the rows are: events, cases, consents, plan or affiliations.
     """
 
@@ -117,16 +118,18 @@ class SourceCount:
     role: str = "events"
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unmatched: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceEvents:
-    """What one source gave: events without an index yet, rejected rows, counts."""
+    """What one source gave: events without an index yet, rejected rows, counts, consents it implies."""
 
     count: SourceCount
     events: pl.DataFrame
     rejected: pl.DataFrame
     timed: bool = True
+    consents: pl.DataFrame = field(default_factory=lambda: empty(CONSENT_SCHEMA))
 
 
 def as_polars(frame: Any) -> pl.DataFrame:

@@ -30,7 +30,6 @@ from behavio.sources.mapping import load_mapping
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 OWED = {
-    "ga4",
     "veeva.account",
     "veeva.consent",
     "veeva.email_activity",

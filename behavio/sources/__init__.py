@@ -18,15 +18,18 @@ from behavio.errors import JobError, LogError
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
+from behavio.sources.feed import feed_files, read_feed
+from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
-from behavio.sources.people import cases_of, consents_of
+from behavio.sources.people import cases_of, consents_of, count_of, rejected_of
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
     DatedSettings,
+    IdentitySettings,
     LogInputs,
     LogSettings,
     PlanSettings,
@@ -42,6 +45,7 @@ __all__ = [
     "AffiliationSettings",
     "CasesSettings",
     "ConsentSettings",
+    "IdentitySettings",
     "LogInputs",
     "LogSettings",
     "PlanSettings",
@@ -87,7 +91,7 @@ def read(data: Any, **settings: Any) -> EventLog:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
         part = events_of("frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None)
-    return EventLog.assemble(_some([part]))
+    return EventLog.assemble(_some([part]), consents=part.consents)
 
 
 def read_log(inputs: LogInputs, progress: Progress | None = None) -> EventLog:
@@ -99,14 +103,15 @@ def read_log(inputs: LogInputs, progress: Progress | None = None) -> EventLog:
     tell = progress or (lambda _what, _share: None)
     steps = len(inputs.tables)
     parts: list[SourceEvents] = []
+    people = _people(inputs)
     for name, settings in inputs.source.items():
         tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, inputs.base))
+        parts.append(_read_source(name, settings, inputs.base, people.identities))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
-    beside = _beside(inputs, lambda what, place: tell(what, (len(parts) + place) / steps))
+    beside = _beside(inputs, people, lambda what, place: tell(what, (len(parts) + place) / steps))
     tell("sorting events", 1.0)
     return _whole(_some(parts), beside)
 
@@ -119,11 +124,22 @@ class _Beside:
     consents: list[pl.DataFrame] = field(default_factory=list)
     plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
     affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    identities: Identities | None = None
     counted: list[Counted] = field(default_factory=list)
 
 
-def _beside(inputs: LogInputs, tell: Callable[[str, int], None]) -> _Beside:
+def _people(inputs: LogInputs) -> _Beside:
+    """The identity map, which the sources need before everything else."""
     found = _Beside()
+    if inputs.identities is not None:
+        table, _, _ = _raw(inputs.identities, inputs.base)
+        found.identities, sieve = read_identities(table, inputs.identities)
+        count = count_of(sieve, "identities", inputs.identities.kind, sieve.frame.height)
+        found.counted.append((count, rejected_of(sieve)))
+    return found
+
+
+def _beside(inputs: LogInputs, found: _Beside, tell: Callable[[str, int], None]) -> _Beside:
     if inputs.cases is not None:
         tell("reading cases", len(found.counted))
         table, mapping, folder = _raw(inputs.cases, inputs.base)
@@ -133,7 +149,9 @@ def _beside(inputs: LogInputs, tell: Callable[[str, int], None]) -> _Beside:
     if inputs.consents is not None:
         tell("reading consents", len(found.counted))
         table, mapping, folder = _raw(inputs.consents, inputs.base)
-        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder)
+        dated, count, rejected = consents_of(
+            table, mapping, inputs.consents, inputs.base, folder, found.identities
+        )
         found.consents.append(dated)
         found.counted.append((count, rejected))
     for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
@@ -156,15 +174,17 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         if unknown.len():
             people = pl.concat([people, unknown.to_frame("case_id")], how="diagonal_relaxed")
     given = None
-    if beside.consents:
-        given = pl.concat(beside.consents).sort("case_id", "channel", "timestamp", "source", "source_row")
+    said = [*beside.consents, *(p.consents for p in parts if p.consents.height)]
+    if said:
+        given = pl.concat(said).sort("case_id", "channel", "timestamp", "source", "source_row")
     log = EventLog.assemble(parts, people, given)
     if not beside.counted:
         return log
     counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        counts[0] = _noted(counts[0], note)
+        place = next(i for i, c in enumerate(counts) if c.role == "cases")
+        counts[place] = _noted(counts[place], note)
     return replace(
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
@@ -188,16 +208,21 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
     )
 
 
-def _read_source(name: str, settings: SourceSettings, base: Path) -> SourceEvents:
+def _read_source(
+    name: str, settings: SourceSettings, base: Path, identities: Identities | None = None
+) -> SourceEvents:
     table, mapping, beside = _raw(settings, base)
-    return events_of(name, table, mapping, settings, base, beside)
+    return events_of(name, table, mapping, settings, base, beside, identities)
 
 
 def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
     mapping = load_mapping(settings.mapping, settings.kind, base)
     for name in settings.joins:
-        one_of(name, tuple(mapping.join), "join")
+        one_of(name, (*mapping.join, *(["header"] if mapping.header else [])), "join")
     inputs = find_inputs(settings.path, base, mapping.file)
+    if mapping.header:
+        table = read_feed(inputs, mapping.header, settings.joins.get("header"), base)
+        return table, mapping, inputs[0].path.parent
     wanted = "xes" if settings.kind == "xes" else settings.format
     table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
     return table, mapping, inputs[0].path.parent
@@ -219,6 +244,8 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
                 files += find_inputs(settings.joins[name], base, join.file)
             elif (near := join_file(join, files[0].path.parent)) is not None:
                 files.append(Input(near, shown(near, base, settings.path)))
+        if mapping.header:
+            files += feed_files(files[0], mapping.header, settings.joins.get("header"), base)
         for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]

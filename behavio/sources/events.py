@@ -9,11 +9,22 @@ from pathlib import Path
 
 import polars as pl
 
-from behavio.durations import seconds
 from behavio.errors import JobError, LogError
-from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
+from behavio.log import (
+    ATTRIBUTES,
+    EVENT_SCHEMA,
+    REJECTED_SCHEMA,
+    TIME,
+    SourceCount,
+    SourceEvents,
+)
 from behavio.sources.guess import guess, named_or_guessed
-from behavio.sources.mapping import PLACE, Field, SourceMapping
+from behavio.sources.identities import Identities, identify, most_of
+from behavio.sources.machines import leave_out_machines
+from behavio.sources.mapping import PLACE, Field, SourceMapping, zone_of
+from behavio.sources.reshape import leave_out_copies, reshaped
+from behavio.sources.rules import by_rules, opted_out
+from behavio.sources.sessions import to_sessions
 from behavio.sources.settings import SourceSettings
 from behavio.sources.sieve import LONGEST, NOTHING, Sieve, as_text
 from behavio.sources.tabular import FILE, ROW, RawTable
@@ -29,30 +40,29 @@ def events_of(
     settings: SourceSettings,
     base: Path,
     beside: Path | None,
+    identities: Identities | None = None,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
     plain = settings.kind in ("table", "xes") and settings.mapping is None
+    table, mapping = reshaped(table, mapping, _named(settings))
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain)
+    sieve.notes += mapping.notes
+    leave_out_copies(sieve, mapping)
     sieve.prepare(mapping, settings.joins, base, beside)
     timed = _times(sieve, mapping, settings)
     _cases(sieve, mapping)
     _moments(sieve, mapping, timed=timed)
-    _machines(sieve, mapping)
+    if settings.identity is not None:
+        identify(sieve, identities, settings.identity, mapping.case_id.needs)
+    if mapping.session is None:
+        _activities(sieve, mapping)
+    leave_out_machines(sieve, mapping, zone_of(settings, mapping))
     if mapping.session is not None:
-        from behavio.sources.web import to_sessions
-
-        if settings.activity is not None:
-            raise JobError(
-                f"[source.{name}] cannot name an activity: rows of a {settings.kind} become sessions",
-                hint="rename it in values.activity, or edit [session] in a copy of the mapping",
-            )
-        to_sessions(sieve, mapping.session)
-        sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
-    else:
-        _activities(sieve, mapping, settings.values)
+        to_sessions(sieve, mapping, settings)
+    sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
     events = _assembled(sieve, mapping, settings)
-    return _counted(sieve, events, settings, timed=timed)
+    return _counted(sieve, events, mapping, settings, timed=timed)
 
 
 def with_settings(
@@ -81,6 +91,12 @@ def with_settings(
         attributes[attribute] = Field(column=(named_or_guessed(attribute, column, columns, shown),))
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
     return replace(mapping, attributes=attributes, keep=keep, **changes)  # type: ignore[arg-type]
+
+
+def _named(settings: SourceSettings) -> list[str]:
+    """Columns the job names: they stay even where the mapping drops them."""
+    written = (settings.case_id, settings.activity, settings.timestamp, settings.order)
+    return [*(c for c in written if c), *settings.columns.values(), *settings.keep]
 
 
 def _own_attributes() -> list[str]:
@@ -140,7 +156,7 @@ def _read_columns(
             break
         try:
             cells = sieve.frame[column].filter(left)
-            read = read_times(cells, settings.timezone, mapping.timestamp_format)
+            read = read_times(cells, zone_of(settings, mapping), mapping.timestamp_format)
         except LogError as problem:
             hint = problem.hint
             raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
@@ -226,29 +242,7 @@ def odd_times(sieve: Sieve) -> None:
         sieve.notes.append(f"{n:,} events lie in the future ({last!s} is the last)")
 
 
-def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
-    """Rows a system wrote, no person: shadows of other rows, and reactions faster than anybody."""
-    for rule in mapping.shadow:
-        same = [c for c in rule.same if c in sieve.frame.columns]
-        if rule.column not in sieve.frame.columns or len(same) < len(rule.same):
-            continue
-        keys = [pl.col(c) for c in same] + [pl.col("__time__")]
-        value = as_text(sieve.frame, rule.column)
-        known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
-        shadow = (value == rule.value) & known & (value == rule.beside).any().over(keys)
-        sieve.leave_out(shadow, rule.why)
-    for late in mapping.too_soon:
-        if late.column not in sieve.frame.columns or late.after not in sieve.frame.columns:
-            continue
-        start = read_times(sieve.frame[late.after]).utc.alias("__after__")
-        limit = int(seconds(late.within) * 1e6)
-        soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
-        written = sieve.frame.select(as_text(sieve.frame, late.column)).to_series()
-        mask = (written == late.value) & (soon < limit) & (soon >= 0)
-        sieve.leave_out(mask, late.why, filtered=True)
-
-
-def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:
+def _activities(sieve: Sieve, mapping: SourceMapping) -> None:
     field = mapping.activity
     sieve.require(field.needs, "activity")
     found = sieve.text(field)
@@ -262,7 +256,7 @@ def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str |
             "no activity is mapped to this value",
             f"add it to [activity.values] in a copy of the mapping; known: {known}",
         )
-    _key(sieve, "__activity__", _renamed(found, values), field, "activity")
+    _key(sieve, "__activity__", found, field, "activity")
 
 
 def _renamed(found: pl.Expr, values: Mapping[str, str | Mapping[str, str]]) -> pl.Expr:
@@ -289,6 +283,7 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
     for attribute, field in mapping.attributes.items():
         if sieve.can_fill(field):
             columns[attribute] = _typed(sieve, attribute, field)
+    columns |= by_rules(sieve, mapping, settings, columns)
     if "__seconds__" in sieve.frame.columns:
         columns["duration_s"] = pl.col("__seconds__")
     for attribute, value in settings.values.items():
@@ -345,7 +340,9 @@ def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -
     return extras
 
 
-def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, timed: bool) -> SourceEvents:
+def _counted(
+    sieve: Sieve, events: pl.DataFrame, mapping: SourceMapping, settings: SourceSettings, *, timed: bool
+) -> SourceEvents:
     repeats = _repeats(events)
     n_repeats = int(repeats.sum())
     if n_repeats and settings.repeats == "merge":
@@ -372,8 +369,9 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
+        unmatched=most_of(sieve.unmatched),
     )
-    return SourceEvents(count, events, rejected, timed)
+    return SourceEvents(count, events, rejected, timed, opted_out(events, mapping, settings))
 
 
 def _repeats(events: pl.DataFrame) -> pl.Series:

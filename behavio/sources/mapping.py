@@ -28,11 +28,12 @@ class Field:
     column    the first of these columns that holds something
     template  text with columns in braces, "{activity}: {company}"
     constant  the same for every row
-    values    what each value becomes; a value not listed stays as it is, or becomes `other`
+    values    what each value becomes ("" for nothing); a value not listed stays as it is, or becomes `other`
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
     times     factor for numbers (minutes to seconds: 60)
     trim      characters taken off both ends (";North;" with ";" is "North")
+    fold      values are compared in lower case, with "_" for blanks, dashes ("Hard Bounce" is "hard_bounce")
     """
 
     column: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Field:
     strict: bool = False
     times: float | None = None
     trim: str = ""
+    fold: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -80,6 +82,8 @@ class Filter:
 class Join:
     """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
 
+    `key` and `id` may name several columns, "JobID + SubscriberID". Of several rows with the same id the
+    newest by `version` counts, the oldest with `first`. `also` lists other usual names of the file.
     A file that is not there is an error unless `optional`, and worth a note unless `quiet`.
     """
 
@@ -90,6 +94,13 @@ class Join:
     version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
     optional: bool = True
     quiet: bool = False
+    first: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns of the file itself that find the row of the other."""
+        return tuple(part.strip() for part in self.key.split("+"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +116,57 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class TooSoon:
-    """A row whose column holds `value` less than `within` after the time in column `after` is a machine's."""
+    """A row whose column holds `value` less than `within` after the time in column `after` is a machine's.
 
-    column: str
-    value: str
+    Without a column, every row is asked. With `after_value`, the time is that of the case's last row before
+    whose column `after` holds that value; `__activity__` is what the mapping made of a row. A row at the
+    very time of its later cause (an open that a system invented from a click) is told by `within = "1s"`.
+    """
+
     after: str
     within: str
     why: str
+    column: str = ""
+    value: str = ""
+    after_value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Volley:
+    """More than `most` different values of `column` in one second, for the same `same`, are a machine's."""
+
+    column: str
+    same: tuple[str, ...]
+    why: str
+    most: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Rows of one session become one event at its first row, beside the rows whose activity is in `apart`."""
+    """Rows of one session become one event at its first row, beside the rows whose activity is in `apart`.
+
+    key       columns that name a session; those in `extra` need not be there
+    gap       where the key is missing, a longer pause of the case starts a new session
+    seconds   column of durations in units of `unit_s`, that sum to the session's; with `per_visit` every row
+              carries the whole
+    span      without that column, a session lasts from its first row to its last
+    several   a cell of `column` holds several names with commas
+    burst     more rows than this in one session within `burst_within` are a bot's
+    """
 
     key: tuple[str, ...]
     activity: str
     column: str
     apart: Mapping[str, str] = field(default_factory=dict)
-    seconds: str = ""  # column of milliseconds that sum to the session's duration
-    burst: int = 100  # more rows than this in one session …
-    burst_within: str = "1m"  # … within this span are a bot's
+    seconds: str = ""
+    burst: int = 100
+    burst_within: str = "1m"
+    gap: str = ""
+    extra: tuple[str, ...] = ()
+    unit_s: float = 0.001
+    per_visit: bool = False
+    span: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +181,19 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class SourceMapping:
-    """Everything about one kind of extract; see the module's text and the built-in files."""
+    """Everything about one kind of extract; see the module's text and the built-in files.
+
+    header    file with the column names, for tables that come without (Adobe's data feed)
+    explode   list column whose elements become rows of their own (the actions of a visit)
+    rename    column as some exports call it = column as this mapping calls it
+    loose     columns are found whatever their case, blanks, dots and dashes
+    record    columns that tell one record where no single `id` does, joined with " + "; of several lines
+              the first whose columns are all there counts
+    timezone  zone of times that carry none, unless the job names one
+    page      what a page, or a mail, is called: matched against the topics and brands of the job
+    opt_out   activity = channel that it opts the case out of, as a consent statement of its own
+    notes     what everybody who reads the numbers should know about this kind
+    """
 
     title: str = ""
     role: str = "events"
@@ -165,11 +219,21 @@ class SourceMapping:
     too_soon: tuple[TooSoon, ...] = ()
     session: Session | None = None
     consent: tuple[Statement, ...] = ()
+    header: str = ""
+    explode: str = ""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    loose: bool = False
+    record: tuple[str, ...] = ()
+    timezone: str = ""
+    page: Field = field(default_factory=Field)
+    volley: tuple[Volley, ...] = ()
+    opt_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def needs(self) -> set[str]:
         """Columns of the file itself that the mapping looks at."""
-        every = [self.case_id, self.activity, self.timestamp, *self.attributes.values()]
+        every = [self.case_id, self.activity, self.timestamp, self.page, *self.attributes.values()]
         found = {c for f in every for c in f.needs} | {
             self.id,
             self.order,
@@ -177,16 +241,28 @@ class SourceMapping:
             *self.version,
             *self.once,
         }
-        found |= {c for f in self.filter for c in f.column} | {j.key for j in self.join.values()}
+        found |= {c for f in self.filter for c in f.column} | {k for j in self.join.values() for k in j.keys}
         found |= {c for s in self.shadow for c in (s.column, *s.same)} | {s.column for s in self.consent}
         found |= {c for s in self.too_soon for c in (s.column, s.after)}
+        found |= {c for v in self.volley for c in (v.column, *v.same)}
         if self.session is not None:
             found |= {*self.session.key, self.session.column, self.session.seconds}
-        return {c for c in found if c and c.partition(".")[0] not in self.join}
+        return {c for c in found if c and not c.startswith("__") and c.partition(".")[0] not in self.join}
+
+
+def zone_of(settings: Any, mapping: SourceMapping) -> str:
+    """Zone of times that carry none: the one the job names, else the mapping's, else UTC."""
+    return str(settings.timezone or mapping.timezone or "UTC")
 
 
 RENAMED = {"in": "inside", "not_in": "outside"}
-PARTS: dict[str, type] = {"shadow": Shadow, "too_soon": TooSoon, "filter": Filter, "consent": Statement}
+PARTS: dict[str, type] = {
+    "shadow": Shadow,
+    "too_soon": TooSoon,
+    "filter": Filter,
+    "consent": Statement,
+    "volley": Volley,
+}
 
 
 def load_mapping(named: str | None, kind: str, base: Path) -> SourceMapping:

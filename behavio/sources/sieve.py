@@ -38,6 +38,7 @@ class Sieve:
         self.notes = list(table.notes)
         self.left_out: dict[str, int] = {}
         self.filtered = 0
+        self.unmatched: dict[str, int] = {}
         gone = [c for c in table.columns if c in mapping.drop]
         self.frame = _flat(table.frame.drop(gone), mapping.params, self.notes)
         own = [c for c in self.frame.columns if c not in (ROW, FILE)]
@@ -116,10 +117,12 @@ class Sieve:
         parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
         raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
         raw = raw.str.strip_chars(field.trim) if field.trim else raw
+        if field.fold:
+            raw = raw.str.strip_chars().str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
         found = raw
-        if field.values:
+        if field.values or field.other is not None:
             known = pl.Series(list(field.values), dtype=pl.String)
-            new = pl.Series(list(field.values.values()), dtype=pl.String)
+            new = pl.Series([v or None for v in field.values.values()], dtype=pl.String)
             rest = None if field.strict else (pl.lit(field.other) if field.other is not None else raw)
             mapped = raw.replace_strict(known, new, default=rest, return_dtype=pl.String)
             found = pl.when(raw.is_not_null()).then(mapped)
@@ -150,13 +153,13 @@ class Sieve:
                 mapping.id,
                 mapping.parent,
                 *mapping.case_id.column,
-                *(j.key for j in mapping.join.values()),
+                *(k for j in mapping.join.values() for k in j.keys),
             }
             for column in sorted(c for c in ids if c in self.frame.columns):
                 self.frame = self.frame.with_columns(full_ids(self.frame[column]))
         self._newest(mapping.id, mapping.version)
         for name, join in mapping.join.items():
-            self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
+            self._join(name, join, joins.get(name), base, beside, mapping)
         for rule in mapping.filter:
             self._filter(rule)
         if mapping.parent and mapping.parent in self.frame.columns:
@@ -169,11 +172,17 @@ class Sieve:
         self.leave_out(old, f"an older or equal copy of a record with the same {id}")
 
     def _join(
-        self, name: str, join: Join, named: str | None, base: Path, beside: Path | None, full: bool
+        self,
+        name: str,
+        join: Join,
+        named: str | None,
+        base: Path,
+        beside: Path | None,
+        mapping: SourceMapping,
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
         table = None
-        if join.key in self.frame.columns:
+        if all(k in self.frame.columns for k in join.keys):
             table = _second_file(join, named, base, beside)
             if table is None and not join.optional:
                 raise LogError(
@@ -185,14 +194,15 @@ class Sieve:
         if table is None:
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)
             return
-        table = table.with_columns(full_ids(table[join.id])) if full else table
-        table = table.filter(~older_copies(table, join.id, join.version) & table[join.id].is_not_null())
+        table = named_as(table, mapping)
+        table = table.with_columns(joint_key(table, join.id, join.file).alias("__key__"))
+        table = table.with_columns(full_ids(table["__key__"])) if mapping.salesforce_ids else table
+        later = older_copies(table, "__key__", join.version, first=join.first)
+        table = table.filter(~later & pl.col("__key__").is_not_null())
         found = [c for c in join.columns if c in table.columns]
-        table = table.select(
-            pl.col(join.id).cast(pl.String).alias("__key__"), *(pl.col(c).alias(f"{name}.{c}") for c in found)
-        )
+        table = table.select("__key__", *(pl.col(c).alias(f"{name}.{c}") for c in found))
         table = table.with_columns(pl.lit(True).alias("__found__"))
-        key = as_text(self.frame, join.key).alias("__key__")
+        key = joint_key(self.frame, join.key, self.files[0]).alias("__key__")
         self.frame = self.frame.with_columns(key).join(table, on="__key__", how="left", maintain_order="left")
         lost = self.frame.filter(pl.col("__key__").is_not_null() & pl.col("__found__").is_null()).height
         if lost:
@@ -266,8 +276,28 @@ def _suffix(id: str) -> str:
     return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
 
 
-def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Series:
-    """True for each row whose id has a newer row; of equally new rows the last one stays."""
+def joint_key(frame: pl.DataFrame, key: str, shown: str) -> pl.Expr:
+    """One column, or several named "a + b" joined into one; null where one of them is empty."""
+    parts = [part.strip() for part in key.split("+")]
+    for part in parts:
+        if part not in frame.columns:
+            near = nearest(part, frame.columns)
+            hint = f"did you mean {near!r}? " if near else ""
+            raise LogError(f"{shown} has no column {part!r} to join by", hint=f"{hint}name it in [rename]")
+    return pl.concat_str([as_text(frame, part) for part in parts], separator="|")
+
+
+def named_as(frame: pl.DataFrame, mapping: SourceMapping) -> pl.DataFrame:
+    """The columns as the mapping calls them too: its `rename`, where the new name is still free."""
+    new = [(old, n) for old, n in mapping.rename.items() if old in frame.columns and n not in frame.columns]
+    return frame.with_columns(pl.col(old).alias(n) for n, old in {n: old for old, n in reversed(new)}.items())
+
+
+def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str], *, first: bool = False) -> pl.Series:
+    """True for each row whose id has a newer row; of equally new rows the last one stays.
+
+    With `first` the oldest stays, and of equally old rows the first one.
+    """
     ids = frame.select(as_text(frame, id).alias("id")).to_series()
     if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
         return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
@@ -275,7 +305,7 @@ def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Ser
     ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
     rows = pl.DataFrame({"id": ids, "age": ages, "at": pl.int_range(frame.height, eager=True)})
     rows = rows.drop_nulls("id").sort("age", "at", nulls_last=False)
-    newest = rows.unique("id", keep="last")["at"]
+    newest = rows.unique("id", keep="first" if first else "last")["at"]
     stays = ids.is_null().scatter(newest, True)
     return ~stays
 
@@ -298,8 +328,8 @@ def _second_file(join: Join, named: str | None, base: Path, beside: Path | None)
 
 def join_file(join: Join, beside: Path) -> Path | None:
     """The joined file in the folder of the source, whatever its ending."""
-    stem = join.file.rpartition(".")[0].lower() + "."
-    near = sorted(p for p in beside.iterdir() if p.is_file() and p.name.lower().startswith(stem))
+    stems = tuple(f.rpartition(".")[0].lower() + "." for f in (join.file, *join.also))
+    near = sorted(p for p in beside.iterdir() if p.is_file() and p.name.lower().startswith(stems))
     return near[0] if near else None
 
 

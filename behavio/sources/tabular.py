@@ -97,7 +97,9 @@ def read_input(
             _set_aside_damaged(lines)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has no row", hint="export it again with data")
-    return _raw(lines, item.shown, place, (*notes, *lines.notes), typed=kind not in ("csv", "tsv", "jsonl"))
+    return raw_table(
+        lines, item.shown, place, (*notes, *lines.notes), typed=kind not in ("csv", "tsv", "jsonl")
+    )
 
 
 def read_frame(frame: Any, name: str) -> RawTable:
@@ -105,10 +107,11 @@ def read_frame(frame: Any, name: str) -> RawTable:
     table = as_polars(frame)
     if table.height == 0:
         raise LogError("the table has no row", hint="look at how it was filtered")
-    return _raw(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
+    return raw_table(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
 
 
-def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
+def raw_table(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
+    """Lines as a raw table, with their record numbers, the file's place, and what could not be read."""
     frame, more = _plain_types(lines.frame)
     frame = frame.with_columns(lines.rows.alias(ROW), pl.lit(place, dtype=pl.Int32).alias(FILE))
     kinds = {n: t for n, t in REJECTED_SCHEMA.items() if n != "source"}
@@ -137,10 +140,21 @@ def _plain_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
             change.append(pl.col(name).cast(pl.String))
         elif isinstance(kind, pl.Decimal):
             change.append(pl.col(name).cast(pl.Float64))
-        elif kind in (pl.Object, pl.Binary):
+        elif kind == pl.Binary:
+            change.append(pl.lit(_text_or_hex(frame[name])))
+        elif kind == pl.Object:
             gone.append(name)
     notes = (f"columns of unreadable type left out: {', '.join(gone)}",) if gone else ()
     return frame.drop(gone).with_columns(change), notes
+
+
+def _text_or_hex(column: pl.Series) -> pl.Series:
+    """Bytes that are text everywhere as text, others (ids such as Matomo's idvisitor) in hex."""
+    try:
+        text = column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return column.bin.encode("hex")
+    return column.bin.encode("hex") if text.str.contains(r"[\x00-\x08\x0e-\x1f]").any() else text
 
 
 def _set_aside_damaged(lines: Lines) -> None:
