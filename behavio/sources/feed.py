@@ -16,7 +16,7 @@ import polars as pl
 from behavio.errors import LogError
 from behavio.sources.inputs import Input, decode, find_inputs, load
 from behavio.sources.sieve import as_text
-from behavio.sources.tabular import RawTable, raw_table
+from behavio.sources.tabular import RawTable, as_raw
 from behavio.sources.text import Lines
 
 MARKS = {b"\\": "\x01", b"\t": "\x02", b"t": "\x02", b"\n": "\x03", b"n": "\x03", b"\r": "\x03"}
@@ -84,7 +84,7 @@ def _read_one(item: Input, place: int, names: list[str]) -> RawTable:
             f"no row of {item.shown} has the {len(names):,} cells that its header names",
             hint="take the column_headers.tsv that was delivered with this file",
         )
-    return raw_table(lines, item.shown, place, tuple(notes), typed=False)
+    return as_raw(lines, item.shown, place, tuple(notes), typed=False)
 
 
 def feed_lines(data: bytes, names: list[str]) -> Lines:

@@ -185,7 +185,7 @@ class SourceMapping:
 
     header    file with the column names, for tables that come without (Adobe's data feed)
     explode   list column whose elements become rows of their own (the actions of a visit)
-    rename    column as some exports call it = column as this mapping calls it
+    aliases   column as some exports call it = column as this mapping calls it
     loose     columns are found whatever their case, blanks, dots and dashes
     record    columns that tell one record where no single `id` does, joined with " + "; of several lines
               the first whose columns are all there counts
@@ -221,7 +221,7 @@ class SourceMapping:
     consent: tuple[Statement, ...] = ()
     header: str = ""
     explode: str = ""
-    rename: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
     loose: bool = False
     record: tuple[str, ...] = ()
     timezone: str = ""

@@ -1,6 +1,6 @@
 """What a raw table needs before its rows are looked at: names, rows inside rows, the key of a record.
 
-Everything here is asked for by the mapping (`rename`, `loose`, `explode`, `record`); a table without them
+Everything here is asked for by the mapping (`aliases`, `loose`, `explode`, `record`); a table without them
 passes as it is.
 """
 

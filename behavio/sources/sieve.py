@@ -283,13 +283,13 @@ def joint_key(frame: pl.DataFrame, key: str, shown: str) -> pl.Expr:
         if part not in frame.columns:
             near = nearest(part, frame.columns)
             hint = f"did you mean {near!r}? " if near else ""
-            raise LogError(f"{shown} has no column {part!r} to join by", hint=f"{hint}name it in [rename]")
+            raise LogError(f"{shown} has no column {part!r} to join by", hint=f"{hint}name it in [aliases]")
     return pl.concat_str([as_text(frame, part) for part in parts], separator="|")
 
 
 def named_as(frame: pl.DataFrame, mapping: SourceMapping) -> pl.DataFrame:
-    """The columns as the mapping calls them too: its `rename`, where the new name is still free."""
-    new = [(old, n) for old, n in mapping.rename.items() if old in frame.columns and n not in frame.columns]
+    """The columns as the mapping calls them too: its `aliases`, where the new name is still free."""
+    new = [(old, n) for old, n in mapping.aliases.items() if old in frame.columns and n not in frame.columns]
     return frame.with_columns(pl.col(old).alias(n) for n, old in {n: old for old, n in reversed(new)}.items())
 
 

@@ -97,7 +97,7 @@ def read_input(
             _set_aside_damaged(lines)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has no row", hint="export it again with data")
-    return raw_table(
+    return as_raw(
         lines, item.shown, place, (*notes, *lines.notes), typed=kind not in ("csv", "tsv", "jsonl")
     )
 
@@ -107,10 +107,10 @@ def read_frame(frame: Any, name: str) -> RawTable:
     table = as_polars(frame)
     if table.height == 0:
         raise LogError("the table has no row", hint="look at how it was filtered")
-    return raw_table(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
+    return as_raw(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
 
 
-def raw_table(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
+def as_raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
     """Lines as a raw table, with their record numbers, the file's place, and what could not be read."""
     frame, more = _plain_types(lines.frame)
     frame = frame.with_columns(lines.rows.alias(ROW), pl.lit(place, dtype=pl.Int32).alias(FILE))
