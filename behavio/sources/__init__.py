@@ -16,19 +16,21 @@ import polars as pl
 
 from behavio.errors import JobError, LogError
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
+from behavio.sources.beside import join_file
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
-from behavio.sources.feed import feed_files, read_feed
+from behavio.sources.feed import feed_files
 from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import SourceMapping, built_in, load_mapping
-from behavio.sources.people import cases_of, consents_of, count_of, rejected_of
+from behavio.sources.mapping import built_in, load_mapping
+from behavio.sources.people import cases_of, consents_of, count_of
+from behavio.sources.privacy import Privacy, privacy_of
+from behavio.sources.raw import files_of, raw_table, wanted_columns
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
-    DatedSettings,
     IdentitySettings,
     LogInputs,
     LogSettings,
@@ -36,10 +38,9 @@ from behavio.sources.settings import (
     SourceSettings,
     kinds,
     nearest,
-    one_of,
 )
-from behavio.sources.sieve import join_file
-from behavio.sources.tabular import RawTable, read_frame, read_inputs
+from behavio.sources.smells import findings
+from behavio.sources.tabular import read_frame
 
 __all__ = [
     "AffiliationSettings",
@@ -51,6 +52,7 @@ __all__ = [
     "PlanSettings",
     "SourceSettings",
     "built_in",
+    "findings",
     "input_files",
     "kinds",
     "read",
@@ -59,18 +61,19 @@ __all__ = [
 ]
 
 Progress = Callable[[str, float], None]
-AnySettings = SourceSettings | CasesSettings | DatedSettings
 Counted = tuple[SourceCount, pl.DataFrame]
 
 
-def read(data: Any, **settings: Any) -> EventLog:
+def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
     """The event log of one file, folder, pattern or frame.
 
-    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, XES; packed with gzip or zstd too), a folder
-    that `EventLog.write` left, or a pandas, Polars or Arrow table. Columns are guessed from the usual names
+    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, Excel, XES, OCEL; packed with gzip or zstd
+    too), a database URL with `table=` or `query=`, a folder that `EventLog.write` left, or a pandas, Polars
+    or Arrow table, reader or dataset. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
     `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
-    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping.
+    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping. Columns of free text, mail and
+    postal addresses, signatures and the like stay out unless `keep=` names them or `keep_text` is true.
 
     Raises LogError when no log can be made of it; single wrong rows end in `.rejected`.
 
@@ -81,37 +84,50 @@ def read(data: Any, **settings: Any) -> EventLog:
     """
     if isinstance(data, EventLog):
         return data
+    privacy = Privacy(keep_text)
     if isinstance(data, str | Path):
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
-        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
+        if "://" in str(data):
+            own = _settings(url=str(data), **({"kind": "sql"} | settings))
+        else:
+            own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
+        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
-        part = events_of("frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None)
+        part = events_of(
+            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None, privacy
+        )
     return EventLog.assemble(_some([part]), consents=part.consents)
 
 
-def read_log(inputs: LogInputs, progress: Progress | None = None) -> EventLog:
+def read_log(
+    inputs: LogInputs,
+    progress: Progress | None = None,
+    *,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
+) -> EventLog:
     """The event log of a job: all sources in the order given, then the tables beside them.
 
+    `erased` are salted hashes (`privacy.salted`) of people who were erased from a run and stay out.
     Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
     with and without a clock are mixed; JobError for a wrong setting.
     """
     tell = progress or (lambda _what, _share: None)
     steps = len(inputs.tables)
+    privacy = privacy_of(inputs.log, inputs.base, salt, erased)
+    beside, privacy = _beside(inputs, privacy, lambda what, place: tell(what, place / steps))
     parts: list[SourceEvents] = []
-    people = _people(inputs)
     for name, settings in inputs.source.items():
-        tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, inputs.base, people.identities))
+        tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
+        parts.append(_read_source(name, settings, inputs.base, privacy, beside.identities))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
-    beside = _beside(inputs, people, lambda what, place: tell(what, (len(parts) + place) / steps))
     tell("sorting events", 1.0)
     return _whole(_some(parts), beside)
 
@@ -128,40 +144,40 @@ class _Beside:
     counted: list[Counted] = field(default_factory=list)
 
 
-def _people(inputs: LogInputs) -> _Beside:
-    """The identity map, which the sources need before everything else."""
+def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None]) -> tuple[_Beside, Privacy]:
+    """Everything beside the events; ids come first, then cases, for they say who opted out."""
     found = _Beside()
     if inputs.identities is not None:
-        table, _, _ = _raw(inputs.identities, inputs.base)
-        found.identities, sieve = read_identities(table, inputs.identities)
+        tell("reading the identity map", 0)
+        found.identities, sieve = read_identities(
+            raw_table(inputs.identities, inputs.base)[0], inputs.identities
+        )
         count = count_of(sieve, "identities", inputs.identities.kind, sieve.frame.height)
-        found.counted.append((count, rejected_of(sieve)))
-    return found
-
-
-def _beside(inputs: LogInputs, found: _Beside, tell: Callable[[str, int], None]) -> _Beside:
+        found.counted.append((count, sieve.all_rejected()))
     if inputs.cases is not None:
         tell("reading cases", len(found.counted))
-        table, mapping, folder = _raw(inputs.cases, inputs.base)
-        found.cases, stated, count, rejected = cases_of(table, mapping, inputs.cases, inputs.base, folder)
+        table, mapping, folder = raw_table(inputs.cases, inputs.base)
+        found.cases, stated, count, rejected, privacy = cases_of(
+            table, mapping, inputs.cases, inputs.base, folder, privacy
+        )
         found.consents.append(stated)
         found.counted.append((count, rejected))
     if inputs.consents is not None:
         tell("reading consents", len(found.counted))
-        table, mapping, folder = _raw(inputs.consents, inputs.base)
+        table, mapping, folder = raw_table(inputs.consents, inputs.base)
         dated, count, rejected = consents_of(
-            table, mapping, inputs.consents, inputs.base, folder, found.identities
+            table, mapping, inputs.consents, inputs.base, folder, privacy, found.identities
         )
         found.consents.append(dated)
         found.counted.append((count, rejected))
     for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
         if settings is not None:
             tell(f"reading the {shape.role}", len(found.counted))
-            table, mapping, folder = _raw(settings, inputs.base)
-            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder)
+            table, mapping, folder = raw_table(settings, inputs.base)
+            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
             setattr(found, shape.role, rows)
             found.counted.append((count, rejected))
-    return found
+    return found, privacy
 
 
 def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
@@ -183,8 +199,8 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
     counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        place = next(i for i, c in enumerate(counts) if c.role == "cases")
-        counts[place] = _noted(counts[place], note)
+        at = next(i for i, c in enumerate(counts) if c.role == "cases")
+        counts[at] = replace(counts[at], notes=(*counts[at].notes, note), unmatched=unknown.len())
     return replace(
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
@@ -192,10 +208,6 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         plan=beside.plan,
         affiliations=beside.affiliations,
     )
-
-
-def _noted(count: SourceCount, note: str) -> SourceCount:
-    return replace(count, notes=(*count.notes, note))
 
 
 def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
@@ -209,23 +221,16 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
 
 
 def _read_source(
-    name: str, settings: SourceSettings, base: Path, identities: Identities | None = None
+    name: str, settings: SourceSettings, base: Path, privacy: Privacy, identities: Identities | None = None
 ) -> SourceEvents:
-    table, mapping, beside = _raw(settings, base)
-    return events_of(name, table, mapping, settings, base, beside, identities)
-
-
-def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
-    mapping = load_mapping(settings.mapping, settings.kind, base)
-    for name in settings.joins:
-        one_of(name, (*mapping.join, *(["header"] if mapping.header else [])), "join")
-    inputs = find_inputs(settings.path, base, mapping.file)
-    if mapping.header:
-        table = read_feed(inputs, mapping.header, settings.joins.get("header"), base)
-        return table, mapping, inputs[0].path.parent
-    wanted = "xes" if settings.kind == "xes" else settings.format
-    table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
-    return table, mapping, inputs[0].path.parent
+    table, mapping, beside = raw_table(settings, base)
+    try:
+        return events_of(name, table, mapping, settings, base, beside, privacy, identities)
+    except LogError:
+        if wanted_columns(mapping, settings) is None:
+            raise
+    table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
+    return events_of(name, table, mapping, settings, base, beside, privacy, identities)
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
@@ -238,13 +243,13 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
         mapping = load_mapping(settings.mapping, settings.kind, base)
         if settings.mapping is not None:
             found.setdefault(base / settings.mapping, Input(base / settings.mapping, settings.mapping))
-        files = find_inputs(settings.path, base, mapping.file)
+        files, beside = files_of(settings, mapping, base, wanted_columns(mapping, settings), hold=True)
         for name, join in mapping.join.items():
             if name in settings.joins:
                 files += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, files[0].path.parent)) is not None:
-                files.append(Input(near, shown(near, base, settings.path)))
-        if mapping.header:
+            elif (near := join_file(join, beside)) is not None:
+                files.append(Input(near, shown(near, base, settings.path or near.name)))
+        if mapping.header and settings.url is None:
             files += feed_files(files[0], mapping.header, settings.joins.get("header"), base)
         for item in files:
             found.setdefault(item.path.resolve(), item)

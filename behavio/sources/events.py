@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,23 +11,20 @@ from pathlib import Path
 import polars as pl
 
 from behavio.errors import JobError, LogError
-from behavio.log import (
-    ATTRIBUTES,
-    EVENT_SCHEMA,
-    REJECTED_SCHEMA,
-    TIME,
-    SourceCount,
-    SourceEvents,
-)
-from behavio.sources.guess import guess, named_or_guessed
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
+from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, identify, most_of
+from behavio.sources.latency import latency
 from behavio.sources.machines import leave_out_machines
-from behavio.sources.mapping import PLACE, Field, SourceMapping, zone_of
+from behavio.sources.mapping import Field, SourceMapping, zone_of
+from behavio.sources.named import named_columns, with_settings
+from behavio.sources.privacy import EVERYBODY, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.reshape import leave_out_copies, reshaped
 from behavio.sources.rules import by_rules, opted_out
 from behavio.sources.sessions import to_sessions
 from behavio.sources.settings import SourceSettings
-from behavio.sources.sieve import LONGEST, NOTHING, Sieve, as_text
+from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
@@ -40,21 +38,22 @@ def events_of(
     settings: SourceSettings,
     base: Path,
     beside: Path | None,
+    privacy: Privacy = EVERYBODY,
     identities: Identities | None = None,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
-    table, mapping = reshaped(table, mapping, _named(settings))
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
+    table, mapping = reshaped(table, mapping, named_columns(settings))
     mapping = with_settings(mapping, settings, table, plain=plain)
-    sieve = Sieve(name, table, mapping, private=not plain)
-    sieve.notes += mapping.notes
+    sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     leave_out_copies(sieve, mapping)
     sieve.prepare(mapping, settings.joins, base, beside)
     timed = _times(sieve, mapping, settings)
     _cases(sieve, mapping)
-    _moments(sieve, mapping, timed=timed)
     if settings.identity is not None:
-        identify(sieve, identities, settings.identity, mapping.case_id.needs)
+        identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=timed)
+    sieve.bar()
+    _moments(sieve, mapping, timed=timed)
     if mapping.session is None:
         _activities(sieve, mapping)
     leave_out_machines(sieve, mapping, zone_of(settings, mapping))
@@ -65,56 +64,11 @@ def events_of(
     return _counted(sieve, events, mapping, settings, timed=timed)
 
 
-def with_settings(
-    mapping: SourceMapping, settings: SourceSettings, table: RawTable, *, plain: bool
-) -> SourceMapping:
-    """The mapping with what the job names, and for plain tables what can be guessed."""
-    columns, shown = table.columns, table.files[0]
-    changes: dict[str, object] = {}
-    wanted = {"case_id": settings.case_id, "activity": settings.activity, "timestamp": settings.timestamp}
-    for what, named in wanted.items():
-        if named is not None and PLACE.search(named):
-            changes[what] = Field(template=named)
-        elif named is not None or plain:
-            if what == "timestamp" and named is None and _without_clock(table, settings):
-                continue
-            changes[what] = Field(column=(named_or_guessed(what, named, columns, shown),))
-    if settings.timestamp_format is not None:
-        changes["timestamp_format"] = settings.timestamp_format
-    if settings.order is not None:
-        changes["order"] = settings.order
-    attributes = dict(mapping.attributes)
-    if plain:
-        taken = {f.column[0] for f in changes.values() if isinstance(f, Field) and f.column}
-        attributes |= {a: Field(column=(a,)) for a in _own_attributes() if a in columns and a not in taken}
-    for attribute, column in settings.columns.items():
-        attributes[attribute] = Field(column=(named_or_guessed(attribute, column, columns, shown),))
-    keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
-    return replace(mapping, attributes=attributes, keep=keep, **changes)  # type: ignore[arg-type]
-
-
-def _named(settings: SourceSettings) -> list[str]:
-    """Columns the job names: they stay even where the mapping drops them."""
-    written = (settings.case_id, settings.activity, settings.timestamp, settings.order)
-    return [*(c for c in written if c), *settings.columns.values(), *settings.keep]
-
-
-def _own_attributes() -> list[str]:
-    return [a for a in ATTRIBUTES if a not in ("source", "source_row")]
-
-
-def _without_clock(table: RawTable, settings: SourceSettings) -> bool:
-    """True when no column looks like a time, but one orders the events."""
-    return guess("timestamp", table.columns) is None and (
-        settings.order is not None or guess("order", table.columns) is not None
-    )
-
-
 def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bool:
     """Fill __time__ and __order__; False when the log has an order but no clock."""
     field = mapping.timestamp
     sieve.require(field.needs, "timestamp")
-    order = mapping.order
+    order = next((c for c in mapping.order if c in sieve.frame.columns), next(iter(mapping.order), ""))
     if order == "source_row":
         order = ROW
     elif order:
@@ -191,7 +145,7 @@ def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nob
 
     The checks look at each distinct value once; most columns have few and all are sound.
     """
-    column = " or ".join(field.needs[:3])
+    column = " or ".join(sieve.known(field.needs)[:3])
     sieve.frame = sieve.frame.with_columns(found.alias(target))
     distinct = sieve.frame.select(pl.col(target).unique()).to_series()
     clean = distinct.str.strip_chars()
@@ -273,8 +227,6 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
         sieve.frame = sieve.frame.sort(
             "__case__", "__time__", "__order__", nulls_last=True, maintain_order=True
         )
-    several = len(sieve.files) > 1
-    names = [f"{sieve.name}/{Path(f).name}" if several else sieve.name for f in sieve.files]
     columns: dict[str, pl.Expr] = {
         "case_id": pl.col("__case__"),
         "activity": pl.col("__activity__"),
@@ -289,14 +241,28 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
     for attribute, value in settings.values.items():
         if attribute != "activity":
             columns[attribute] = _by_activity(value, columns.get(attribute))
-    columns["source"] = pl.lit(names[0])
-    if several:
-        columns["source"] = pl.col(FILE).replace_strict(
-            list(range(len(names))), names, return_dtype=pl.String
-        )
+    columns |= _where(sieve)
     columns["source_row"] = pl.col(ROW).cast(pl.Int64)
     columns |= _extras(sieve, mapping, columns)
     return sieve.frame.select(e.alias(n) for n, e in columns.items())
+
+
+def _where(sieve: Sieve) -> dict[str, pl.Expr]:
+    """Which source and file a row came from; a source of several files names the file too, so that source
+    and row say where an event stands."""
+    files = list(dict.fromkeys(sieve.files))
+    kind = pl.Enum(files)
+    if len(sieve.files) == 1:
+        return {"source": pl.lit(sieve.name), "source_file": pl.lit(files[0], dtype=kind)}
+    common = os.path.commonpath([str(Path(f).parent) for f in files])
+    names = [f"{sieve.name}/{os.path.relpath(f, common or '.')}" for f in sieve.files]
+    place = list(range(len(names)))
+    return {
+        "source": pl.col(FILE).replace_strict(place, names, return_dtype=pl.String),
+        "source_file": pl.col(FILE)
+        .replace_strict(place, list(sieve.files), return_dtype=pl.String)
+        .cast(kind),
+    }
 
 
 def _typed(sieve: Sieve, attribute: str, field: Field) -> pl.Expr:
@@ -333,7 +299,12 @@ def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -
     extras: dict[str, pl.Expr] = {}
     for column in dict.fromkeys([*everything, *named]):
         name = column
-        while name in taken or name in extras or name in EVENT_SCHEMA or name in ("source", "source_row"):
+        while (
+            name in taken
+            or name in extras
+            or name in EVENT_SCHEMA
+            or name in ("source", "source_file", "source_row")
+        ):
             name += "_source"
         text = sieve.frame.schema[column] == pl.String
         extras[name] = as_text(sieve.frame, column) if text else pl.col(column)
@@ -349,7 +320,8 @@ def _counted(
         sieve.leave_out(repeats, "an equal row stands above")
         events = events.filter(~repeats)
         n_repeats = 0
-    rejected = pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+    rejected = sieve.all_rejected()
+    events = events.drop(sieve.texts, strict=False)  # only now: rows that differ in a note are no repeats
     if events.height == 0 and rejected.height:
         raise LogError(f"no row of {sieve.files[0]} could become an event", hint=most_frequent(rejected))
     span = events.select(pl.col("timestamp").min().alias("a"), pl.col("timestamp").max().alias("b")).row(0)
@@ -369,7 +341,8 @@ def _counted(
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
-        unmatched=most_of(sieve.unmatched),
+        unmatched_ids=most_of(sieve.unmatched),
+        **(latency(sieve, zone_of(settings, mapping)) if timed else {}),
     )
     return SourceEvents(count, events, rejected, timed, opted_out(events, mapping, settings))
 
@@ -382,7 +355,7 @@ def _repeats(events: pl.DataFrame) -> pl.Series:
         return again
     short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide below
     places = short.arg_true()
-    whole = [c for c in events.columns if c not in ("source", "source_row")]
+    whole = [c for c in events.columns if c not in ("source", "source_file", "source_row")]
     equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
     return again.scatter(places.filter(equal), True)
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import polars as pl
 
 from behavio.errors import LogError
+from behavio.sources.beside import file_beside
 from behavio.sources.inputs import Input, decode, find_inputs, load
-from behavio.sources.sieve import as_text
+from behavio.sources.records import as_text
 from behavio.sources.tabular import RawTable, as_raw
 from behavio.sources.text import Lines
 
@@ -43,20 +44,14 @@ def read_feed(inputs: Sequence[Input], header: str, named: str | None, base: Pat
 def feed_files(first: Input, header: str, named: str | None, base: Path) -> list[Input]:
     """The header and the lookup that the feed of this file is read with."""
     place = _header_of(first, header, named, base)
-    events = _beside(place.parent, "event.tsv")
+    events = file_beside(place.parent, "event.tsv")
     return [Input(p, p.name) for p in (place, events) if p is not None]
-
-
-def _beside(folder: Path, name: str) -> Path | None:
-    """A file of a folder by its usual name, packed or not."""
-    near = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().startswith(name.lower()))
-    return near[0] if near else None
 
 
 def _header_of(first: Input, header: str, named: str | None, base: Path) -> Path:
     if named is not None:
         return find_inputs(named, base, header)[0].path
-    found = _beside(first.path.parent, header)
+    found = file_beside(first.path.parent, header)
     if found is None:
         raise LogError(
             f"{header} is not beside {first.shown}: the feed's columns have no names",
@@ -155,7 +150,7 @@ def _with_events(frame: pl.DataFrame, beside: Path) -> tuple[pl.DataFrame, tuple
 
 
 def _event_names(beside: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    found = _beside(beside, "event.tsv")
+    found = file_beside(beside, "event.tsv")
     if found is None:
         return {}, ("event.tsv is not beside the header: events keep their numbers",)
     item = Input(found, found.name)

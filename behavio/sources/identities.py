@@ -23,8 +23,9 @@ from behavio.errors import JobError, LogError
 from behavio.log import TIME
 from behavio.sources.guess import named_or_guessed
 from behavio.sources.mapping import SourceMapping
+from behavio.sources.records import as_text, full_ids
 from behavio.sources.settings import IdentitySettings, nearest
-from behavio.sources.sieve import NOTHING, Sieve, as_text, full_ids
+from behavio.sources.sieve import NOTHING, Sieve
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
@@ -246,17 +247,19 @@ def _refuse_circles(links: pl.DataFrame, shown: str) -> None:
                 paths.append(((*path, new), max(a, start), min(b, end)))
 
 
-def identify(sieve: Sieve, identities: Identities | None, kind: str, columns: Sequence[str]) -> None:
+def identify(
+    sieve: Sieve, identities: Identities | None, kind: str, columns: Sequence[str], *, timed: bool
+) -> None:
     """Replace __case__ by the case each id belongs to; rows without exactly one are rejected and listed.
 
-    Uses __time__ where the sieve has it, so that an id counts for who it belonged to at that moment.
+    Of rows that are `timed`, an id counts for who it belonged to at that moment.
     """
     if identities is None:
         raise JobError(
             f'[source.{sieve.name}] has identity = "{kind}", but the job has no identity map',
             hint='add a table [identities] with path = "…"',
         )
-    times = sieve.frame["__time__"] if "__time__" in sieve.frame.columns else None
+    times = sieve.frame["__time__"] if timed else None
     found = identities.cases(kind, sieve.frame["__case__"], times)
     sieve.frame = sieve.frame.with_columns(found["case_id"].alias("__found__"), found["why"].alias("__why__"))
     what, column = kind.replace("_", " "), " or ".join(columns[:3])

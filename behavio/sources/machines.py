@@ -5,8 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.sources.mapping import Shadow, SourceMapping, TooSoon, Volley
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.parts import Shadow, TooSoon, Volley
+from behavio.sources.records import as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.times import read_times
 
 
@@ -22,17 +24,21 @@ def leave_out_machines(sieve: Sieve, mapping: SourceMapping, zone: str) -> None:
 
 def _shadow(sieve: Sieve, rule: Shadow) -> None:
     same = [c for c in rule.same if c in sieve.frame.columns]
-    if rule.column not in sieve.frame.columns or len(same) < len(rule.same):
+    if not _there(sieve, rule.column) or len(same) < len(rule.same):
         return
     keys = [pl.col(c) for c in same] + [pl.col("__time__")]
-    value = as_text(sieve.frame, rule.column)
+    value = sieve.text(Field(column=rule.column))
     known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
-    shadow = (value == rule.value) & known & (value == rule.beside).any().over(keys)
-    sieve.leave_out(shadow, rule.why)
+    beside = value.is_in(list(rule.beside)).fill_null(False).any().over(keys)
+    sieve.leave_out(value.is_in(list(rule.value)) & known & beside, rule.why)
+
+
+def _there(sieve: Sieve, columns: tuple[str, ...]) -> bool:
+    return any(c in sieve.frame.columns for c in columns)
 
 
 def _too_soon(sieve: Sieve, rule: TooSoon, zone: str, format: str | None) -> None:
-    if rule.after not in sieve.frame.columns or (rule.column and rule.column not in sieve.frame.columns):
+    if rule.after not in sieve.frame.columns or (rule.column and not _there(sieve, rule.column)):
         return
     start = (
         _last_before(sieve, rule)
@@ -42,8 +48,8 @@ def _too_soon(sieve: Sieve, rule: TooSoon, zone: str, format: str | None) -> Non
     soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
     mask = (soon < int(seconds(rule.within) * 1e6)) & (soon >= 0)
     if rule.column:
-        written = sieve.frame.select(as_text(sieve.frame, rule.column)).to_series()
-        mask = mask & (written == rule.value)
+        written = sieve.frame.select(sieve.text(Field(column=rule.column)).alias("v"))["v"]
+        mask = mask & written.is_in(list(rule.value))
     sieve.leave_out(mask, rule.why, filtered=True)
 
 

@@ -7,7 +7,6 @@ choices. Every key is checked: an unknown one is a JobError that names the neare
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from behavio.errors import JobError
+from behavio.sources.parts import Session, Shadow, TooSoon, Volley
 from behavio.sources.settings import nearest
-
-PLACE = re.compile(r"\{([^{}]+)\}")
+from behavio.sources.twins import PLACE as PLACE
+from behavio.sources.twins import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,9 @@ class Field:
     values    what each value becomes ("" for nothing); a value not listed stays as it is, or becomes `other`
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
-    times     factor for numbers (minutes to seconds: 60)
+    times     factor for numbers (minutes to seconds: 60), or the column that holds it
     trim      characters taken off both ends (";North;" with ";" is "North")
+    first_of  of a cell with several values, the first ("A;B" with ";" is "A")
     fold      values are compared in lower case, with "_" for blanks, dashes ("Hard Bounce" is "hard_bounce")
     """
 
@@ -43,14 +44,16 @@ class Field:
     other: str | None = None
     empty: str | None = None
     strict: bool = False
-    times: float | None = None
+    times: float | str | None = None
     trim: str = ""
+    first_of: str = ""
     fold: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Columns this field looks at."""
-        return (*self.column, *PLACE.findall(self.template))
+        factor = (self.times,) if isinstance(self.times, str) else ()
+        return (*self.column, *PLACE.findall(self.template), *factor)
 
     @classmethod
     def of(cls, value: Any, where: str) -> Field:
@@ -82,91 +85,27 @@ class Filter:
 class Join:
     """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
 
-    `key` and `id` may name several columns, "JobID + SubscriberID". Of several rows with the same id the
-    newest by `version` counts, the oldest with `first`. `also` lists other usual names of the file.
-    A file that is not there is an error unless `optional`, and worth a note unless `quiet`.
+    key       the first of these columns that the file has; several at once as "JobID + ListID", like `id`
+    where     column = value: only these rows of the second file are looked at
+    chain     a column of the second file that points to another of its rows, followed to the end (a
+              merged account to the one that survived)
+    optional  a file that is not there is no error
+    quiet     nor worth a note, like rows whose key it does not hold
+    first     of several rows with one id the oldest is taken, and not the newest
+    also      other usual names of the file
     """
 
     file: str
-    key: str
+    key: tuple[str, ...]
     columns: tuple[str, ...]
     id: str = "Id"
     version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
+    where: Mapping[str, str] = field(default_factory=dict)
+    chain: str = ""
     optional: bool = True
     quiet: bool = False
     first: bool = False
     also: tuple[str, ...] = ()
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Columns of the file itself that find the row of the other."""
-        return tuple(part.strip() for part in self.key.split("+"))
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A row whose column holds `value` is no event of its own beside one with `beside` in the same `same`."""
-
-    column: str
-    value: str
-    beside: str
-    same: tuple[str, ...]
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooSoon:
-    """A row whose column holds `value` less than `within` after the time in column `after` is a machine's.
-
-    Without a column, every row is asked. With `after_value`, the time is that of the case's last row before
-    whose column `after` holds that value; `__activity__` is what the mapping made of a row. A row at the
-    very time of its later cause (an open that a system invented from a click) is told by `within = "1s"`.
-    """
-
-    after: str
-    within: str
-    why: str
-    column: str = ""
-    value: str = ""
-    after_value: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Volley:
-    """More than `most` different values of `column` in one second, for the same `same`, are a machine's."""
-
-    column: str
-    same: tuple[str, ...]
-    why: str
-    most: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Rows of one session become one event at its first row, beside the rows whose activity is in `apart`.
-
-    key       columns that name a session; those in `extra` need not be there
-    gap       where the key is missing, a longer pause of the case starts a new session
-    seconds   column of durations in units of `unit_s`, that sum to the session's; with `per_visit` every row
-              carries the whole
-    span      without that column, a session lasts from its first row to its last
-    several   a cell of `column` holds several names with commas
-    burst     more rows than this in one session within `burst_within` are a bot's
-    """
-
-    key: tuple[str, ...]
-    activity: str
-    column: str
-    apart: Mapping[str, str] = field(default_factory=dict)
-    seconds: str = ""
-    burst: int = 100
-    burst_within: str = "1m"
-    gap: str = ""
-    extra: tuple[str, ...] = ()
-    unit_s: float = 0.001
-    per_visit: bool = False
-    span: bool = False
-    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +116,18 @@ class Statement:
     inside: tuple[str, ...]
     channel: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something a reader of the numbers should know, noted when the file gives cause.
+
+    Says how many rows hold which value in the column, or with `missing` that no row holds any.
+    """
+
+    column: tuple[str, ...]
+    why: str
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +157,7 @@ class SourceMapping:
     activity: Field = field(default_factory=Field)
     timestamp: Field = field(default_factory=Field)
     timestamp_format: str | None = None
-    order: str = ""
+    order: tuple[str, ...] = ()
     attributes: Mapping[str, Field] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
@@ -219,6 +170,7 @@ class SourceMapping:
     too_soon: tuple[TooSoon, ...] = ()
     session: Session | None = None
     consent: tuple[Statement, ...] = ()
+    remark: tuple[Remark, ...] = ()
     header: str = ""
     explode: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -231,19 +183,39 @@ class SourceMapping:
     notes: tuple[str, ...] = ()
 
     @property
+    def parts(self) -> set[str]:
+        """Columns that tell one record together."""
+        return {part.strip() for line in self.record for part in line.split("+")}
+
+    @property
+    def joins(self) -> dict[str, Join]:
+        """The joins, each after those whose columns its key names; else as written."""
+        left, found = dict(self.join), dict[str, Join]()
+        while left:
+            ready = [
+                n for n, j in left.items() if not {k.partition(".")[0] for k in j.key} & (left.keys() - {n})
+            ]
+            for name in ready or list(left):  # a circle is joined as written: its keys are not there
+                found[name] = left.pop(name)
+        return found
+
+    @property
     def needs(self) -> set[str]:
         """Columns of the file itself that the mapping looks at."""
         every = [self.case_id, self.activity, self.timestamp, self.page, *self.attributes.values()]
         found = {c for f in every for c in f.needs} | {
             self.id,
-            self.order,
             self.parent,
+            *self.order,
             *self.version,
             *self.once,
         }
-        found |= {c for f in self.filter for c in f.column} | {k for j in self.join.values() for k in j.keys}
-        found |= {c for s in self.shadow for c in (s.column, *s.same)} | {s.column for s in self.consent}
-        found |= {c for s in self.too_soon for c in (s.column, s.after)}
+        found |= {c for f in self.filter for c in f.column} | {
+            part.strip() for j in self.join.values() for key in j.key for part in key.split("+")
+        }
+        found |= {c for s in self.shadow for c in (*s.column, *s.same)} | {s.column for s in self.consent}
+        found |= {c for s in self.too_soon for c in (*s.column, s.after)}
+        found |= {c for r in self.remark for c in r.column}
         found |= {c for v in self.volley for c in (v.column, *v.same)}
         if self.session is not None:
             found |= {*self.session.key, self.session.column, self.session.seconds}
@@ -261,6 +233,7 @@ PARTS: dict[str, type] = {
     "too_soon": TooSoon,
     "filter": Filter,
     "consent": Statement,
+    "remark": Remark,
     "volley": Volley,
 }
 
@@ -294,7 +267,8 @@ def parse_mapping(text: str, where: str) -> SourceMapping:
         raise JobError(
             f"mapping {where} is not valid TOML: {problem}", hint="quote names with dots"
         ) from None
-    return SourceMapping(**_checked(SourceMapping, table, f"mapping {where}"))
+    whole_table = whole(table, f"mapping {where}", built_in())
+    return SourceMapping(**_checked(SourceMapping, whole_table, f"mapping {where}"))
 
 
 def _checked(kind: type, table: Any, where: str) -> dict[str, Any]:
@@ -338,6 +312,8 @@ def _value(kind: type, name: str, value: Any, where: str) -> Any:
         return _texts(value if isinstance(value, list) else [value], where)
     if annotation.startswith("str"):
         return _text(value, where)
+    if "str" in annotation and isinstance(value, str):
+        return value
     wanted = {"bool": bool, "int": int}.get(annotation, (int, float))
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise JobError(f"{where} = {value!r} has the wrong type", hint=f"expected {annotation}")

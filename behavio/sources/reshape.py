@@ -13,7 +13,8 @@ from dataclasses import fields, replace
 import polars as pl
 
 from behavio.sources.mapping import Field, SourceMapping
-from behavio.sources.sieve import Sieve, as_text, named_as, older_copies
+from behavio.sources.records import as_text, older_copies, spelled, with_aliases
+from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 
 RECORD = "__record__"
@@ -33,10 +34,11 @@ def reshaped(table: RawTable, mapping: SourceMapping, named: Iterable[str]) -> t
         from behavio.sources.web import flat_params
 
         frame = flat_params(frame, mapping.params)
-    frame = named_as(frame, mapping)
+    frame = with_aliases(frame, mapping.aliases)
     if mapping.loose:
         mapping = _found(mapping, [c for c in frame.columns if c not in (ROW, FILE)])
     wanted = set(named)
+    frame = spelled(frame, mapping.needs | mapping.parts, list(wanted), notes)
     mapping = replace(mapping, drop=tuple(c for c in mapping.drop if c not in wanted))
     if (key := _record(frame, mapping)) is not None:
         frame = frame.with_columns(key.alias(RECORD))
@@ -84,24 +86,22 @@ def _found(mapping: SourceMapping, columns: list[str]) -> SourceMapping:
     gone = {folded(c) for c in mapping.drop}
     rules = [replace(r, column=spelt(Field(column=r.column)).column) for r in mapping.filter]
     shadows = [
-        replace(
-            s, column=_spelt(s.column, here, columns), same=tuple(_spelt(c, here, columns) for c in s.same)
-        )
+        replace(s, column=_all(s.column, here, columns), same=_all(s.same, here, columns))
         for s in mapping.shadow
     ]
     session = mapping.session
     if session is not None:
         session = replace(
             session,
-            key=tuple(_spelt(c, here, columns) for c in session.key),
-            extra=tuple(_spelt(c, here, columns) for c in session.extra),
+            key=_all(session.key, here, columns),
+            extra=_all(session.extra, here, columns),
             column=_spelt(session.column, here, columns),
             seconds=_spelt(session.seconds, here, columns),
         )
     return replace(
         mapping,
         session=session,
-        record=tuple(_spelt(c, here, columns) for c in mapping.record),
+        record=_all(mapping.record, here, columns),
         attributes={a: spelt(f) for a, f in mapping.attributes.items()},
         drop=tuple(c for c in columns if folded(c) in gone),
         filter=tuple(rules),
@@ -112,3 +112,7 @@ def _found(mapping: SourceMapping, columns: list[str]) -> SourceMapping:
 
 def _spelt(column: str, here: dict[str, str], columns: list[str]) -> str:
     return column if column in columns else here.get(folded(column), column)
+
+
+def _all(names: tuple[str, ...], here: dict[str, str], columns: list[str]) -> tuple[str, ...]:
+    return tuple(_spelt(c, here, columns) for c in names)

@@ -9,8 +9,9 @@ import polars as pl
 from behavio.errors import JobError
 from behavio.log import CONSENT_SCHEMA, TIME
 from behavio.sources.mapping import SourceMapping
+from behavio.sources.records import as_text
 from behavio.sources.settings import SourceSettings
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.topics import Rules, named, page_path, rules_of, unmatched_note
 
 

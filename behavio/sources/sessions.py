@@ -12,9 +12,11 @@ import polars as pl
 
 from behavio.durations import seconds
 from behavio.errors import JobError
-from behavio.sources.mapping import Session, SourceMapping
+from behavio.sources.mapping import SourceMapping
+from behavio.sources.parts import Session
+from behavio.sources.records import as_text
 from behavio.sources.settings import SourceSettings
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.topics import named, page_path, rules_of, unmatched_note
 
 VIEW = "portal_view"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from behavio.sources.sieve import as_text
+from behavio.sources.records import as_text
 
 
 def flat_params(frame: pl.DataFrame, params: Sequence[str]) -> pl.DataFrame:
