@@ -81,7 +81,7 @@ class Identities:
     def _resolved(self, kind: str, asked: pl.DataFrame) -> pl.DataFrame:
         """One row per asked (id, at): the case, or why there is none."""
         asked = asked.with_row_index("n")
-        now = self._step(asked.select("n", "id", "at"), kind)
+        now = self._step(asked.select("n", "id", "at"), kind).select("n", "case_id", "at").unique()
         for _ in range(FURTHEST):
             moved = self._step(
                 now.select("n", pl.col("case_id").alias("id"), "at"), self.follow, compare=True
