@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from behavio.sources.database import Address, snapshot
+from behavio.sources.feed import read_feed
 from behavio.sources.inputs import Input, find_inputs
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
@@ -24,9 +25,11 @@ def raw_table(
     """
     mapping = load_mapping(settings.mapping, settings.kind, base)
     for name in settings.joins:
-        one_of(name, tuple(mapping.join), "join")
+        one_of(name, (*mapping.join, *(["header"] if mapping.header else [])), "join")
     columns = None if whole else wanted_columns(mapping, settings)
     files, beside = files_of(settings, mapping, base, columns)
+    if mapping.header and settings.url is None:
+        return read_feed(files, mapping.header, settings.joins.get("header"), base), mapping, beside
     try:
         table = read_inputs(
             files,
@@ -57,7 +60,7 @@ def files_of(
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
     """Columns that mapping and settings can refer to; None where all are kept or guessed from."""
-    if settings.kind in PLAIN and settings.mapping is None:
+    if (settings.kind in PLAIN and settings.mapping is None) or mapping.loose:
         return None
     named: list[str] = list(getattr(settings, "keep", ())) + list(settings.columns.values())
     if "*" in (*mapping.keep, *named):
@@ -66,5 +69,10 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
         said = getattr(settings, what, None)
         if said is not None:
             named += PLACE.findall(said) or [said]
-    nested = ("event_params",) if mapping.params else ()
+    nested = [
+        *(["event_params"] if mapping.params else []),
+        mapping.explode,
+        *mapping.aliases,
+        *mapping.parts,
+    ]
     return {c for c in (*mapping.needs, *mapping.keep, *named, *nested) if c}
