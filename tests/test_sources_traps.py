@@ -14,6 +14,7 @@ from behavio.sources import (
     CasesSettings,
     ConsentSettings,
     LogInputs,
+    LogSettings,
     PlanSettings,
     SourceSettings,
     built_in,
@@ -50,6 +51,31 @@ def test_merged_accounts_count_for_the_one_that_survived(extract):
     )
     assert log.events["case_id"].to_list() == ["A2", "A2"]
     assert log.cases.select("case_id", "specialty").rows() == [("A2", "Cardiology")]
+
+
+@pytest.mark.parametrize("how", ["opted out", "excluded", "excluded, no case table"])
+def test_who_opted_out_under_an_old_id_stays_out(tmp_path, how):
+    # A1 opted out, or is on the list, and was merged into A2, later into A3: A3 is the same person
+    flag = "true" if how == "opted out" else "false"
+    (tmp_path / "Account.csv").write_text(
+        "Id,IsDeleted,MasterRecordId,IsPersonAccount,Data_Privacy_Opt_Out_vod__c\n"
+        f"A1,true,A2,true,{flag}\nA2,true,A3,true,false\nA3,false,,true,false\nA4,false,,true,false\n"
+    )
+    (tmp_path / "out.txt").write_text("A1\n")
+    (tmp_path / "Call2_vod__c.csv").write_text(
+        CALL
+        + "\nc1,A3,2026-01-05T09:00:00.000Z,Submitted_vod\nc2,A1,2026-01-05T09:00:00.000Z,Submitted_vod\n"
+        "c4,A4,2026-01-06T09:00:00.000Z,Submitted_vod\n"
+    )
+    with_cases = how != "excluded, no case table"
+    inputs = LogInputs(
+        {"calls": SourceSettings(path="Call2_vod__c.csv", kind="veeva.call")},
+        tmp_path,
+        cases=CasesSettings(path="Account.csv", kind="veeva.account") if with_cases else None,
+        log=LogSettings(exclude=None if how == "opted out" else "out.txt"),
+    )
+    log = read_log(inputs)
+    assert log.events["case_id"].to_list() == log.cases["case_id"].to_list() == ["A4"]
 
 
 def test_soft_deleted_accounts_are_no_cases(extract):

@@ -164,6 +164,7 @@ class SourceMapping:
     params: tuple[str, ...] = ()
     filter: tuple[Filter, ...] = ()
     join: Mapping[str, Join] = field(default_factory=dict)
+    merged_into: str = ""
     parent: str = ""
     once: tuple[str, ...] = ()
     shadow: tuple[Shadow, ...] = ()
@@ -206,6 +207,7 @@ class SourceMapping:
         found = {c for f in every for c in f.needs} | {
             self.id,
             self.parent,
+            self.merged_into,
             *self.order,
             *self.version,
             *self.once,

@@ -53,6 +53,7 @@ def cases_of(
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     sieve.privacy = privacy.also(sieve.opted_out, OPTED_OUT)
+    sieve.bar_merged()
     case_key(sieve, mapping)
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}

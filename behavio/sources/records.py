@@ -113,27 +113,33 @@ def unwanted(column: str, drop: Sequence[str]) -> bool:
     return any(fnmatchcase(column.lower(), pattern.lower()) for pattern in drop)
 
 
-def to_the_end(table: pl.DataFrame, id: str, chain: str, *, full: bool) -> pl.DataFrame:
-    """Each row's `chain` as the last id it leads to; a circle leads nowhere."""
-    links = table.select(pl.col(id).cast(pl.String), as_text(table, chain).alias("__next__")).drop_nulls()
+def survivors(table: pl.DataFrame, id: str, chain: str, full: bool) -> dict[str, str]:
+    """The id that each merged record ended in, following `chain`; a circle leads nowhere."""
+    links = table.select(
+        as_text(table, id).alias("__id__"), as_text(table, chain).alias("__next__")
+    ).drop_nulls()
     if full:
-        links = links.with_columns(full_ids(links["__next__"]))
+        links = links.with_columns(full_ids(links["__id__"]), full_ids(links["__next__"]))
     following = dict(links.rows())
-    ends: dict[str, str | None] = {}
-    for start in following:
-        seen, here = {start}, following[start]
+    ends: dict[str, str] = {}
+    for start, here in following.items():
+        seen = {start}
         while here in following and here not in seen:
             seen.add(here)
             here = following[here]
-        ends[start] = None if here in seen else here
-    last = (
-        pl.col(id)
-        .cast(pl.String)
-        .replace_strict(
-            pl.Series(list(ends), dtype=pl.String),
-            pl.Series(list(ends.values()), dtype=pl.String),
-            default=None,
-            return_dtype=pl.String,
-        )
+        if here not in seen:
+            ends[start] = here
+    return ends
+
+
+def to_the_end(table: pl.DataFrame, id: str, chain: str, *, full: bool) -> pl.DataFrame:
+    """Each row's `chain` as the last id it leads to."""
+    ends = survivors(table, id, chain, full)
+    own = full_ids(table[id].cast(pl.String)) if full else table[id].cast(pl.String)
+    last = own.replace_strict(
+        pl.Series(list(ends), dtype=pl.String),
+        pl.Series(list(ends.values()), dtype=pl.String),
+        default=None,
+        return_dtype=pl.String,
     )
     return table.with_columns(last.alias(chain))

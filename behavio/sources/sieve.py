@@ -22,6 +22,7 @@ from behavio.sources.records import (
     older_copies,
     parts_of,
     spelled,
+    survivors,
     to_the_end,
     unwanted,
     with_aliases,
@@ -55,6 +56,7 @@ class Sieve:
         self.name = name
         self.privacy = privacy
         self.opted_out: list[str] = []
+        self.merged: dict[str, str] = {}
         self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
@@ -92,6 +94,11 @@ class Sieve:
             ids = [i for i, why in found.items() if why == reason]
             self.leave_out(pl.col("__case__").is_in(ids), reason, filtered=True)
         self.barred = list(found)
+
+    def bar_merged(self) -> None:
+        """Bar those too into whom a barred person was merged: it is the same person."""
+        for old, reason in self.privacy.among(pl.Series(list(self.merged), dtype=pl.String)).items():
+            self.privacy = self.privacy.also([self.merged[old]], reason)
 
     def all_rejected(self) -> pl.DataFrame:
         """Every rejected row (REJECTED_SCHEMA); the text of one that names a barred person is not shown."""
@@ -220,6 +227,8 @@ class Sieve:
         self._newest(mapping.id, mapping.version)
         if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
             self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
+            if mapping.merged_into in self.frame.columns:
+                self.merged = survivors(self.frame, mapping.id, mapping.merged_into, mapping.salesforce_ids)
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping)
         if mapping.salesforce_ids:
@@ -304,6 +313,8 @@ class Sieve:
                 raise LogError(f"{join.file} has no column {column!r}", hint="it stands in `where`")
             table = table.filter(as_text(table, column) == value)
         if join.chain in table.columns:
+            self.merged |= survivors(table, join.id, join.chain, full)
+            self.bar_merged()
             table = to_the_end(table, join.id, join.chain, full=full)
         older = older_copies(table, join.id, join.version, first=join.first)
         said = [c for c in join.columns if c in table.columns and c != join.id]
