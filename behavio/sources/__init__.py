@@ -7,6 +7,8 @@ counted per source. New kinds of extracts need a mapping (TOML), no code: see `m
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from behavio.sources.events import events_of
 from behavio.sources.feed import feed_files
 from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import built_in, load_mapping
+from behavio.sources.mapping import SourceMapping, built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of, count_of
 from behavio.sources.privacy import Privacy, privacy_of
 from behavio.sources.raw import files_of, raw_table, wanted_columns
@@ -257,13 +259,32 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
 
 
 def _kind_of(path: Path) -> str:
-    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table"."""
+    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table".
+
+    Somebody's own visit.csv is no Visit of the CRM: text files must name a column the mapping looks at.
+    """
     stem = path.name.partition(".")[0].lower()
     for kind in kinds("events"):
-        file = load_mapping(None, kind, Path()).file
-        if file and stem == file.partition(".")[0].lower():
+        mapping = load_mapping(None, kind, Path())
+        usual = mapping.file.partition(".")[0].lower()
+        if usual and stem == usual and _names_one_of(path, mapping):
             return kind
     return "table"
+
+
+def _names_one_of(path: Path, mapping: SourceMapping) -> bool:
+    """True when the head of a text file names a column of case, time or activity; of other files, True."""
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            head = file.read(20_000)
+    except (OSError, EOFError, zlib.error):
+        return True  # told when it is read
+    if b"\x00" in head:
+        return True
+    text = head.decode("utf-8", "replace").lower()
+    fields = (mapping.case_id, mapping.timestamp, mapping.activity)
+    own = {c for f in fields for c in f.needs if c in mapping.needs}
+    return any(c.lower() in text for c in own if len(c) > 3)
 
 
 def _settings(**values: Any) -> SourceSettings:
