@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def test_a_daily_table_exported_again_replaces_its_hits_and_adds_the_late_ones(t
         (tmp_path / name).write_text("\n".join(map(json.dumps, hits)))
     log = read_one(tmp_path, "events_*.jsonl", kind="ga4")
     assert [(c, t) for c, _, _, t in short(log)] == [("A1", "Dosing"), ("A2", "Home"), ("A3", "Home")]
-    assert log.sources[0].left_out == {"the same hit exported again: the last copy counts": 2}
+    assert log.sources[0].left_out == {"the same record exported again: the last copy counts": 2}
     alone = read_one(tmp_path, "events_20260101_v2.jsonl", kind="ga4")
     assert short(log) == short(alone)
 
@@ -248,7 +249,7 @@ def test_without_batch_columns_two_pages_of_one_microsecond_stay_two_hits(tmp_pa
     (tmp_path / "ga4.jsonl").write_text("\n".join(map(json.dumps, hits)))
     log = read_one(tmp_path, "ga4.jsonl", kind="ga4", views=True)
     assert sorted(c for _, _, _, c in short(log)) == ["Dosing", "Home"]
-    assert log.sources[0].left_out == {"the same hit exported again: the last copy counts": 1}
+    assert log.sources[0].left_out == {"the same record exported again: the last copy counts": 1}
 
 
 def test_parquet_nested_as_bigquery_writes_it(tmp_path):
@@ -354,9 +355,75 @@ def test_matomos_binary_visitor_is_an_id_in_hex(tmp_path):
         tmp_path / "log_visit.parquet"
     )
     (tmp_path / "log_action.csv").write_text("idaction,name,type\n101,portal.example/dosing,1\n")
-    (tmp_path / "map.csv").write_text("case_id,device\nA1,0F1E2D3C4B5A6978\n")
     source = SourceSettings(
         path="log_link_visit_action.parquet", kind="matomo.visits", case_id="visit.idvisitor"
     )
     log = read_log(LogInputs({"portal": source}, tmp_path))
     assert short(log) == [("0f1e2d3c4b5a6978", "portal_visit", "08:00", "/dosing")]
+
+
+CLICKS = (
+    "SendID,SubscriberKey,SubscriberID,ListID,BatchID,EventDate,URL\n501,K-1,11,9,1,1/5/2026 9:21:00 AM,x\n"
+)
+
+
+def zipped(folder: Path, **files: str) -> None:
+    with zipfile.ZipFile(folder / "extract.zip", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(f"out/{name}.csv", text)
+
+
+def test_the_clicks_of_a_zipped_tracking_extract(tmp_path):
+    zipped(tmp_path, Clicks=CLICKS, Opens=CLICKS)
+    log = read_one(tmp_path, "extract.zip", kind="sfmc.click")
+    assert log.events.select("case_id", "activity").rows() == [("K-1", "email_click")]
+    assert log.sources[0].file == "extract.zip/out/Clicks.csv"
+
+
+def test_a_zip_that_does_not_tell_which_file_is_refused(tmp_path):
+    zipped(tmp_path, a=CLICKS, b=CLICKS)
+    with pytest.raises(LogError, match=r"holds 2 files that could be meant: out/a\.csv, out/b\.csv"):
+        read_one(tmp_path, "extract.zip", kind="sfmc.click")
+    (tmp_path / "extract.zip").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(LogError, match="no zip archive, or a damaged one"):
+        read_one(tmp_path, "extract.zip", kind="sfmc.click")
+
+
+def test_a_folder_of_tracking_extracts_gives_the_file_of_the_kind(tmp_path):
+    for name in ("Clicks", "Opens", "Unsubs"):
+        (tmp_path / f"{name}.csv").write_text(CLICKS)
+    log = read_one(tmp_path, ".", kind="sfmc.click")
+    assert log.sources[0].read == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "utc"),
+    [
+        ("1/5/2026 9:00:00 AM", "2026-01-05 15:00"),  # winter: six hours
+        ("7/5/2026 9:00:00 AM", "2026-07-05 15:00"),  # summer: still six hours, the view knows no summer
+        ("3/8/2026 2:30:00 AM", "2026-03-08 08:30"),  # an hour that Chicago skips
+        ("11/1/2026 1:30:00 AM", "2026-11-01 07:30"),  # an hour that Chicago lives twice
+        ("2026-07-05 09:00:00", "2026-07-05 15:00"),  # as databases export the view
+        ("2026-07-05T09:00:00-06:00", "2026-07-05 15:00"),  # a zone that is written wins
+    ],
+)
+def test_marketing_cloud_times_are_six_hours_behind_all_year(tmp_path, written, utc):
+    row = CLICKS.splitlines()[0] + f"\n501,K-1,11,9,1,{written},x\n"
+    (tmp_path / "_Click.csv").write_text(row)
+    log = read_one(tmp_path, "_Click.csv", kind="sfmc.click")
+    assert log.events["timestamp"].dt.strftime("%Y-%m-%d %H:%M").to_list() == [utc]
+
+
+def test_a_zone_that_the_job_names_wins_over_the_mappings(tmp_path):
+    (tmp_path / "_Click.csv").write_text(CLICKS)
+    log = read_one(tmp_path, "_Click.csv", kind="sfmc.click", timezone="UTC")
+    assert log.events["timestamp"].dt.strftime("%H:%M").to_list() == ["09:21"]
+
+
+def test_an_extract_that_overlaps_the_last_one_counts_once(tmp_path):
+    later = CLICKS + "501,K-1,11,9,1,2/5/2026 9:21:00 AM,x\n"
+    (tmp_path / "clicks_1.csv").write_text(CLICKS)
+    (tmp_path / "clicks_2.csv").write_text(later)
+    log = read_one(tmp_path, "clicks_*.csv", kind="sfmc.click")
+    assert log.events.height == 2
+    assert log.sources[0].left_out == {"the same record exported again: the last copy counts": 1}
