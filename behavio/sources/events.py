@@ -198,7 +198,10 @@ def odd_times(sieve: Sieve) -> None:
 
 def _activities(sieve: Sieve, mapping: SourceMapping) -> None:
     field = mapping.activity
-    sieve.require(field.needs, "activity")
+    if field.empty is None:
+        sieve.require(field.needs, "activity")
+    elif not any(c in sieve.frame.columns for c in field.column):
+        sieve.notes.append(f"there is no column {field.needs[0]!r}: every row is taken as {field.empty}")
     found = sieve.text(field)
     if field.strict:
         raw = sieve.text(replace(field, values={}, strict=False))

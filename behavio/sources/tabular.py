@@ -179,11 +179,15 @@ def _columnar(data: bytes, item: Input, kind: str, columns: frozenset[str] | Non
 
 
 def needed(names: Sequence[str], columns: frozenset[str] | None) -> list[str] | None:
-    """The file's columns that are asked for; None for all. "geo.country" asks for the column geo."""
+    """The file's columns that are asked for; None for all. "geo.country" asks for the column geo.
+
+    Capital letters make no difference: warehouses write all names in small or in capital ones.
+    """
     if columns is None:
         return None
-    outer = {c[:at] for c in columns for at, sign in enumerate(c) if sign == "."}
-    found = [n for n in names if n in columns or n in outer]
+    asked = {c.lower() for c in columns}
+    asked |= {c[:at] for c in asked for at, sign in enumerate(c) if sign == "."}
+    found = [n for n in names if n.lower() in asked]
     return found or list(names[:1])  # rows are counted even where no column is needed
 
 
