@@ -74,7 +74,7 @@ def test_one_visit_per_session_and_downloads_apart(portal, parquet):
         ("A2", "portal_visit", 60.0, "Home", None),
     ]
     assert log.sources[0].left_out == {
-        "the same hit exported again: the last copy counts": 1,
+        "the same record exported again: the last copy counts": 1,
         "a further row of a session that counts once": 1,
     }
     assert log.rejected["reason"].to_list() == ["an anonymous visitor"]

@@ -134,6 +134,7 @@ class Remark:
 class SourceMapping:
     """Everything about one kind of extract; see the module's text and the built-in files.
 
+    also      other usual names of the file, in folders and zip archives
     header    file with the column names, for tables that come without (Adobe's data feed)
     explode   list column whose elements become rows of their own (the actions of a visit)
     aliases   column as some exports call it = column as this mapping calls it
@@ -172,6 +173,7 @@ class SourceMapping:
     session: Session | None = None
     consent: tuple[Statement, ...] = ()
     remark: tuple[Remark, ...] = ()
+    also: tuple[str, ...] = ()
     header: str = ""
     explode: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,8 @@ def with_settings(
     mapping: SourceMapping, settings: SourceSettings, table: RawTable, *, plain: bool
 ) -> SourceMapping:
     """The mapping with what the job names, and for plain tables what can be guessed."""
-    columns, shown = table.columns, table.files[0]
+    joined = [f"{name}.{column}" for name, join in mapping.join.items() for column in join.columns]
+    columns, shown = [*table.columns, *joined], table.files[0]
     changes: dict[str, object] = {}
     wanted = {"case_id": settings.case_id, "activity": settings.activity, "timestamp": settings.timestamp}
     for what, named in wanted.items():

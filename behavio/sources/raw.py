@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from behavio.sources.beside import file_beside
 from behavio.sources.database import Address, snapshot
 from behavio.sources.feed import read_feed
 from behavio.sources.inputs import Input, find_inputs
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
 from behavio.sources.tabular import RawTable, read_inputs
+from behavio.sources.zipped import inside
 
 AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
@@ -54,8 +56,10 @@ def files_of(
         order = getattr(settings, "order", None)
         address = Address(settings.url, settings.query, settings.table, settings.password_env, order)
         return [snapshot(address, base, columns, hold=hold)], base
-    files = find_inputs(settings.path, base, mapping.file)
-    return files, files[0].path.parent
+    place, usual = base / settings.path, (mapping.file, *mapping.also)
+    named = [n for n in usual if n and place.is_dir() and file_beside(place, n.rpartition(".")[0] + ".")]
+    files = find_inputs(settings.path, base, named[0] if named else mapping.file)
+    return [inside(item, usual) for item in files], files[0].path.parent
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:

@@ -49,7 +49,7 @@ def leave_out_copies(sieve: Sieve, mapping: SourceMapping) -> None:
     """Of several rows with the same `record` the newest stays, of equally new ones the last one read."""
     if RECORD in sieve.frame.columns:
         old = older_copies(sieve.frame, RECORD, mapping.version)
-        sieve.leave_out(old, "the same hit exported again: the last copy counts")
+        sieve.leave_out(old, "the same record exported again: the last copy counts")
         sieve.frame = sieve.frame.drop(RECORD)
 
 
