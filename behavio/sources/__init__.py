@@ -38,6 +38,7 @@ from behavio.sources.settings import (
 from behavio.sources.sieve import join_file
 from behavio.sources.smells import findings
 from behavio.sources.tabular import read_frame
+from behavio.sources.times import read_times
 
 __all__ = [
     "AffiliationSettings",
@@ -213,6 +214,17 @@ def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Priva
             raise
     table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
     return events_of(name, table, mapping, settings, base, beside, privacy)
+
+
+def moment(text: str) -> int:
+    """A date or time as people write it, in µs since 1970 UTC. Raises JobError when it is none."""
+    try:
+        found = read_times(pl.Series([text])).utc[0]
+    except LogError:
+        found = None
+    if found is None:
+        raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
+    return int(found.timestamp() * 1_000_000)
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
