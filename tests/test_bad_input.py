@@ -97,10 +97,14 @@ def test_packed_files_that_break_off(file):
 def test_no_permission(file, monkeypatch):
     path = file(HEAD + GOOD)
 
-    def deny(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    real = Path.open
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    def deny(self, *args, **kwargs):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", deny)
     assert "no permission to read" in refused(path)[0]
 
 

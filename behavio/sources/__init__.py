@@ -19,26 +19,25 @@ from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, 
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import SourceMapping, built_in, load_mapping
+from behavio.sources.mapping import built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
 from behavio.sources.privacy import Privacy, privacy_of
+from behavio.sources.raw import files_of, raw_table, wanted_columns
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
-    DatedSettings,
     LogInputs,
     LogSettings,
     PlanSettings,
     SourceSettings,
     kinds,
     nearest,
-    one_of,
 )
 from behavio.sources.sieve import join_file
 from behavio.sources.smells import findings
-from behavio.sources.tabular import RawTable, read_frame, read_inputs
+from behavio.sources.tabular import read_frame
 
 __all__ = [
     "AffiliationSettings",
@@ -58,15 +57,15 @@ __all__ = [
 ]
 
 Progress = Callable[[str, float], None]
-AnySettings = SourceSettings | CasesSettings | DatedSettings
 Counted = tuple[SourceCount, pl.DataFrame]
 
 
 def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
     """The event log of one file, folder, pattern or frame.
 
-    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, XES; packed with gzip or zstd too), a folder
-    that `EventLog.write` left, or a pandas, Polars or Arrow table. Columns are guessed from the usual names
+    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, Excel, XES, OCEL; packed with gzip or zstd
+    too), a database URL with `table=` or `query=`, a folder that `EventLog.write` left, or a pandas, Polars
+    or Arrow table, reader or dataset. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
     `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
     built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping. Columns of free text, mail and
@@ -86,7 +85,10 @@ def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
+        if "://" in str(data):
+            own = _settings(url=str(data), **({"kind": "sql"} | settings))
+        else:
+            own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
         part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
@@ -142,7 +144,7 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     found = _Beside()
     if inputs.cases is not None:
         tell("reading cases", len(found.counted))
-        table, mapping, folder = _raw(inputs.cases, inputs.base)
+        table, mapping, folder = raw_table(inputs.cases, inputs.base)
         found.cases, stated, count, rejected, privacy = cases_of(
             table, mapping, inputs.cases, inputs.base, folder, privacy
         )
@@ -150,14 +152,14 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         found.counted.append((count, rejected))
     if inputs.consents is not None:
         tell("reading consents", len(found.counted))
-        table, mapping, folder = _raw(inputs.consents, inputs.base)
+        table, mapping, folder = raw_table(inputs.consents, inputs.base)
         dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder, privacy)
         found.consents.append(dated)
         found.counted.append((count, rejected))
     for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
         if settings is not None:
             tell(f"reading the {shape.role}", len(found.counted))
-            table, mapping, folder = _raw(settings, inputs.base)
+            table, mapping, folder = raw_table(settings, inputs.base)
             rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
             setattr(found, shape.role, rows)
             found.counted.append((count, rejected))
@@ -203,18 +205,14 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
 
 
 def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Privacy) -> SourceEvents:
-    table, mapping, beside = _raw(settings, base)
+    table, mapping, beside = raw_table(settings, base)
+    try:
+        return events_of(name, table, mapping, settings, base, beside, privacy)
+    except LogError:
+        if wanted_columns(mapping, settings) is None:
+            raise
+    table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
     return events_of(name, table, mapping, settings, base, beside, privacy)
-
-
-def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
-    mapping = load_mapping(settings.mapping, settings.kind, base)
-    for name in settings.joins:
-        one_of(name, tuple(mapping.join), "join")
-    inputs = find_inputs(settings.path, base, mapping.file)
-    wanted = "xes" if settings.kind == "xes" else settings.format
-    table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
-    return table, mapping, inputs[0].path.parent
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
@@ -227,12 +225,12 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
         mapping = load_mapping(settings.mapping, settings.kind, base)
         if settings.mapping is not None:
             found.setdefault(base / settings.mapping, Input(base / settings.mapping, settings.mapping))
-        files = find_inputs(settings.path, base, mapping.file)
+        files, beside = files_of(settings, mapping, base, wanted_columns(mapping, settings), hold=True)
         for name, join in mapping.join.items():
             if name in settings.joins:
                 files += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, files[0].path.parent)) is not None:
-                files.append(Input(near, shown(near, base, settings.path)))
+            elif (near := join_file(join, beside)) is not None:
+                files.append(Input(near, shown(near, base, settings.path or near.name)))
         for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]

@@ -15,12 +15,14 @@ from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.latency import latency
-from behavio.sources.mapping import PLACE, Field, SourceMapping
+from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.settings import SourceSettings
-from behavio.sources.sieve import LONGEST, NOTHING, Sieve, as_text
+from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
+from behavio.sources.twins import PLACE
 
 HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
 
@@ -35,7 +37,7 @@ def events_of(
     privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
@@ -77,7 +79,7 @@ def with_settings(
     if settings.timestamp_format is not None:
         changes["timestamp_format"] = settings.timestamp_format
     if settings.order is not None:
-        changes["order"] = settings.order
+        changes["order"] = (settings.order,)
     attributes = dict(mapping.attributes)
     if plain:
         taken = {f.column[0] for f in changes.values() if isinstance(f, Field) and f.column}
@@ -103,7 +105,7 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
     """Fill __time__ and __order__; False when the log has an order but no clock."""
     field = mapping.timestamp
     sieve.require(field.needs, "timestamp")
-    order = mapping.order
+    order = next((c for c in mapping.order if c in sieve.frame.columns), next(iter(mapping.order), ""))
     if order == "source_row":
         order = ROW
     elif order:
@@ -180,7 +182,7 @@ def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nob
 
     The checks look at each distinct value once; most columns have few and all are sound.
     """
-    column = " or ".join(field.needs[:3])
+    column = " or ".join(sieve.known(field.needs)[:3])
     sieve.frame = sieve.frame.with_columns(found.alias(target))
     distinct = sieve.frame.select(pl.col(target).unique()).to_series()
     clean = distinct.str.strip_chars()
@@ -235,22 +237,26 @@ def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
     """Rows a system wrote, no person: shadows of other rows, and reactions faster than anybody."""
     for rule in mapping.shadow:
         same = [c for c in rule.same if c in sieve.frame.columns]
-        if rule.column not in sieve.frame.columns or len(same) < len(rule.same):
+        if not _there(sieve, rule.column) or len(same) < len(rule.same):
             continue
         keys = [pl.col(c) for c in same] + [pl.col("__time__")]
-        value = as_text(sieve.frame, rule.column)
+        value = sieve.text(Field(column=rule.column))
         known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
-        shadow = (value == rule.value) & known & (value == rule.beside).any().over(keys)
-        sieve.leave_out(shadow, rule.why)
+        beside = value.is_in(list(rule.beside)).fill_null(False).any().over(keys)
+        sieve.leave_out(value.is_in(list(rule.value)) & known & beside, rule.why)
     for late in mapping.too_soon:
-        if late.column not in sieve.frame.columns or late.after not in sieve.frame.columns:
+        if not _there(sieve, late.column) or late.after not in sieve.frame.columns:
             continue
         start = read_times(sieve.frame[late.after]).utc.alias("__after__")
         limit = int(seconds(late.within) * 1e6)
         soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
-        written = sieve.frame.select(as_text(sieve.frame, late.column)).to_series()
-        mask = (written == late.value) & (soon < limit) & (soon >= 0)
+        written = sieve.frame.select(sieve.text(Field(column=late.column)).alias("v"))["v"]
+        mask = written.is_in(list(late.value)) & (soon < limit) & (soon >= 0)
         sieve.leave_out(mask, late.why, filtered=True)
+
+
+def _there(sieve: Sieve, columns: tuple[str, ...]) -> bool:
+    return any(c in sieve.frame.columns for c in columns)
 
 
 def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:

@@ -14,8 +14,9 @@ from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, OPTED_OUT, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
-from behavio.sources.sieve import Sieve, as_text
+from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import ROW, RawTable
 from behavio.sources.times import read_times
 
@@ -36,7 +37,7 @@ def cases_of(
 
     The last part is `privacy` with the people barred whom the table says to have opted out.
     """
-    plain = settings.kind == "table" and settings.mapping is None
+    plain = settings.kind in ("table", "sql") and settings.mapping is None
     if settings.case_id is not None or plain:
         column = named_or_guessed("case_id", settings.case_id, table.columns, table.files[0])
         mapping = replace(mapping, case_id=Field(column=(column,)))
@@ -79,7 +80,7 @@ def consents_of(
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
     attributes = dict(mapping.attributes)
-    if settings.kind == "table" and settings.mapping is None:
+    if settings.kind in ("table", "sql") and settings.mapping is None:
         mapping, attributes = _guessed(table, settings)
     else:
         for what, column in settings.columns.items():
@@ -95,7 +96,8 @@ def consents_of(
     for attribute, value in settings.values.items():
         attributes[attribute] = Field(constant=value)
     mapping = replace(mapping, attributes=attributes)
-    sieve = Sieve("consents", table, mapping, private=settings.kind != "table", privacy=privacy)
+    private = settings.kind not in ("table", "sql")
+    sieve = Sieve("consents", table, mapping, private=private, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)
     for target, field, needed in (

@@ -117,7 +117,7 @@ def read_ids(named: str, base: Path) -> list[str]:
     ids = [i for i in dict.fromkeys(ids) if i]
     if not ids:
         raise LogError(f"{item.shown} holds no id", hint="write one id per line")
-    from behavio.sources.sieve import full_ids
+    from behavio.sources.records import full_ids
 
     long = full_ids(pl.Series(ids, dtype=pl.String)).to_list()  # 15-character ids also in their long form
     return list(dict.fromkeys([*ids, *long]))
@@ -125,7 +125,7 @@ def read_ids(named: str, base: Path) -> list[str]:
 
 def opted_out(frame: pl.DataFrame, case: pl.Expr) -> list[str]:
     """Cases whose row says that the person may not be processed; `case` gives the row's case id."""
-    from behavio.sources.sieve import as_text
+    from behavio.sources.records import as_text
 
     flags = [as_text(frame, c).str.to_lowercase().is_in(YES) for c in frame.columns if plain(c) in OPT_OUT]
     if not flags:
