@@ -31,7 +31,7 @@ from behavio.run import ERASED_LIST, STAGES, erased_of, locked, read_manifest
 from behavio.sequences import SequenceSet
 from behavio.sources import findings
 from behavio.sources.privacy import ERASED, HIDDEN, salted
-from behavio.sources.sieve import full_ids
+from behavio.sources.records import full_ids
 
 LONG = 4
 """Shorter ids are only looked for as whole cells and whole texts: "7" stands in many a number."""
