@@ -45,6 +45,8 @@ def test_default_dates():
     rows += [(c, "x", datetime(2024, 1, 1, tzinfo=UTC)) for c in "ef"]
     assert told(smells.default_dates(events(rows))) == [("default dates", "s", 5, 6)]
     assert smells.default_dates(events([("c", "x", 0)])) == []
+    monthly = [(c, "x", datetime(2024, m, 1, tzinfo=UTC)) for c in "abc" for m in range(1, 13)]
+    assert smells.default_dates(events(monthly)) == []
 
 
 def test_years_before_1990_and_after_today():

@@ -62,10 +62,11 @@ def default_dates(events: pl.DataFrame) -> list[Finding]:
     known = TIME.dt.strftime("%Y-%m-%d").is_in(DEFAULT_DAYS)
     midnight = TIME.dt.time() == dt.time(0)
     new_year = midnight & (TIME.dt.ordinal_day() == 1) & ~known
-    counts = [known.sum().alias("known"), new_year.sum().alias("year"), midnight.sum().alias("midnight")]
+    firsts = midnight & (TIME.dt.day() == 1) & (TIME.dt.month() > 1)  # monthly data stand on them too
+    counts = [e.sum().alias(f"n{i}") for i, e in enumerate((known, new_year, midnight, firsts))]
     out = []
-    for name, n, year, midnights, size in _per_source(events, *counts):
-        n += year if year >= max(3, 5 * midnights / 365) else 0
+    for name, n, year, midnights, months, size in _per_source(events, *counts):
+        n += year if year >= max(3, 5 * midnights / 365, 3 * months / 11) else 0
         if n:
             out.append(found("default dates", name, n, size))
     return out
