@@ -14,7 +14,7 @@ from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping
-from behavio.sources.privacy import EVERYBODY, OPTED_OUT, Privacy
+from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
 from behavio.sources.sieve import Sieve
@@ -48,10 +48,8 @@ def cases_of(
             column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
         )
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
-    mapping = replace(mapping, role="cases")
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
-    sieve.privacy = privacy.also(sieve.opted_out, OPTED_OUT)
     case_key(sieve, mapping)
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}

@@ -14,7 +14,7 @@ from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
-from behavio.sources.privacy import EVERYBODY, HIDDEN, Privacy, opted_out, text_columns
+from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import full_ids, older_copies, spelled, to_the_end, unwanted
 from behavio.sources.settings import nearest
@@ -45,7 +45,6 @@ class Sieve:
     ) -> None:
         self.name = name
         self.privacy = privacy
-        self.opted_out: list[str] = []
         self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
@@ -207,8 +206,10 @@ class Sieve:
         if not mapping.id and mapping.title and len(self.files) > 1:
             own = [c for c in self.frame.columns if c not in (ROW, FILE)]
             self.leave_out(~pl.struct(own).is_first_distinct(), "the same row in an earlier export")
-        if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
-            self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
+        said = opted_out(
+            self.frame, self.text(mapping.case_id)
+        )  # before filters: a deleted row's still holds
+        self.privacy = self.privacy.also(said, OPTED_OUT)
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
         if mapping.salesforce_ids:
