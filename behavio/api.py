@@ -9,7 +9,7 @@ from its tables where it has them, so numbers are those of its report.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +24,7 @@ from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
+    from behavio.erase import Erasure
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.run import Result, Watcher
@@ -262,6 +263,13 @@ def deliver(folder: str | Path, **settings: Any) -> Receipt:
     target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
     return send(run_folder, wanted, target)
+
+
+def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
+    """Remove people from a finished run and keep them out of it: rows, models, pages; see behavio.erase."""
+    from behavio.erase import erase as remove
+
+    return remove(_checked_run(folder), list(ids))
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:

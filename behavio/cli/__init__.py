@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "erase": "privacy",
     "check": "ask",
     "graph": "ask",
     "variants": "ask",
@@ -50,6 +51,7 @@ SHORT = {
     "view": "The whole story of one case.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "erase": "Remove people from a finished run, for good.",
 }
 
 

@@ -153,9 +153,8 @@ def _tell(found: Drift) -> None:
     for row in found.changes.iter_rows(named=True):
         span = f"{row['earliest']:%Y-%m-%d} to {row['latest']:%Y-%m-%d}"
         where = "" if row["earliest"] == row["latest"] else f" (somewhere from {span})"
-        click.echo(
-            f"\nsince {row['since']:%Y-%m-%d}{where}: {row['n_edges']} step{'s' * (row['n_edges'] != 1)} differ, p = {row['p_value']:.3g}"
-        )
+        told = f"p = {row['p_value']:.3g}, steps that differ: {row['n_edges']}"
+        click.echo(f"\nsince {row['since']:%Y-%m-%d}{where}: {told}")
         edges = found.edges.filter((pl.col("since") == row["since"]) & (pl.col("q_value") <= 0.05))
         rows = edges.head(SHOWN).to_dicts()
         shown = {c: [r[c] for r in rows] for c in ("source", "target")}
