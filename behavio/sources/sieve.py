@@ -13,8 +13,9 @@ import polars as pl
 from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.beside import second_file
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
-from behavio.sources.privacy import EVERYBODY, HIDDEN, Privacy, opted_out, text_columns
+from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import (
     full_ids,
@@ -55,7 +56,6 @@ class Sieve:
     ) -> None:
         self.name = name
         self.privacy = privacy
-        self.opted_out: list[str] = []
         self.merged: dict[str, str] = {}
         self.barred: list[str] = []
         self.files = table.files
@@ -218,17 +218,21 @@ class Sieve:
 
     # the steps every kind of extract shares ------------------------------------------------------
 
-    def prepare(
-        self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Path | None
-    ) -> None:
+    def prepare(self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Folders) -> None:
         """Full ids, one row per record, joined columns, filters, group headers."""
         if mapping.salesforce_ids:
             self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
-        if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
-            self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
-            if mapping.merged_into in self.frame.columns:
-                self.merged = survivors(self.frame, mapping.id, mapping.merged_into, mapping.salesforce_ids)
+        if not mapping.id and mapping.title and len(self.files) > 1:
+            own = [c for c in self.frame.columns if c not in (ROW, FILE)]
+            self.leave_out(~pl.struct(own).is_first_distinct(), "the same row in an earlier export")
+        said = opted_out(
+            self.frame, self.text(mapping.case_id)
+        )  # before filters: a deleted row's still holds
+        self.privacy = self.privacy.also(said, OPTED_OUT)
+        if mapping.merged_into in self.frame.columns:
+            self.merged = survivors(self.frame, mapping.id, mapping.merged_into, mapping.salesforce_ids)
+            self.bar_merged()
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping)
         if mapping.salesforce_ids:
@@ -257,7 +261,7 @@ class Sieve:
         join: Join,
         named: str | None,
         base: Path,
-        beside: Path | None,
+        beside: Folders,
         mapping: SourceMapping,
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
