@@ -74,7 +74,7 @@ def test_the_gap_of_the_job_wins_over_the_mappings(web):
     assert [r[2] for r in short(web(rows, session_gap="15m"))] == ["08:00", "08:20", "09:00"]
     log = web(rows, session_gap="1h")
     assert [r[2] for r in short(log)] == ["08:00"]
-    assert "1 sessions cut where nothing happened for more than 1h" in log.sources[0].notes
+    assert "1 session cut where nothing happened for more than 1h" in log.sources[0].notes
     with pytest.raises(JobError, match="30"):
         web(rows, session_gap="30")
 
@@ -201,7 +201,7 @@ def test_mails_have_topics_and_brands_too(tmp_path):
         ("efficacy", "Cardiovia", "Results"),
         (None, None, "News"),
     ]
-    assert "1 rows fit no rule for topics: newsletter (1)" in log.sources[0].notes
+    assert "1 row fits no rule for topics: newsletter (1)" in log.sources[0].notes
 
 
 # the traps of each export --------------------------------------------------------------------------
@@ -427,3 +427,15 @@ def test_an_extract_that_overlaps_the_last_one_counts_once(tmp_path):
     log = read_one(tmp_path, "clicks_*.csv", kind="sfmc.click")
     assert log.events.height == 2
     assert log.sources[0].left_out == {"the same record exported again: the last copy counts": 1}
+
+
+def test_case_ids_that_are_addresses_are_told(tmp_path):
+    (tmp_path / "_Click.csv").write_text(CLICKS.replace("K-1", "ann@clinic.example"))
+    log = read_one(tmp_path, "_Click.csv", kind="sfmc.click")
+    assert any("1 of 1 case ids are e-mail addresses" in n for n in log.sources[0].notes)
+
+
+def test_opens_without_any_click_say_that_evidence_says_nothing(tmp_path):
+    (tmp_path / "_Open.csv").write_text(CLICKS)
+    log = read_one(tmp_path, "_Open.csv", kind="sfmc.open")
+    assert any("no open has a click" in n for n in log.sources[0].notes)

@@ -13,7 +13,7 @@ import polars as pl
 from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess
-from behavio.sources.identities import Identities, identify, most_of
+from behavio.sources.identities import Identities, identify, most_of, note_addresses
 from behavio.sources.inputs import Folders
 from behavio.sources.latency import latency
 from behavio.sources.machines import leave_out_machines
@@ -53,6 +53,8 @@ def events_of(
     _cases(sieve, mapping)
     if settings.identity is not None:
         identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=timed)
+    else:
+        note_addresses(sieve)
     sieve.bar()
     _moments(sieve, mapping, timed=timed)
     if mapping.session is None:

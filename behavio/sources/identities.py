@@ -262,7 +262,7 @@ def identify(
     times = sieve.frame["__time__"] if timed else None
     found = identities.cases(kind, sieve.frame["__case__"], times)
     sieve.frame = sieve.frame.with_columns(found["case_id"].alias("__found__"), found["why"].alias("__why__"))
-    what, column = kind.replace("_", " "), " or ".join(columns[:3])
+    what, column = kind.replace("_", " "), " or ".join([c for c in columns if c in sieve.frame.columns][:3])
     texts = {
         "none": (f"no case has this {what}", f"add it to {identities.file}, or leave such rows out"),
         "several": (
@@ -301,7 +301,19 @@ def _told(ids: pl.Series, reason: str) -> str:
     counted = _counted(ids)
     listed = ", ".join(f"{hidden(k)} ({n:,})" for k, n in counted[:LISTED])
     more = f" and {len(counted) - LISTED:,} more" if len(counted) > LISTED else ""
-    return f"{ids.len():,} rows of {len(counted):,} ids: {reason}: {listed}{more}"
+    rows = "1 row" if ids.len() == 1 else f"{ids.len():,} rows"
+    known = "1 id" if len(counted) == 1 else f"{len(counted):,} ids"
+    return f"{rows} of {known}: {reason}: {listed}{more}"
+
+
+def note_addresses(sieve: Sieve) -> None:
+    """Say that cases are named by e-mail addresses: personal data in every table that follows."""
+    ids = sieve.frame["__case__"].unique()
+    if n := int(ids.str.contains(r"^[^@\s]+@[^@\s]+\.[^@\s]+$").sum()):
+        sieve.notes.append(
+            f"{n:,} of {ids.len():,} case ids are e-mail addresses, personal data in every result: "
+            'translate them, identity = "…" with a table [identities]'
+        )
 
 
 def hidden(id: str) -> str:

@@ -20,6 +20,7 @@ from behavio.sources.sieve import Sieve
 from behavio.sources.topics import named, page_path, rules_of, unmatched_note
 
 VIEW = "portal_view"
+GROUP, PLACE = "__session__", "__place__"
 AGAIN = "a further row of a session that counts once"
 
 
@@ -55,13 +56,14 @@ def to_sessions(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) 
         (~pl.col("__name__").is_in(list(session.apart))).alias("__visit__")
     )
     names = _keys(sieve, session, settings.session_gap or session.gap)
-    _leave_out_bursts(sieve, session, names)
-    where = [*names, "__time__", "__name__", *_told(sieve, mapping)]
+    _numbered(sieve, names)
+    _leave_out_bursts(sieve, session)
+    where = [GROUP, "__time__", "__name__", *_told(sieve, mapping)]
     sieve.leave_out(
         ~pl.col("__visit__") & ~pl.struct(where).is_first_distinct(), "the same hit exported twice"
     )
     _topics(sieve, mapping, settings)
-    _events(sieve, session, names, views=settings.views)
+    _events(sieve, session, views=settings.views)
 
 
 def _name(sieve: Sieve, session: Session) -> pl.Expr:
@@ -112,7 +114,8 @@ def _cut(sieve: Sieve, names: list[str], known: pl.Expr, gap: str) -> list[str]:
         numbers = session_numbers(rows["__case__"], rows["__time__"], seconds(gap))
         cut = cut.scatter(lost.arg_true(), numbers)
         n = pl.DataFrame({"case": rows["__case__"], "cut": numbers}).n_unique()
-        sieve.notes.append(f"{n:,} sessions cut where nothing happened for more than {gap}")
+        sessions = "1 session" if n == 1 else f"{n:,} sessions"
+        sieve.notes.append(f"{sessions} cut where nothing happened for more than {gap}")
     own = pl.col("__known__")
     sieve.frame = sieve.frame.with_columns(
         cut.alias("__cut__"),
@@ -143,34 +146,46 @@ def _topics(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> N
     sieve.frame = sieve.frame.with_columns(topic.alias("__topic__"))
 
 
-def _events(sieve: Sieve, session: Session, names: list[str], *, views: bool) -> None:
+def _events(sieve: Sieve, session: Session, *, views: bool) -> None:
     """The rows that are events, with their activity, time, topic and seconds."""
-    group = [*names, "__visit__"]
-    first, last = (f("__time__").over(names) for f in (pl.min, pl.max))
-    order = pl.struct("__time__", "__row__")
-    about = pl.col("__topic__").sort_by("__time__", "__row__").drop_nulls().first().over(group)
-    sieve.frame = sieve.frame.with_columns(
-        (pl.col("__visit__") & (order.rank("ordinal").over(group) == 1)).alias("__begins__"),
-        (pl.col("__visit__") & (order.rank("ordinal").over([*group, "__topic__"]) == 1)).alias("__looks__"),
-        about.alias("__about__"),
-        first.alias("__first__"),
-        _spent(sieve, session, names, last - first).alias("__seconds__"),
+    in_time = sieve.frame.sort("__time__", "__row__", maintain_order=True)
+    visits = in_time.filter("__visit__")
+    first = visits.filter(pl.col(GROUP).is_first_distinct()).select(PLACE, pl.lit(True).alias("__begins__"))
+    new = visits.filter(pl.struct(GROUP, "__topic__").is_first_distinct())
+    new = new.select(PLACE, pl.lit(True).alias("__looks__"))
+    about = visits.filter(pl.col("__topic__").is_not_null()).unique(GROUP, keep="first", maintain_order=True)
+    about = about.select(GROUP, pl.col("__topic__").alias("__about__"))
+    whole = sieve.frame.group_by(GROUP).agg(
+        pl.min("__time__").alias("__first__"),
+        _spent(sieve, session).alias("__seconds__"),
+        (~pl.col("__visit__").any()).alias("__lone__"),
     )
+    for part, key in ((first, PLACE), (new, PLACE), (about, GROUP), (whole, GROUP)):
+        sieve.frame = sieve.frame.join(part, on=key, how="left", maintain_order="left")
+    sieve.frame = sieve.frame.with_columns(pl.col("__begins__", "__looks__").fill_null(False))
     begins, visit = pl.col("__begins__"), pl.col("__visit__")
     looks = pl.lit(False)
     if views:
         other = pl.col("__topic__").is_not_null() & (pl.col("__topic__") != pl.col("__about__"))
         looks = pl.col("__looks__") & other & ~begins
-    lone = sieve.frame.filter(~visit.any().over(names)).select(pl.struct(names).n_unique()).item()
-    if lone:
-        sieve.notes.append(
-            f"{lone:,} sessions hold nothing but {', '.join(session.apart)}: no visit of their own"
-        )
+    if lone := sieve.frame.filter("__lone__")[GROUP].n_unique():
+        held = ", ".join(session.apart)
+        sieve.notes.append(f"{lone:,} sessions hold nothing but {held}: no visit of their own")
     sieve.leave_out(visit & ~begins & ~looks, AGAIN)
     apart = pl.col("__name__").replace_strict(dict(session.apart), default=None, return_dtype=pl.String)
     activity = pl.when(begins).then(pl.lit(session.activity)).when(visit).then(pl.lit(VIEW)).otherwise(apart)
     topic = pl.when(begins).then("__about__").when(visit).then("__topic__")
-    gone = ["__name__", "__visit__", "__begins__", "__looks__", "__about__", "__first__", *names]
+    gone = [
+        "__name__",
+        "__visit__",
+        "__begins__",
+        "__looks__",
+        "__about__",
+        "__first__",
+        "__lone__",
+        GROUP,
+        PLACE,
+    ]
     sieve.frame = sieve.frame.with_columns(
         activity.alias("__activity__"),
         topic.alias("__topic__"),
@@ -180,24 +195,34 @@ def _events(sieve: Sieve, session: Session, names: list[str], *, views: bool) ->
     ).drop(gone)
 
 
-def _spent(sieve: Sieve, session: Session, names: list[str], span: pl.Expr) -> pl.Expr:
-    """Seconds of each session: as the export measured them, else from its first to its last row."""
+def _spent(sieve: Sieve, session: Session) -> pl.Expr:
+    """Seconds of a session: as the export measured them, else from its first to its last row."""
     if session.seconds in sieve.frame.columns:
         number = as_text(sieve.frame, session.seconds).cast(pl.Float64, strict=False)
-        total = number.max().over(names) if session.per_visit else number.sum().over(names)
-        return pl.when(number.count().over(names) > 0).then(total * session.unit_s)
+        total = number.max() if session.per_visit else number.sum()
+        return pl.when(number.count() > 0).then(total * session.unit_s)
     if not session.span:
         return pl.lit(None, dtype=pl.Float64)
-    lasted = span.dt.total_microseconds() / 1e6
+    lasted = (pl.max("__time__") - pl.min("__time__")).dt.total_microseconds() / 1e6
     return pl.when(lasted > 0).then(lasted)
 
 
-def _leave_out_bursts(sieve: Sieve, session: Session, keys: list[str]) -> None:
+def _numbered(sieve: Sieve, names: list[str]) -> None:
+    """One number for each session instead of its key, and one for each row."""
+    keys = sieve.frame.select(names).unique().with_row_index(GROUP)
+    joined = sieve.frame.join(keys, on=names, how="left", nulls_equal=True, maintain_order="left")
+    sieve.frame = joined.drop(names).with_row_index(PLACE)
+
+
+def _leave_out_bursts(sieve: Sieve, session: Session) -> None:
     """A session with more than `burst` rows inside `burst_within` is no person."""
-    ahead = pl.col("__time__").sort().shift(-session.burst) - pl.col("__time__").sort()
-    fast = (ahead.dt.total_microseconds() < seconds(session.burst_within) * 1e6).any().over(keys)
+    rows = sieve.frame.select(GROUP, "__time__").sort(GROUP, "__time__")
+    ahead = pl.col("__time__").shift(-session.burst) - pl.col("__time__")
+    same = pl.col(GROUP).shift(-session.burst) == pl.col(GROUP)
+    fast = same & (ahead.dt.total_microseconds() < seconds(session.burst_within) * 1e6)
+    found = rows.filter(fast)[GROUP].unique()
     sieve.leave_out(
-        fast,
+        pl.col(GROUP).is_in(found.implode()),
         f"a bot: more than {session.burst} rows of one session within {session.burst_within}",
         filtered=True,
     )

@@ -99,4 +99,5 @@ def unmatched_note(texts: pl.Series, names: pl.Series, what: str) -> str | None:
     table = lost.alias("text").value_counts().sort("count", "text", descending=[True, False])
     listed = [f"{text} ({n:,})" for text, n in table.head(LISTED).iter_rows()]
     more = f" and {table.height - LISTED:,} more" if table.height > LISTED else ""
-    return f"{lost.len():,} rows fit no rule for {what}: {', '.join(listed)}{more}"
+    rows = "1 row fits" if lost.len() == 1 else f"{lost.len():,} rows fit"
+    return f"{rows} no rule for {what}: {', '.join(listed)}{more}"
