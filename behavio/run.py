@@ -97,7 +97,7 @@ class Stage:
 
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
     log = sources.read_log(c.job.inputs, c.watcher.progress)
-    log.write(folder)
+    log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")

@@ -145,7 +145,7 @@ def test_everything_wrong_with_a_cell_is_counted(file):
 
 def test_a_megabyte_in_one_cell(file):
     huge = "z" * 1_000_000
-    log = read(file(HEAD.strip() + f",note\na,{huge},2024-01-01,\nb,x,2024-01-01,{huge}\n"))
+    log = read(file(HEAD.strip() + f",note\na,{huge},2024-01-01,\nb,x,2024-01-01,{huge}\n"), keep_text=True)
     assert log.events["case_id"].to_list() == ["b"] and len(log.events["note"][0]) == 1_000_000
     assert len(log.rejected["raw"][0]) < 600
     assert "(cut, 10000" in log.rejected["raw"][0]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,38 @@ import polars as pl
 import pytest
 
 from behavio.log import EventLog, SourceCount
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, built_in, read_log
+from behavio.sources import (
+    AffiliationSettings,
+    CasesSettings,
+    ConsentSettings,
+    LogInputs,
+    PlanSettings,
+    SourceSettings,
+    built_in,
+    read_log,
+)
 from behavio.sources.mapping import load_mapping
 
+SETTINGS: dict[str, type[Any]] = {
+    "cases": CasesSettings,
+    "consents": ConsentSettings,
+    "plan": PlanSettings,
+    "affiliations": AffiliationSettings,
+}
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = sorted(p.name for p in GOLDEN.iterdir() if p.is_dir())
 OWED = {
+    "veeva.affiliation",
+    "veeva.call_detail",
+    "veeva.child_account",
+    "veeva.clickstream",
+    "veeva.discussion",
+    "veeva.em_attendee",
+    "veeva.multichannel_activity",
+    "veeva.multichannel_line",
+    "veeva.plan",
+    "veeva.plan_product",
+    "veeva.suggestion_feedback",
     "ga4",
     "veeva.account",
     "veeva.consent",
@@ -86,13 +112,11 @@ def read_golden(kind: str, folder: Path) -> tuple[pl.DataFrame, SourceCount, Eve
     more = {k: tuple(v) if isinstance(v, list) else v for k, v in more.items()}
     settings: dict[str, Any] = {"path": str(own), "kind": kind} | more
     if role == "events":
-        log = read_log({"golden": SourceSettings(**settings)}, None, None, folder)
+        log = read_log(LogInputs({"golden": SourceSettings(**settings)}, folder))
         return log.events, log.sources[0], log
     (folder / "stub.csv").write_text("case_id,activity,timestamp\nstub,x,2026-01-01 00:00\n")
-    stub = {"stub": SourceSettings(path="stub.csv")}
-    cases = CasesSettings(**settings) if role == "cases" else None
-    consents = ConsentSettings(**settings) if role == "consents" else None
-    log = read_log(stub, cases, consents, folder)
+    inputs = LogInputs({"stub": SourceSettings(path="stub.csv")}, folder)
+    log = read_log(replace(inputs, **{role: SETTINGS[role](**settings)}))
     return getattr(log, role).filter(pl.col("case_id") != "stub"), log.sources[1], log
 
 

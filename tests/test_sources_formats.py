@@ -35,7 +35,7 @@ def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
 
 
 CALLS = [
-    ["case_id", "activity", "timestamp", "npi", "note"],
+    ["case_id", "activity", "timestamp", "npi", "size"],
     ["007", "call", datetime(2025, 1, 2, 9, 30), 1234567890, "1e5"],
     ["007", "email", date(2025, 1, 3), 1234567890, None],
     [None, None, None, None, None],
@@ -46,7 +46,7 @@ CALLS = [
 def test_excel_golden_file(tmp_path):
     # three records; the blank row is none; text stays text, dates are dates (midnight for a plain date)
     log = read(workbook(tmp_path / "calls.xlsx", Calls=CALLS))
-    assert log.events.select("case_id", "activity", "npi", "note", "source_row").rows() == [
+    assert log.events.select("case_id", "activity", "npi", "size", "source_row").rows() == [
         ("007", "call", 1234567890, "1e5", 1),
         ("007", "email", 1234567890, None, 2),
         ("8", "call", 1234567891, "x", 3),

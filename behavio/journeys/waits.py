@@ -102,8 +102,8 @@ class StepTally:
 
 def open_cases(sequences: SequenceSet) -> np.ndarray:
     """bool (n_cases,): which cases may still go on; all of them where nothing says they are over."""
-    known = getattr(sequences, "open", None)
-    return np.ones(sequences.n_cases, dtype=bool) if known is None else np.asarray(known, dtype=bool)
+    running = getattr(sequences, "running", None)
+    return np.ones(sequences.n_cases, dtype=bool) if running is None else np.asarray(running.open, dtype=bool)
 
 
 def tally_steps(sequences: SequenceSet, kind: Kind = "edge") -> StepTally:

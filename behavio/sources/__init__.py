@@ -21,6 +21,7 @@ from behavio.sources.events import events_of
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
+from behavio.sources.privacy import Privacy, privacy_of
 from behavio.sources.raw import files_of, raw_table, wanted_columns
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
@@ -35,6 +36,7 @@ from behavio.sources.settings import (
     nearest,
 )
 from behavio.sources.sieve import join_file
+from behavio.sources.smells import findings
 from behavio.sources.tabular import read_frame
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "PlanSettings",
     "SourceSettings",
     "built_in",
+    "findings",
     "input_files",
     "kinds",
     "read",
@@ -57,7 +60,7 @@ Progress = Callable[[str, float], None]
 Counted = tuple[SourceCount, pl.DataFrame]
 
 
-def read(data: Any, **settings: Any) -> EventLog:
+def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
     """The event log of one file, folder, pattern or frame.
 
     `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, Excel, XES, OCEL; packed with gzip or zstd
@@ -65,7 +68,8 @@ def read(data: Any, **settings: Any) -> EventLog:
     or Arrow table, reader or dataset. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
     `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
-    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping.
+    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping. Columns of free text, mail and
+    postal addresses, signatures and the like stay out unless `keep=` names them or `keep_text` is true.
 
     Raises LogError when no log can be made of it; single wrong rows end in `.rejected`.
 
@@ -76,6 +80,7 @@ def read(data: Any, **settings: Any) -> EventLog:
     """
     if isinstance(data, EventLog):
         return data
+    privacy = Privacy(keep_text)
     if isinstance(data, str | Path):
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
@@ -84,31 +89,41 @@ def read(data: Any, **settings: Any) -> EventLog:
             own = _settings(url=str(data), **({"kind": "sql"} | settings))
         else:
             own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
-        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
+        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
-        part = events_of("frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None)
+        part = events_of(
+            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None, privacy
+        )
     return EventLog.assemble(_some([part]))
 
 
-def read_log(inputs: LogInputs, progress: Progress | None = None) -> EventLog:
+def read_log(
+    inputs: LogInputs,
+    progress: Progress | None = None,
+    *,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
+) -> EventLog:
     """The event log of a job: all sources in the order given, then the tables beside them.
 
+    `erased` are salted hashes (`privacy.salted`) of people who were erased from a run and stay out.
     Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
     with and without a clock are mixed; JobError for a wrong setting.
     """
     tell = progress or (lambda _what, _share: None)
     steps = len(inputs.tables)
+    privacy = privacy_of(inputs.log, inputs.base, salt, erased)
+    beside, privacy = _beside(inputs, privacy, lambda what, place: tell(what, place / steps))
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
-        tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, inputs.base))
+        tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
+        parts.append(_read_source(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
-    beside = _beside(inputs, lambda what, place: tell(what, (len(parts) + place) / steps))
     tell("sorting events", 1.0)
     return _whole(_some(parts), beside)
 
@@ -124,28 +139,31 @@ class _Beside:
     counted: list[Counted] = field(default_factory=list)
 
 
-def _beside(inputs: LogInputs, tell: Callable[[str, int], None]) -> _Beside:
+def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None]) -> tuple[_Beside, Privacy]:
+    """Everything beside the events; cases come first, for they say who opted out."""
     found = _Beside()
     if inputs.cases is not None:
         tell("reading cases", len(found.counted))
         table, mapping, folder = raw_table(inputs.cases, inputs.base)
-        found.cases, stated, count, rejected = cases_of(table, mapping, inputs.cases, inputs.base, folder)
+        found.cases, stated, count, rejected, privacy = cases_of(
+            table, mapping, inputs.cases, inputs.base, folder, privacy
+        )
         found.consents.append(stated)
         found.counted.append((count, rejected))
     if inputs.consents is not None:
         tell("reading consents", len(found.counted))
         table, mapping, folder = raw_table(inputs.consents, inputs.base)
-        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder)
+        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder, privacy)
         found.consents.append(dated)
         found.counted.append((count, rejected))
     for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
         if settings is not None:
             tell(f"reading the {shape.role}", len(found.counted))
             table, mapping, folder = raw_table(settings, inputs.base)
-            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder)
+            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
             setattr(found, shape.role, rows)
             found.counted.append((count, rejected))
-    return found
+    return found, privacy
 
 
 def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
@@ -166,7 +184,7 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
     counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        counts[0] = _noted(counts[0], note)
+        counts[0] = replace(counts[0], notes=(*counts[0].notes, note), unmatched=unknown.len())
     return replace(
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
@@ -174,10 +192,6 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         plan=beside.plan,
         affiliations=beside.affiliations,
     )
-
-
-def _noted(count: SourceCount, note: str) -> SourceCount:
-    return replace(count, notes=(*count.notes, note))
 
 
 def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
@@ -190,15 +204,15 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
     )
 
 
-def _read_source(name: str, settings: SourceSettings, base: Path) -> SourceEvents:
+def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Privacy) -> SourceEvents:
     table, mapping, beside = raw_table(settings, base)
     try:
-        return events_of(name, table, mapping, settings, base, beside)
+        return events_of(name, table, mapping, settings, base, beside, privacy)
     except LogError:
         if wanted_columns(mapping, settings) is None:
             raise
     table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
-    return events_of(name, table, mapping, settings, base, beside)
+    return events_of(name, table, mapping, settings, base, beside, privacy)
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:

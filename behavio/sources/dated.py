@@ -11,7 +11,8 @@ import polars as pl
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, TIME, SourceCount
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.mapping import Field, SourceMapping
-from behavio.sources.people import case_key, count_of, rejected_of
+from behavio.sources.people import case_key, count_of
+from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.settings import DatedSettings, one_of
 from behavio.sources.sieve import Sieve, as_text
 from behavio.sources.tabular import ROW, RawTable
@@ -44,6 +45,7 @@ def dated_of(
     settings: DatedSettings,
     base: Path,
     beside: Path | None,
+    privacy: Privacy = EVERYBODY,
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """The rows of one dated table in the columns of its shape, counts, rejected rows.
 
@@ -51,7 +53,7 @@ def dated_of(
     value, with an unreadable date or number, or that end before they start are rejected.
     """
     mapping = _filled(shape, table, mapping, settings)
-    sieve = Sieve(shape.role, table, mapping, private=settings.kind != "table")
+    sieve = Sieve(shape.role, table, mapping, private=settings.kind != "table", privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)
     for name in shape.columns[1:]:
@@ -70,7 +72,7 @@ def dated_of(
     ).cast(dict(shape.schema))  # type: ignore[arg-type]
     order = ["case_id", *[c for c in shape.columns if shape.schema[c] == pl.String()][1:], "start"]
     rows = rows.sort(*order, maintain_order=True)
-    return rows, count_of(sieve, shape.role, settings.kind, rows.height), rejected_of(sieve)
+    return rows, count_of(sieve, shape.role, settings.kind, rows.height), sieve.all_rejected()
 
 
 def _filled(shape: Shape, table: RawTable, mapping: SourceMapping, settings: DatedSettings) -> SourceMapping:
