@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from behavio.errors import JobError, LogError
+from behavio.sources.guess import plain
 from behavio.sources.inputs import WAIT, Input
 
 if TYPE_CHECKING:
@@ -261,11 +262,15 @@ def _slow(text: str, delimiter: str, columns: frozenset[str] | None = None) -> L
 
 
 def needed(names: Sequence[str], columns: frozenset[str] | None) -> list[str]:
-    """The columns that are asked for; all without a wish. "geo.country" asks for the column geo."""
+    """The columns that are asked for, whatever their case and separators; all without a wish.
+
+    "geo.country" asks for the column geo.
+    """
     if columns is None:
         return list(names)
     outer = {c[:at] for c in columns for at, sign in enumerate(c) if sign == "."}
-    found = [n for n in names if n in columns or n in outer]
+    asked = {plain(c) for c in (*columns, *outer)}
+    found = [n for n in names if plain(n) in asked]
     return found or list(names[:1])  # rows are counted even where no column is needed
 
 
