@@ -167,7 +167,7 @@ def load(item: Input) -> bytes:
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise LogError(f"{item.shown} cannot be read: {reason}", hint="fetch it again") from problem
-    if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
+    if len(data) < 1_000_000 and not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
         raise LogError(f"{item.shown} is empty", hint="export it again, with a header and at least one row")
     return data
 
@@ -274,10 +274,11 @@ def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str
     if zeros > len(sample) * 0.3:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         return _decode_found(data, encoding, f"encoding {encoding.upper()}, found without its mark")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return _decode_guessed(data)
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return _decode_guessed(data)
     return data, [], False
 
 

@@ -24,6 +24,7 @@ NAMES = {
     "org:group": "group",
 }
 COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+NAIVE = re.compile(rb"<date\b[^>]*\bvalue\s*=\s*[\"'][\d-]{10}(?:[T ][\d:.]*)?[\"']")
 EVENT, TRACE = re.compile(rb"<event[\s>/]"), re.compile(rb"<trace[\s>/]")
 
 
@@ -61,7 +62,8 @@ def read_xes(data: bytes, item: Input) -> tuple[pl.DataFrame, list[str]]:
     frame = pl.DataFrame(frame).rename(_names(frame.columns))
     first = [c for c in NAMES.values() if c in frame.columns]
     frame = frame.select(*first, *sorted(c for c in frame.columns if c not in first))  # r4pm has no order
-    notes = ["times without a zone are taken as UTC"]
+    naive = NAIVE.search(text) is not None  # r4pm itself takes such times as UTC
+    notes = ["times without a zone are taken as UTC"] if naive else []
     with_events = frame["case_id"].n_unique() if "case_id" in frame.columns else 0
     if n_traces > with_events:
         notes.append(
