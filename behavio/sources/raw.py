@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from behavio.sources.database import Address, snapshot
-from behavio.sources.inputs import Input, find_inputs
+from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.latency import CHANGED, CREATED
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.privacy import OPT_OUT
@@ -16,11 +16,14 @@ AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
 """Kinds without a mapping: columns are guessed or named, and all of them are kept."""
 
+ALWAYS = (*CREATED, *CHANGED, *OPT_OUT)
+"""Columns looked at wherever they are: how late a record came, and who may not be processed."""
+
 
 def raw_table(
     settings: AnySettings, base: Path, *, whole: bool = False
-) -> tuple[RawTable, SourceMapping, Path]:
-    """The rows as read, the mapping that explains them, and the folder where joined files lie.
+) -> tuple[RawTable, SourceMapping, Folders]:
+    """The rows as read, the mapping that explains them, and the folders where joined files lie.
 
     Only columns that mapping and settings can refer to are read, unless `whole`.
     """
@@ -47,21 +50,18 @@ def raw_table(
 
 def files_of(
     settings: AnySettings, mapping: SourceMapping, base: Path, columns: set[str] | None, *, hold: bool = False
-) -> tuple[list[Input], Path]:
-    """The files of a source, a database as a snapshot, and the folder where joined files lie."""
+) -> tuple[list[Input], Folders]:
+    """The files of a source, a database as a snapshot, and the folders where joined files lie."""
     if settings.url is not None:
         order = getattr(settings, "order", None)
         address = Address(settings.url, settings.query, settings.table, settings.password_env, order)
-        return [snapshot(address, base, columns, hold=hold)], base
+        return [snapshot(address, base, columns, hold=hold)], (base,)
     files = find_inputs(settings.path, base, mapping.file)
-    return files, files[0].path.parent
+    return files, tuple(dict.fromkeys(f.path.parent for f in files))
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
-    """Columns of events that mapping and settings can refer to; None where all are kept or compared.
-
-    The times of making and changing a record tell how late a source is, under whatever name.
-    """
+    """Columns of events that mapping and settings can refer to; None where all are kept or compared."""
     if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
     named = [*settings.keep, *settings.columns.values()]
@@ -71,4 +71,4 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
         if said is not None:
             named += PLACE.findall(said) or [said]
     nested = ("event_params",) if mapping.params else ()
-    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested, *CREATED, *CHANGED, *OPT_OUT) if c}
+    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested, *ALWAYS) if c}
