@@ -159,7 +159,10 @@ def load(item: Input) -> bytes:
         elif data[:4] == b"\x28\xb5\x2f\xfd":
             import pyarrow as pa
 
-            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            try:
+                data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            except OSError as problem:
+                raise EOFError(str(problem)) from problem
     except PermissionError:
         raise LogError(f"no permission to read {item.shown}", hint="ask for read access") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:

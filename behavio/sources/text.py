@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from behavio.errors import JobError, LogError
+from behavio.sources.alike import EXACT
 from behavio.sources.guess import plain
 from behavio.sources.inputs import WAIT, Input
 
@@ -294,7 +295,8 @@ def read_json_lines(data: bytes, item: Input) -> Lines:
     frame = _fast_json(sound)
     if frame is not None and frame.height == n_lines:
         return Lines(frame, pl.int_range(1, n_lines + 1, eager=True))
-    kept, rows, wrong = [], [], []
+    kept, rows = [], []
+    wrong: list[tuple[int, str, str, str]] = []
     lines = (line for line in sound.decode("utf-8").split("\n") if line.strip())
     for row, line in enumerate(lines, start=1):
         try:
@@ -308,7 +310,10 @@ def read_json_lines(data: bytes, item: Input) -> Lines:
             rows.append(row)
         else:
             wrong.append((row, "the line is no JSON object", "write one {…} per line", line))
-    return Lines(_table_of(kept), pl.Series(rows, dtype=pl.Int64), wrong)
+    found = Lines(_table_of(kept), pl.Series(rows, dtype=pl.Int64), wrong)
+    if data[-1:] not in (b"\n", b"\r"):
+        _cut_short(found)
+    return found
 
 
 def _fast_json(data: bytes) -> pl.DataFrame | None:
@@ -325,7 +330,11 @@ def _fast_json(data: bytes) -> pl.DataFrame | None:
         times = [f.name for f in table.schema if types.is_temporal(f.type)]
         if times and not texts:
             return parse(times)
-        return None if "timestamp" in str(table.schema.types) else pl.DataFrame(table)
+        if "timestamp" in str(table.schema.types):
+            return None
+        frame = pl.DataFrame(table)
+        floats = frame.select(pl.col(pl.Float64).abs().max() >= EXACT)  # perhaps whole numbers, rounded
+        return None if any(floats.row(0) if floats.width else ()) else frame
 
     try:
         return parse([])
@@ -356,7 +365,8 @@ def _table_of(objects: list[dict[str, Any]]) -> pl.DataFrame:
     for name in names:
         values = [o.get(name) for o in objects]
         kinds = {type(v) for v in values if v is not None}
-        if len(kinds) > 1 and kinds != {int, float}:
+        rounded = any(abs(v) >= (2**63 if kinds == {int} else EXACT) for v in values if type(v) is int)
+        if rounded or (len(kinds) > 1 and kinds != {int, float}):
             values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
         try:
             columns[name] = pl.Series(name, values, strict=False)
