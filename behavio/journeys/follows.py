@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import LogError
 from behavio.kernels import graph as kernel
-from behavio.kernels.arrays import group_quantiles, readonly
+from behavio.kernels.arrays import group_quantiles, readonly, take_groups
 from behavio.sequences import SequenceSet, Vocabulary
 
 TABLE_LIMIT = 1_024
@@ -59,6 +59,7 @@ class GraphTally:
     cases       int64 (n_edges,)      in how many cases
     activities  int64 (5, size)       frequency, cases, starts, last seen, rework cases
     waits       one part per shard: exact quantiles need every waiting time
+    settled     float64 (n_edges, 4)  p10, median, p90 and mean in seconds, once every waiting time was there
     """
 
     keys: np.ndarray
@@ -66,6 +67,7 @@ class GraphTally:
     cases: np.ndarray
     activities: np.ndarray
     waits: tuple[Waits, ...]
+    settled: np.ndarray | None = None
 
     @classmethod
     def empty(cls, size: int) -> GraphTally:
@@ -99,14 +101,38 @@ def merge(a: GraphTally, b: GraphTally) -> GraphTally:
     """Join two answers over the same vocabulary; waiting times stay in shard order."""
     keys = np.union1d(a.keys, b.keys)
     frequency, cases = np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.int64)
+    settled = None if a.settled is None and b.settled is None else np.full((len(keys), 4), np.nan)
     for part in (a, b):
         where = np.searchsorted(keys, part.keys)
         frequency[where] += part.frequency
         cases[where] += part.cases
-    return GraphTally(keys, frequency, cases, a.activities + b.activities, a.waits + b.waits)
+        if settled is not None and part.settled is not None:
+            settled[where] = part.settled
+    return GraphTally(keys, frequency, cases, a.activities + b.activities, a.waits + b.waits, settled)
 
 
-DIRECTLY_FOLLOWS: Count[GraphTally] = Count(of=tally, merge=merge)
+def split(answer: GraphTally, n: int) -> list[GraphTally]:
+    """The answer in n parts: each edge, with all its waiting times, in one; activities in the first."""
+    parts = []
+    for part in range(n):
+        mine = answer.keys % n == part
+        waits = tuple(Waits(w.keys[own], *take_groups(w.values, w.offsets, np.flatnonzero(own))[::-1])
+                      for w in answer.waits for own in [w.keys % n == part])  # fmt: skip
+        activities = answer.activities if part == 0 else np.zeros_like(answer.activities)
+        parts.append(
+            GraphTally(answer.keys[mine], answer.frequency[mine], answer.cases[mine], activities, waits)
+        )
+    return parts
+
+
+def settle(answer: GraphTally) -> GraphTally:
+    """Quantiles and means instead of the waiting times they come from; not to be merged by edge any more."""
+    if not answer.waits:
+        return answer
+    return replace(answer, waits=(), settled=_waits_s(answer))
+
+
+DIRECTLY_FOLLOWS: Count[GraphTally] = Count(of=tally, merge=merge, split=split, settle=settle)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,8 +213,15 @@ def finish(answer: GraphTally, vocabulary: Vocabulary) -> DirectlyFollowsGraph:
 
 def _wait_columns(answer: GraphTally) -> dict[str, np.ndarray | list[None]]:
     """p10, median, mean and p90 of every edge in seconds; nulls when the log has no clock."""
-    if not answer.waits:
+    answer = settle(answer)
+    if answer.settled is None:
         return {n: [None] * len(answer.keys) for n in ("median_s", "mean_s", "p90_s", "p10_s")}
+    p10, median, p90, mean = answer.settled.T
+    return {"median_s": median, "mean_s": mean, "p90_s": p90, "p10_s": p10}
+
+
+def _waits_s(answer: GraphTally) -> np.ndarray:
+    """p10, median, p90 and mean of every edge in seconds, float64 (n_edges, 4)."""
     ends = np.concatenate([[0], np.cumsum(answer.frequency)]).astype(np.int64)
     if len(answer.waits) == 1:
         values = answer.waits[0].values.copy()
@@ -198,11 +231,10 @@ def _wait_columns(answer: GraphTally) -> dict[str, np.ndarray | list[None]]:
             where = np.searchsorted(answer.keys, part.keys)
             kernel.append_groups(part.values, part.offsets, where, cursor, values)
     mean = kernel.group_sums(values, ends) / answer.frequency / 1e6
-    p10, median, p90 = (group_quantiles(values, ends, np.array(SHARES)) / 1e6).T
-    return {"median_s": median, "mean_s": mean, "p90_s": p90, "p10_s": p10}
+    return np.column_stack([group_quantiles(values, ends, np.array(SHARES)) / 1e6, mean])
 
 
-def directly_follows(sequences: SequenceSet, engine: Engine | None = None) -> DirectlyFollowsGraph:
+def directly_follows(sequences: Encoded, engine: Engine | None = None) -> DirectlyFollowsGraph:
     """Directly-follows graph of a log (van der Aalst, Process Mining, 2016, section 6.2).
 
     Every case counts as it is: the newest event of an open case is no end. Quantiles are exact and

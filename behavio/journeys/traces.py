@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
+from behavio.errors import LogError
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
 from behavio.kernels.traces import distinct_traces, order_traces
 from behavio.log import TIME
@@ -36,6 +37,7 @@ class VariantTally:
     cases            int64 (n_variants,)
     of_case          int64 (n_cases,)   the variant of each case, cases in shard order
     durations        int64 (n_cases,)   µs from first to last event
+    median_s         float64 (n_variants,) instead of of_case and durations, once every case was there
     """
 
     tokens: np.ndarray
@@ -43,6 +45,7 @@ class VariantTally:
     cases: np.ndarray
     of_case: np.ndarray
     durations: np.ndarray
+    median_s: np.ndarray | None = None
 
     @classmethod
     def empty(cls) -> VariantTally:
@@ -69,10 +72,50 @@ def merge(a: VariantTally, b: VariantTally) -> VariantTally:
     cases = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
     shifted = np.concatenate([a.of_case, b.of_case + len(a.cases)])
-    return VariantTally(own, ends, cases, group[shifted], np.concatenate([a.durations, b.durations]))
+    settled = [t.median_s for t in (a, b) if t.median_s is not None]  # of different variants, a's first
+    return VariantTally(
+        own,
+        ends,
+        cases,
+        group[shifted],
+        np.concatenate([a.durations, b.durations]),
+        np.concatenate(settled) if settled else None,
+    )
 
 
-VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge)
+def split(answer: VariantTally, n: int) -> list[VariantTally]:
+    """The answer in n parts: each variant, with all its cases, in the one its activities say."""
+    lengths = np.diff(answer.offsets)
+    place = np.arange(len(answer.tokens)) - np.repeat(answer.offsets[:-1], lengths)
+    mixed = np.concatenate([[0], np.cumsum(answer.tokens.astype(np.int64) * (2 * place + 1))])
+    part_of = (mixed[answer.offsets[1:]] - mixed[answer.offsets[:-1]]) % n
+    number = np.zeros(len(part_of), dtype=np.int64)
+    parts = []
+    for part in range(n):
+        mine = np.flatnonzero(part_of == part)
+        number[mine] = np.arange(len(mine))
+        own = part_of[answer.of_case] == part
+        traces = take_groups(answer.tokens, answer.offsets, mine)
+        parts.append(
+            VariantTally(*traces, answer.cases[mine], number[answer.of_case[own]], answer.durations[own])
+        )
+    return parts
+
+
+def settle(answer: VariantTally) -> VariantTally:
+    """Median durations instead of every case's: those of the cases are gone."""
+    none = np.zeros(0, dtype=np.int64)
+    return replace(answer, of_case=none, durations=none, median_s=_medians(answer))
+
+
+def _medians(answer: VariantTally) -> np.ndarray:
+    """Median duration of each variant in seconds."""
+    by_variant = answer.durations[np.argsort(answer.of_case, kind="stable")]
+    ends = np.concatenate([[0], np.cumsum(answer.cases)]).astype(np.int64)
+    return group_quantiles(by_variant, ends, np.array([0.5]))[:, 0] / 1e6
+
+
+VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge, split=split, settle=settle)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,20 +164,32 @@ class Variants:
         return str(self.to_frame(20)._repr_html_())
 
 
-def variants(sequences: SequenceSet, engine: Engine | None = None) -> Variants:
-    """Variants of a log, compared token by token: no hash collision can merge two."""
+def variants(sequences: SequenceSet, engine: Engine | None = None, whole: Encoded | None = None) -> Variants:
+    """Variants of a log, compared token by token: no hash collision can merge two.
+
+    `whole` is the log on a cluster that is counted; `of_case` then ranks the cases of `sequences`, which
+    are a part of it under the same vocabulary.
+    """
     engine = LocalEngine() if engine is None else engine
-    answer = engine.run(VARIANTS, sequences)
+    answer = engine.run(VARIANTS, sequences if whole is None else whole)
     order = order_traces(readonly(answer.tokens, np.int32), readonly(answer.offsets, np.int64), answer.cases)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    of_case = rank[answer.of_case]
     tokens, offsets = take_groups(answer.tokens, answer.offsets, order)
-    cases = answer.cases[order]
-    by_variant = answer.durations[np.argsort(of_case, kind="stable")]
-    ends = np.concatenate([[0], np.cumsum(cases)]).astype(np.int64)
-    median = group_quantiles(by_variant, ends, np.array([0.5]))[:, 0] / 1e6
-    return Variants(tokens, offsets, cases, of_case, median, sequences)
+    median = (_medians(answer) if answer.median_s is None else answer.median_s)[order]
+    of_case = rank[answer.of_case] if whole is None else _ranks(tokens, offsets, sequences)
+    return Variants(tokens, offsets, answer.cases[order], of_case, median, sequences)
+
+
+def _ranks(tokens: np.ndarray, offsets: np.ndarray, sequences: SequenceSet) -> np.ndarray:
+    """Which of these distinct traces each case follows, int64 (n_cases,)."""
+    joined = np.concatenate([tokens, sequences.tokens]).astype(np.int32)
+    ends = np.concatenate([offsets, offsets[-1] + sequences.offsets[1:]])
+    _, group = distinct_traces(readonly(joined, np.int32), readonly(ends, np.int64))
+    found = group[len(offsets) - 1 :]
+    if (found >= len(offsets) - 1).any():
+        raise LogError("the encoded log is no part of the log that was counted", hint="run with --from log")
+    return found
 
 
 def distinct(sequences: SequenceSet) -> tuple[SequenceSet, np.ndarray]:
