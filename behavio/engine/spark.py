@@ -20,7 +20,8 @@ import polars as pl
 
 from behavio.engine import Answer, Count, Encoded
 from behavio.engine.local import LocalEngine
-from behavio.engine.spark_log import FILE, ROW, SparkLog, TextTimes, checked
+from behavio.engine.spark_log import SparkLog
+from behavio.engine.spark_rows import FILE, ROW, TextTimes, blank, checked, quoted
 from behavio.engine.spark_session import missing, plain_errors, session
 from behavio.errors import LogError
 from behavio.sequences import UNKNOWN, SequenceSet, Vocabulary
@@ -73,6 +74,19 @@ class SparkEngine:
             found = rows.groupBy("source").agg(*sums).collect()
         n_cases, n_events = (sum(r[c] or 0 for r in found) for c in ("cases", "events"))
         return n_cases, n_events, {r["source"]: r["repeats"] for r in found if r["source"] >= 0}
+
+    def rejected(self, log: SparkLog, most: int = 100_000, folder: str | None = None) -> pl.DataFrame:
+        """The first rejected rows: source, __file__, __row__, column, reason, raw, in source order.
+
+        `folder`, any place the workers can write, gets all of them as Parquet.
+        """
+        with plain_errors("looking at rejected rows"):
+            rows = checked(self.spark, log, self.read, raw=True).filter("reason is not null")
+            rows = rows.select("source", FILE, ROW, "column", "reason", "raw")
+            if folder is not None:
+                rows.write.mode("overwrite").parquet(folder)
+            first = rows.orderBy("source", FILE, ROW).limit(most)
+            return pl.DataFrame(pl.from_arrow(first.toArrow()))
 
     def _ask(self, count: Count[Answer], log: SparkLog) -> list[Answer]:
         """Every part of the answer, merged and settled on the workers, in the order of parts."""
@@ -166,6 +180,18 @@ def facts_of(engine: SparkEngine, log: SparkLog, frames: list[Any], early: int, 
         sources.sort("source"),
         Vocabulary.of(names),
     )
+
+
+def largest(frame: Any, column: str, kind: str) -> tuple[int, float]:
+    """Cells that are not empty, and of numbers the largest without its sign."""
+    from pyspark.sql import functions as F
+
+    cell = F.col(quoted(column))
+    here = ~blank(cell) if kind == "text" else cell.isNotNull()
+    top = F.max(F.abs(cell.cast("double"))) if kind in ("whole", "number") else F.lit(0.0)
+    with plain_errors(f"looking at the column {column}"):
+        row = frame.agg(F.sum(here.cast("long")).alias("n"), top.alias("top")).collect()[0]
+    return int(row["n"] or 0), float(row["top"] or 0.0)
 
 
 def _frames(batches: Iterator[Any], shard_events: int) -> Iterator[pl.DataFrame]:

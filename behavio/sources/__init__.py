@@ -86,18 +86,21 @@ def read_log(
     consents: ConsentSettings | None,
     base: Path,
     progress: Progress | None = None,
+    part_of: Callable[[str, SourceSettings, Path], SourceEvents] | None = None,
 ) -> EventLog:
     """The event log of a job: all sources in the order given, then cases and consents.
 
-    Paths are relative to `base`. Raises LogError when a file cannot be read as a whole, when a source has
-    no usable row, or when logs with and without a clock are mixed; JobError for a wrong setting.
+    Paths are relative to `base`; `part_of` reads a source where this machine does not.
+    Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
+    with and without a clock are mixed; JobError for a wrong setting.
     """
     tell = progress or (lambda _what, _share: None)
+    part_of = part_of or _read_source
     steps = len(sources) + (cases is not None) + (consents is not None)
     parts: list[SourceEvents] = []
     for name, settings in sources.items():
         tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, base))
+        parts.append(part_of(name, settings, base))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
