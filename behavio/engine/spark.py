@@ -22,7 +22,7 @@ from behavio.engine import Answer, Count, Encoded
 from behavio.engine.local import LocalEngine
 from behavio.engine.spark_log import SparkLog
 from behavio.engine.spark_rows import FILE, ROW, TextTimes, blank, checked, quoted
-from behavio.engine.spark_session import missing, plain_errors, session
+from behavio.engine.spark_session import guarded, missing, plain_errors, session
 from behavio.errors import LogError
 from behavio.sequences import UNKNOWN, SequenceSet, Vocabulary
 
@@ -69,7 +69,7 @@ class SparkEngine:
         ask = partial(_measure, log=log, shard_events=self.shard_events)
         schema = "cases long, events long, source int, repeats long"
         with plain_errors("counting cases"):
-            rows = self._sorted(log, with_rest=True).mapInArrow(ask, schema)
+            rows = self._sorted(log, with_rest=True).mapInArrow(partial(guarded, work=ask), schema)
             sums = [F.sum(c).alias(c) for c in ("cases", "events", "repeats")]
             found = rows.groupBy("source").agg(*sums).collect()
         n_cases, n_events = (sum(r[c] or 0 for r in found) for c in ("cases", "events"))
@@ -96,7 +96,7 @@ class SparkEngine:
         ask = partial(_ask, count=count, log=log, parts=parts, shard_events=self.shard_events)
         schema = "part int, place int, answer binary"
         with plain_errors("counting"):
-            rows = self._sorted(log, with_rest=merging).mapInArrow(ask, schema)
+            rows = self._sorted(log, with_rest=merging).mapInArrow(partial(guarded, work=ask), schema)
             left = n
             while True:
                 last = left <= FAN_IN
@@ -104,7 +104,9 @@ class SparkEngine:
                 left = math.ceil(left / FAN_IN)
                 rows = rows.selectExpr("part", f"int(place div {FAN_IN}) as block", "place", "answer")
                 rows = rows.repartition(max(1, min(parts * left, n)), "part", "block")
-                rows = rows.sortWithinPartitions("part", "block", "place").mapInArrow(join, schema)
+                rows = rows.sortWithinPartitions("part", "block", "place").mapInArrow(
+                    partial(guarded, work=join), schema
+                )
                 if last:
                     break
             found = rows.collect()
@@ -146,7 +148,6 @@ def facts_of(engine: SparkEngine, log: SparkLog, frames: list[Any], early: int, 
     """Count rows per source, reason and activity; events before `early` and after `late` (µs) apart."""
     from pyspark.sql import functions as F
 
-    rows = checked(engine.spark, log, engine.read, frames)
     name = F.when(F.col("reason").isNull(), F.col("activity")).alias("name")
     time, here = F.col("micros"), F.col("reason").isNull()
     counts = [
@@ -157,6 +158,7 @@ def facts_of(engine: SparkEngine, log: SparkLog, frames: list[Any], early: int, 
         F.sum((here & (time > late)).cast("long")).alias("late"),
     ]
     with plain_errors("reading " + ", ".join(s.path for s in log.sources)):
+        rows = checked(engine.spark, log, engine.read, frames)
         grouped = rows.groupBy("source", "column", "reason", name).agg(*counts).limit(MOST_ACTIVITIES)
         table = pl.DataFrame(pl.from_arrow(grouped.toArrow()))
     if table.height >= MOST_ACTIVITIES:
@@ -188,7 +190,8 @@ def largest(frame: Any, column: str, kind: str) -> tuple[int, float]:
 
     cell = F.col(quoted(column))
     here = ~blank(cell) if kind == "text" else cell.isNotNull()
-    top = F.max(F.abs(cell.cast("double"))) if kind in ("whole", "number") else F.lit(0.0)
+    number = F.abs(cell.cast("double"))
+    top = F.max(F.when(number < float("inf"), number)) if kind in ("whole", "number") else F.lit(0.0)
     with plain_errors(f"looking at the column {column}"):
         row = frame.agg(F.sum(here.cast("long")).alias("n"), top.alias("top")).collect()[0]
     return int(row["n"] or 0), float(row["top"] or 0.0)

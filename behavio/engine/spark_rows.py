@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from behavio.engine.spark_log import SparkLog, SparkSource
-from behavio.engine.spark_session import plain_errors
+from behavio.engine.spark_session import guarded, plain_errors
 from behavio.errors import LogError
 
 BLANKS = (
@@ -34,8 +34,8 @@ def quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def open_files(spark: Any, source: SparkSource) -> Any:
-    """The source's rows as they are, nested columns one level down, beside them __file__ and __row__.
+def open_files(spark: Any, source: SparkSource) -> tuple[Any, list[str]]:
+    """The source's rows as they are, nested columns one level down, __file__ and __row__; and its files.
 
     __file__ is the place of the file among the names in order, __row__ the record's number from 1.
     """
@@ -44,7 +44,7 @@ def open_files(spark: Any, source: SparkSource) -> Any:
     with plain_errors(source.path):
         frame = spark.read.parquet(source.path)
         names = files_of(frame)
-        flat = []
+        flat: list[Any] = []
         for cell in frame.schema.fields:
             kind, column = cell.dataType.typeName(), F.col(quoted(cell.name))
             if kind == "struct":
@@ -54,15 +54,23 @@ def open_files(spark: Any, source: SparkSource) -> Any:
                 flat.append(column.alias(cell.name))
         row = (F.col("_metadata.row_index") + 1).cast("long").alias(ROW)
         if len(names) == 1:
-            return frame.select(*flat, F.lit(0).alias(FILE), row)
-        listed = spark.createDataFrame([(n, i) for i, n in enumerate(names)], f"__path__ string, {FILE} int")
+            return frame.select(*flat, F.lit(0).alias(FILE), row), names
+        numbered = [(name, place) for place, name in enumerate(names)]
+        listed = spark.createDataFrame(numbered, "__path__ string, __place__ int")
         frame = frame.select(*flat, F.col("_metadata.file_path").alias("__path__"), row)
-        return frame.join(F.broadcast(listed), "__path__", "left").drop("__path__")
+        frame = frame.join(F.broadcast(listed), "__path__", "left")
+        lost = F.raise_error(F.lit("files came while they were read")).cast("int")
+        place = F.when(F.col("__place__").isNull(), lost).otherwise(F.col("__place__")).alias(FILE)
+        own = [F.col(quoted(c)) for c in frame.columns if c[:2] != "__"]
+        return frame.select(*own, place, ROW), names
 
 
 def files_of(frame: Any) -> list[str]:
-    """Addresses of the files behind a table, in the order of their names."""
-    return sorted(frame.inputFiles(), key=lambda f: unquote(f).split("/"))
+    """Addresses of the files behind a table as its rows name them, in the order of their names."""
+    names = list(frame.inputFiles())
+    if len(names) > 1:  # the two are escaped differently
+        names = [r[0] for r in frame.select("_metadata.file_path").distinct().collect()]
+    return sorted(names, key=lambda f: unquote(f).split("/"))
 
 
 def type_of(frame: Any, column: str) -> str:
@@ -156,7 +164,8 @@ def _micros(frame: Any, source: SparkSource) -> Any:
     elif kind == "whole":
         found = F.try_multiply(cell.cast("long"), F.lit(SCALES[source.clock]).cast("long"))
     else:
-        found = F.round(cell.cast("double") * SCALES[source.clock]).cast("long")
+        number = F.when(~F.isnan(cell.cast("double")), cell.cast("double"))
+        found = F.round(number * SCALES[source.clock]).cast("long")
     return F.when(found.between(EARLIEST, LATEST), found)
 
 
@@ -180,9 +189,12 @@ def _number(frame: Any, source: SparkSource) -> Any:
 
 def _with_text_times(frame: Any, source: SparkSource, read: TextTimes) -> Any:
     """Times written as texts are read by the reader's own function, on the workers."""
-    assert source.timestamp is not None
-    schema = frame.schema.add("__micros__", "long")
-    return frame.mapInArrow(partial(_read_texts, source=source, read=read), schema)
+    from pyspark.sql.types import LongType, StructField, StructType
+
+    schema = StructType([*frame.schema.fields, StructField("__micros__", LongType())])
+    work = partial(guarded, work=partial(_read_texts, source=source, read=read))
+    with plain_errors(source.path):
+        return frame.mapInArrow(work, schema)
 
 
 def _read_texts(batches: Iterator[Any], source: SparkSource, read: TextTimes) -> Iterator[Any]:
@@ -224,7 +236,7 @@ def checked(
     """
     parts = []
     for number, source in enumerate(log.sources):
-        frame = frames[number] if frames else open_files(spark, source)
+        frame = frames[number] if frames else open_files(spark, source)[0]
         parts.append(_checked(frame, number, source, read, raw))
     return reduce(lambda a, b: a.unionByName(b), parts)
 

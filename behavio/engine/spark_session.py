@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,14 @@ def plain_errors(what: str) -> Iterator[None]:
             raise _plain(what, str(problem)) from None
 
 
+def guarded(batches: Iterator[Any], work: Callable[[Iterator[Any]], Iterator[Any]]) -> Iterator[Any]:
+    """On a worker: let `work` go over the batches; its errors keep their hint on the way to the driver."""
+    try:
+        yield from work(batches)
+    except BehavioError as problem:
+        raise LogError(f"{problem}{MARK}{problem.hint}") from None
+
+
 def _plain(what: str, text: str) -> LogError:
     """The reason in one line, and what can be done about it."""
     for sign, reason, hint in REASONS:
@@ -153,7 +161,8 @@ def _plain(what: str, text: str) -> LogError:
             return LogError(f"{what} {reason}", hint=hint)
     own = [line for line in text.splitlines() if line.startswith("behavio.errors.")]
     if own:
-        return LogError(own[-1].partition(": ")[2], hint="look at the rows the message names")
+        said, _, hint = own[-1].partition(": ")[2].partition(MARK)
+        return LogError(said, hint=hint)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("at ", "File ", "Caused by", "^", "Traceback"))]
     last = [line for line in telling if "Error" in line or "Exception" in line or line.startswith("[")]
@@ -163,6 +172,7 @@ def _plain(what: str, text: str) -> LogError:
     )
 
 
+MARK = " (hint) "
 REASONS = (
     ("PATH_NOT_FOUND", "is not there", "is the path right, and can every worker of the cluster see it?"),
     (

@@ -186,10 +186,9 @@ def open_source(name: str, settings: SourceSettings, base: Path, engine: SparkEn
     check_zone(settings.timezone)
     path = placed(settings.path, base)
     source = SparkSource(name, path, "", "", None)
-    frame = on.open_files(engine.spark, source)
-    with plain_errors(settings.path):
-        files = tuple(_shown(f, base, settings.path) for f in on.files_of(frame))
-        columns = [c for c in frame.columns if c not in (FILE, ROW)]
+    frame, names = on.open_files(engine.spark, source)
+    files = tuple(_shown(f, base, settings.path) for f in names)
+    columns = [c for c in frame.columns if c not in (FILE, ROW)]
     case = named_or_guessed("case_id", settings.case_id, columns, files[0])
     activity = settings.activity
     if activity is not None and (pieces := on.pieces_of(activity)[1::2]):
