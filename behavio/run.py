@@ -105,11 +105,10 @@ class Stage:
 
 
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
-    job = c.job
-    if job.engine == "spark":
+    if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
-    log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
-    log.write(folder)
+    log = sources.read_log(c.job.inputs, c.watcher.progress)
+    log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
@@ -128,9 +127,7 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _log_on_cluster(c: Context, folder: Path) -> Facts:
     job = c.job
-    found = read_cluster_log(
-        job.source, job.cases, job.consents, job.base, job.log, c.cluster, c.watcher.progress
-    )
+    found = read_cluster_log(job.inputs, c.cluster, c.watcher.progress)
     sequences = found.write(folder, job.base)
     events = [s for s in found.log.sources if s.role == "events"]
     facts: Facts = {
@@ -289,7 +286,7 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     job = c.job
     far = {n: s for n, s in job.source.items() if job.engine == "spark" and on_cluster_only(s.path, job.base)}
     near = {n: s for n, s in job.source.items() if n not in far}
-    files = sources.input_files(near, job.cases, job.consents, job.base)
+    files = sources.input_files(replace(job.inputs, source=near))
     if job.model is not None and job.model.truth is not None:
         files.append((job.model.truth, job.base / job.model.truth))
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
@@ -297,7 +294,8 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
 
 def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
     settings = getattr(job, stage.table)
-    rest = (job.engine, job.log, job.cases, job.consents, inputs) if stage.name in ("log", "models") else ()
+    beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
+    rest = (job.engine, beside, job.log, inputs) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 

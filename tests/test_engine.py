@@ -18,7 +18,7 @@ from behavio.engine.spark_log import SparkLog, SparkSource, placed, sampled
 from behavio.errors import LogError
 from behavio.journeys import DIRECTLY_FOLLOWS, VARIANTS
 from behavio.journeys.follows import finish
-from behavio.journeys.traces import VariantTally
+from behavio.journeys.whole import TIMED_VARIANTS, TimedTally
 from behavio.segments.statistics import edge_count
 from behavio.sequences import SequenceSet
 from tests.conftest import traces
@@ -30,13 +30,14 @@ def graph_of(answer: Any, log: SequenceSet) -> Any:
     return found.edges.rows(), found.activities.rows()
 
 
-def variants_of(answer: VariantTally, log: SequenceSet) -> Any:
+def variants_of(answer: TimedTally, log: SequenceSet) -> Any:
     """Activities → cases and durations, whatever the order and wherever they were settled."""
-    found = {}
-    for i, n in enumerate(answer.cases.tolist()):
-        trace = tuple(answer.tokens[answer.offsets[i] : answer.offsets[i + 1]].tolist())
+    found, kept = {}, answer.variants
+    of_case = np.concatenate([np.zeros(0, dtype=np.int64), *kept.of_case])
+    for i, n in enumerate(kept.cases.tolist()):
+        trace = tuple(kept.tokens[kept.offsets[i] : kept.offsets[i + 1]].tolist())
         if answer.median_s is None:
-            found[trace] = (n, float(np.median(answer.durations[answer.of_case == i])) / 1e6)
+            found[trace] = (n, float(np.median(answer.durations[of_case == i])) / 1e6)
         else:
             found[trace] = (n, float(answer.median_s[i]))
     return found
@@ -49,7 +50,7 @@ def edges_of(answer: Any, log: SequenceSet) -> Any:
 
 COUNTS: dict[str, tuple[Callable[[SequenceSet], Count[Any]], Callable[[Any, SequenceSet], Any]]] = {
     "graph": (lambda log: DIRECTLY_FOLLOWS, graph_of),
-    "variants": (lambda log: VARIANTS, variants_of),
+    "variants": (lambda log: TIMED_VARIANTS, variants_of),
     "edges of segments": (lambda log: edge_count(np.arange(len(log.vocabulary), dtype=np.int32)), edges_of),
 }
 

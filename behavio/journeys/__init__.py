@@ -12,24 +12,51 @@ import polars as pl
 from behavio.engine import Encoded, Engine
 from behavio.errors import JobError
 from behavio.files import whole_file
+from behavio.journeys.eventually import eventually_follows
 from behavio.journeys.follows import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
+from behavio.journeys.funnel import funnel
+from behavio.journeys.groups import Grouped, group_activities, join_repeats, read_rules, similar_activities
 from behavio.journeys.map import process_map
+from behavio.journeys.measures import durations, rework, waiting_times
+from behavio.journeys.retention import lifecycle, lifecycle_states, retention, retention_matrix
+from behavio.journeys.sessions import Pieces, episodes, sessions
+from behavio.journeys.steps import step_matrix, steps
 from behavio.journeys.traces import VARIANTS, Variants, case_table, distinct, variants
+from behavio.journeys.whole import variants_of
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 __all__ = [
     "DIRECTLY_FOLLOWS",
-    "VARIANTS",
     "DirectlyFollowsGraph",
+    "Grouped",
     "JourneySettings",
+    "Pieces",
+    "VARIANTS",
     "Variants",
     "case_table",
     "directly_follows",
     "distinct",
+    "durations",
+    "episodes",
+    "eventually_follows",
+    "funnel",
     "graph",
+    "group_activities",
+    "join_repeats",
+    "lifecycle",
+    "lifecycle_states",
     "process_map",
+    "read_rules",
+    "retention",
+    "retention_matrix",
+    "rework",
+    "sessions",
+    "similar_activities",
+    "step_matrix",
+    "steps",
     "variants",
+    "waiting_times",
     "write_journeys",
 ]
 
@@ -95,7 +122,11 @@ def write_journeys(
     progress("directly-follows graph", 0.0)
     found = directly_follows(sequences if whole is None else whole, engine)
     progress("variants", 0.3)
-    all_variants = variants(sequences, engine, whole)
+    all_variants = (
+        variants(sequences, engine)
+        if whole is None or engine is None
+        else variants_of(whole, engine, sequences)
+    )
     tables = {
         "graph": found.edges,
         "activities": found.activities,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Encoded, Engine
+from behavio.engine import Count, Engine
 from behavio.engine.local import LocalEngine
-from behavio.errors import LogError
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
+from behavio.kernels.graph import by_group
 from behavio.kernels.traces import distinct_traces, order_traces
 from behavio.log import TIME
 from behavio.sequences import SequenceSet
@@ -35,23 +35,19 @@ class VariantTally:
 
     tokens, offsets  the distinct traces, flat
     cases            int64 (n_variants,)
-    of_case          int64 (n_cases,)   the variant of each case, cases in shard order
-    durations        int64 (n_cases,)   µs from first to last event
-    median_s         float64 (n_variants,) instead of of_case and durations, once every case was there
+    of_case          one int64 array per shard: the variant of each case
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     cases: np.ndarray
-    of_case: np.ndarray
-    durations: np.ndarray
-    median_s: np.ndarray | None = None
+    of_case: tuple[np.ndarray, ...]
 
     @classmethod
     def empty(cls) -> VariantTally:
         """The answer of no case at all."""
         none = np.zeros(0, dtype=np.int64)
-        return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64), none, none, none)
+        return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64), none, ())
 
 
 def tally(sequences: SequenceSet) -> VariantTally:
@@ -59,8 +55,7 @@ def tally(sequences: SequenceSet) -> VariantTally:
     tokens, offsets = readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
     firsts, of_case = distinct_traces(tokens, offsets)
     own, ends = take_groups(tokens, offsets, firsts)
-    durations = sequences.times[offsets[1:] - 1] - sequences.times[offsets[:-1]]
-    return VariantTally(own, ends, np.bincount(of_case, minlength=len(firsts)), of_case, durations)
+    return VariantTally(own, ends, np.bincount(of_case, minlength=len(firsts)), (of_case,))
 
 
 def merge(a: VariantTally, b: VariantTally) -> VariantTally:
@@ -71,51 +66,12 @@ def merge(a: VariantTally, b: VariantTally) -> VariantTally:
     own, ends = take_groups(tokens, offsets, firsts)
     cases = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
-    shifted = np.concatenate([a.of_case, b.of_case + len(a.cases)])
-    settled = [t.median_s for t in (a, b) if t.median_s is not None]  # of different variants, a's first
-    return VariantTally(
-        own,
-        ends,
-        cases,
-        group[shifted],
-        np.concatenate([a.durations, b.durations]),
-        np.concatenate(settled) if settled else None,
-    )
+    known, moved = len(a.cases), group[len(a.cases) :]
+    assert (group[:known] == np.arange(known)).all()
+    return VariantTally(own, ends, cases, (*a.of_case, *(moved[part] for part in b.of_case)))
 
 
-def split(answer: VariantTally, n: int) -> list[VariantTally]:
-    """The answer in n parts: each variant, with all its cases, in the one its activities say."""
-    lengths = np.diff(answer.offsets)
-    place = np.arange(len(answer.tokens)) - np.repeat(answer.offsets[:-1], lengths)
-    mixed = np.concatenate([[0], np.cumsum(answer.tokens.astype(np.int64) * (2 * place + 1))])
-    part_of = (mixed[answer.offsets[1:]] - mixed[answer.offsets[:-1]]) % n
-    number = np.zeros(len(part_of), dtype=np.int64)
-    parts = []
-    for part in range(n):
-        mine = np.flatnonzero(part_of == part)
-        number[mine] = np.arange(len(mine))
-        own = part_of[answer.of_case] == part
-        traces = take_groups(answer.tokens, answer.offsets, mine)
-        parts.append(
-            VariantTally(*traces, answer.cases[mine], number[answer.of_case[own]], answer.durations[own])
-        )
-    return parts
-
-
-def settle(answer: VariantTally) -> VariantTally:
-    """Median durations instead of every case's: those of the cases are gone."""
-    none = np.zeros(0, dtype=np.int64)
-    return replace(answer, of_case=none, durations=none, median_s=_medians(answer))
-
-
-def _medians(answer: VariantTally) -> np.ndarray:
-    """Median duration of each variant in seconds."""
-    by_variant = answer.durations[np.argsort(answer.of_case, kind="stable")]
-    ends = np.concatenate([[0], np.cumsum(answer.cases)]).astype(np.int64)
-    return group_quantiles(by_variant, ends, np.array([0.5]))[:, 0] / 1e6
-
-
-VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge, split=split, settle=settle)
+VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,16 +81,26 @@ class Variants:
     tokens, offsets    the distinct traces, flat
     cases              int64 (n_variants,)
     of_case            int64 (n_cases,)    index of each case's variant (its rank − 1)
-    median_duration_s  float64 (n_variants,)
-    sequences          the log they come from
+    sequences          the log they come from, or a part of it
+    medians            float64 (n_variants,) where they were counted elsewhere, over all of the log
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     cases: np.ndarray
     of_case: np.ndarray
-    median_duration_s: np.ndarray
     sequences: SequenceSet
+    medians: np.ndarray | None = None
+
+    @property
+    def median_duration_s(self) -> np.ndarray:
+        """float64 (n_variants,): median time from first to last event, worked out when asked for."""
+        if self.medians is not None:
+            return self.medians
+        log = self.sequences
+        durations = np.asarray(log.times[log.offsets[1:] - 1]) - log.times[log.offsets[:-1]]
+        sorted_, ends = by_group(self.of_case, durations, len(self))
+        return group_quantiles(sorted_, ends, np.array([0.5]))[:, 0] / 1e6
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -164,32 +130,16 @@ class Variants:
         return str(self.to_frame(20)._repr_html_())
 
 
-def variants(sequences: SequenceSet, engine: Engine | None = None, whole: Encoded | None = None) -> Variants:
-    """Variants of a log, compared token by token: no hash collision can merge two.
-
-    `whole` is the log on a cluster that is counted; `of_case` then ranks the cases of `sequences`, which
-    are a part of it under the same vocabulary.
-    """
+def variants(sequences: SequenceSet, engine: Engine | None = None) -> Variants:
+    """Variants of a log, compared token by token: no hash collision can merge two."""
     engine = LocalEngine() if engine is None else engine
-    answer = engine.run(VARIANTS, sequences if whole is None else whole)
+    answer = engine.run(VARIANTS, sequences)
     order = order_traces(readonly(answer.tokens, np.int32), readonly(answer.offsets, np.int64), answer.cases)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
+    of_case = np.concatenate([rank[part] for part in answer.of_case])
     tokens, offsets = take_groups(answer.tokens, answer.offsets, order)
-    median = (_medians(answer) if answer.median_s is None else answer.median_s)[order]
-    of_case = rank[answer.of_case] if whole is None else _ranks(tokens, offsets, sequences)
-    return Variants(tokens, offsets, answer.cases[order], of_case, median, sequences)
-
-
-def _ranks(tokens: np.ndarray, offsets: np.ndarray, sequences: SequenceSet) -> np.ndarray:
-    """Which of these distinct traces each case follows, int64 (n_cases,)."""
-    joined = np.concatenate([tokens, sequences.tokens]).astype(np.int32)
-    ends = np.concatenate([offsets, offsets[-1] + sequences.offsets[1:]])
-    _, group = distinct_traces(readonly(joined, np.int32), readonly(ends, np.int64))
-    found = group[len(offsets) - 1 :]
-    if (found >= len(offsets) - 1).any():
-        raise LogError("the encoded log is no part of the log that was counted", hint="run with --from log")
-    return found
+    return Variants(tokens, offsets, answer.cases[order], of_case, sequences)
 
 
 def distinct(sequences: SequenceSet) -> tuple[SequenceSet, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,15 @@ from behavio.sources.events import events_of
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.inputs import shown
 from behavio.sources.mapping import load_mapping
-from behavio.sources.settings import CasesSettings, ConsentSettings, LogSettings, SourceSettings
+from behavio.sources.privacy import Privacy
+from behavio.sources.settings import LogInputs, SourceSettings
 from behavio.sources.tabular import RawTable, _plain_types
 from behavio.sources.times import ISO, ISO_ZONED, YEAR_FIRST, check_zone, read_times
 
+KNOWN = (
+    "path format case_id activity timestamp order timezone timestamp_format keep columns values repeats"
+).split()
+"""Settings of a source that mean the same on a cluster."""
 KEPT = 100_000
 """So many rejected rows are listed; all are counted."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,7 +89,9 @@ class ClusterLog:
 
     def write(self, folder: Path, base: Path) -> SequenceSet:
         """Write the log's tables, readiness.json about all of it, encoded/ and spark.json."""
-        self.log.write(folder)
+        from behavio.sources import findings
+
+        self.log.write(folder, {"findings": findings(self.log)})
         facts = dict(read_json(folder / "readiness.json")) | {"engine": "spark"}
         if self.sample is not None:
             facts |= {"n_events": self.whole.n_events, "n_cases": self.n_cases, "n_rejected": self.n_rejected}
@@ -99,27 +106,18 @@ class ClusterLog:
 
 
 def read_cluster_log(
-    sources: Mapping[str, SourceSettings],
-    cases: CasesSettings | None,
-    consents: ConsentSettings | None,
-    base: Path,
-    settings: LogSettings,
-    engine: SparkEngine,
-    progress: Callable[[str, float], None] | None = None,
+    inputs: LogInputs, engine: SparkEngine, progress: Callable[[str, float], None] | None = None
 ) -> ClusterLog:
     """The event log of a job whose sources are Parquet tables on a cluster.
 
-    A log of at most `settings.sample_events` events comes here as it is and goes through the very code that
+    A log of at most `[log] sample_events` events comes here as it is and goes through the very code that
     reads local files; of a larger one every row is checked and counted on the cluster, and a sample of whole
     cases, chosen by a hash of their ids, comes here. Raises JobError for what only a local log can have.
     """
     tell = progress or (lambda _what, _share: None)
-    if settings.exclude is not None:
-        raise JobError(
-            '[log] exclude is not possible with engine = "spark"', hint="leave these rows out before"
-        )
+    base, most = inputs.base, inputs.log.sample_events
     tell("checking columns", 0.0)
-    opened = [open_source(name, given, base, engine) for name, given in sources.items()]
+    opened = [open_source(name, given, base, engine) for name, given in inputs.source.items()]
     clocks = {o.source.timestamp is not None for o in opened}
     if len(clocks) > 1:
         without = ", ".join(o.source.name for o in opened if o.source.timestamp is None)
@@ -131,16 +129,23 @@ def read_cluster_log(
     whole = replace(whole, vocabulary=facts.vocabulary, n_events=int(facts.sources["accepted"].sum()))
     if whole.n_events == 0:
         raise LogError("no row could become an event", hint=_why(facts))
-    small = whole.n_events <= settings.sample_events
-    limit = HASHES if small else max(1, int(settings.sample_events / whole.n_events * HASHES))
+    small = whole.n_events <= most
+    limit = HASHES if small else max(1, int(most / whole.n_events * HASHES))
     by_name = {o.source.name: o for o in opened}
 
-    def part_of(name: str, given: SourceSettings, base: Path) -> SourceEvents:
+    def part_of(name: str, given: SourceSettings, base: Path, privacy: Privacy) -> SourceEvents:
+        if privacy.barred or privacy.hashes:
+            raise JobError(
+                'people who may not enter (opt-out, [log] exclude, erased) need engine = "local"',
+                hint="or take their rows out of the files first: the cluster counts every row it is given",
+            )
         table = _collected(by_name[name], None if small else limit)
-        return events_of(name, table, load_mapping(None, "table", base), given, base, None)
+        return events_of(name, table, load_mapping(None, "table", base), given, base, None, privacy)
+
+    from behavio.sources import read_log
 
     tell("fetching cases", 0.5)
-    log = EventLogReader(sources, cases, consents, base)(part_of)
+    log = read_log(inputs, part_of=part_of)
     if small:
         return ClusterLog(log, whole, log.n_cases, log.rejected.height, None)
     tell("counting cases", 0.7)
@@ -156,33 +161,23 @@ def read_cluster_log(
     return ClusterLog(log, whole, n_cases, int(facts.reasons["rows"].sum() or 0), sample)
 
 
-@dataclass(frozen=True)
-class EventLogReader:
-    """`read_log` with its tables bound: what stands beside the events is read on this machine."""
-
-    sources: Mapping[str, SourceSettings]
-    cases: CasesSettings | None
-    consents: ConsentSettings | None
-    base: Path
-
-    def __call__(self, part_of: Callable[[str, SourceSettings, Path], SourceEvents]) -> EventLog:
-        """The log, with events from `part_of`."""
-        from behavio.sources import read_log
-
-        return read_log(self.sources, self.cases, self.consents, self.base, part_of=part_of)
-
-
 def open_source(name: str, settings: SourceSettings, base: Path, engine: SparkEngine) -> Opened:
     """Find a source's files and columns. JobError for another kind, LogError for a missing column."""
-    odd = [k for k in ("mapping", "delimiter", "encoding") if getattr(settings, k) is not None]
-    if settings.kind != "table" or settings.joins or odd or settings.format not in (None, "parquet"):
-        what = (
-            f"kind {settings.kind!r}" if settings.kind != "table" else odd[0] if odd else "joins or a format"
-        )
+    plain = SourceSettings(path=settings.path)
+    odd = [
+        f.name
+        for f in fields(settings)
+        if f.name not in KNOWN and getattr(settings, f.name) != getattr(plain, f.name)
+    ]
+    odd += ["format"] if settings.format not in (None, "parquet") else []
+    if odd:
+        what = f"kind {settings.kind!r}" if "kind" in odd else odd[0]
         raise JobError(
             f'[source.{name}] has {what}: engine = "spark" reads tables in Parquet only',
             hint='convert the source once (a local run leaves log/events.parquet), or write engine = "local"',
         )
+    if not settings.path:
+        raise JobError(f"[source.{name}] has no path", hint="name Parquet files that every worker can read")
     check_zone(settings.timezone)
     path = placed(settings.path, base)
     source = SparkSource(name, path, "", "", None)
