@@ -24,7 +24,6 @@ from typing import Any, Protocol
 import polars as pl
 
 from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
-from behavio.engine import Engine
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -43,6 +42,8 @@ from behavio.sequences import SequenceSet
 from behavio.sources.cluster import on_cluster_only, read_cluster_log, read_text_times, remote_files
 
 Facts = dict[str, Any]
+ERASED_LIST = ".stages/erased.json"
+"""Salted hashes of people erased from the run, relative to its folder."""
 
 
 class Watcher(Protocol):
@@ -107,7 +108,8 @@ class Stage:
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
-    log = sources.read_log(c.job.inputs, c.watcher.progress)
+    salt, erased = erased_of(c.folder)
+    log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
@@ -127,7 +129,8 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _log_on_cluster(c: Context, folder: Path) -> Facts:
     job = c.job
-    found = read_cluster_log(job.inputs, c.cluster, c.watcher.progress)
+    salt, erased = erased_of(c.folder)
+    found = read_cluster_log(job.inputs, c.cluster, c.watcher.progress, salt=salt, erased=erased)
     sequences = found.write(folder, job.base)
     events = [s for s in found.log.sources if s.role == "events"]
     facts: Facts = {
@@ -149,11 +152,13 @@ def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], dat
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
-    engine: Engine | None = None
-    whole: SparkLog | None = None
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
-    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress, engine, whole)
+        try:
+            return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress, engine, whole)
+        finally:
+            c.cluster.forget()
+    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
@@ -241,7 +246,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         listed = ", ".join(s.name for s in stages)
         raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
-    with _locked(out):
+    with locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
         _sweep(*out.glob(".draft-*"), *out.glob(".old-*"))
         inputs = _inputs(context)
@@ -249,7 +254,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         reused, forced = [], False
         for stage in stages:
             forced = forced or stage.name == start
-            key = _key(stage, job, inputs, records)
+            key = _key(stage, job, inputs, records, sorted(erased_of(out)[1]))
             record = None if forced else _whole(out, stage, key)
             if record is None:
                 record = _make(stage, context, key)
@@ -292,10 +297,23 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
-def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
+def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
+    """Salt and hashes of the people erased from a run; they never enter it again."""
+    path = folder / ERASED_LIST
+    told = read_json(path) if path.is_file() else {"salt": "", "hashes": []}
+    return str(told["salt"]), frozenset(told["hashes"])
+
+
+def _key(
+    stage: Stage,
+    job: Job,
+    inputs: list[dict[str, Any]],
+    records: dict[str, dict[str, Any]],
+    erased: list[str],
+) -> str:
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
-    rest = (job.engine, beside, job.log, inputs) if stage.name in ("log", "models") else ()
+    rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 
@@ -372,7 +390,7 @@ def _drop_others(out: Path, wanted: set[str]) -> None:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Only one run at a time in a folder; a killed one leaves no lock behind."""
     with _disk_errors(out):
         if out.exists() and not (out / ".stages").exists() and any(out.iterdir()):

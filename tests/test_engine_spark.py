@@ -285,6 +285,17 @@ def test_what_only_a_local_log_can_be_is_refused(
     assert wrong.value.hint
 
 
+def test_people_who_may_not_enter_are_never_counted(engine: SparkEngine, tmp_path: Path) -> None:
+    path = ties(tmp_path / "log")
+    (tmp_path / "out.txt").write_text("a\n")
+    source = {"log": SourceSettings(path=str(path))}
+    for more in ({"salt": "s", "erased": frozenset({"0" * 64})}, {}):
+        settings = LogSettings(exclude=None if more else "out.txt")
+        with pytest.raises(JobError, match="may not enter") as wrong:
+            read_cluster_log(LogInputs(source, tmp_path, log=settings), engine, **more)  # type: ignore[arg-type]
+        assert 'engine = "local"' in str(wrong.value)
+
+
 def test_files_that_cannot_be_read_are_one_sentence(engine: SparkEngine, tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("case,activity\n")
     (tmp_path / "empty").mkdir()

@@ -44,6 +44,7 @@ class SparkEngine:
     partitions  how many; by default one per core, and more so that none holds over two million events
     parts       into how many parts an answer that grows with the log is cut while it is merged
     read        how times written as texts are read, for sources whose clock is "text"
+    kept        the sorted partitions of the log asked last, on the workers: further counts start from there
     """
 
     spark: Any = field(default_factory=session)
@@ -51,6 +52,7 @@ class SparkEngine:
     parts: int = 8
     shard_events: int = SHARD_EVENTS
     read: TextTimes | None = None
+    kept: dict[SparkLog, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def run(self, count: Count[Answer], log: Encoded) -> Answer:
         """The merged answer over all partitions. Raises LogError when Spark cannot read or count."""
@@ -96,7 +98,7 @@ class SparkEngine:
         ask = partial(_ask, count=count, log=log, parts=parts, shard_events=self.shard_events)
         schema = "part int, place int, answer binary"
         with plain_errors("counting"):
-            rows = self._sorted(log, with_rest=merging).mapInArrow(partial(guarded, work=ask), schema)
+            rows = self._kept(log, with_rest=merging).mapInArrow(partial(guarded, work=ask), schema)
             left = n
             while True:
                 last = left <= FAN_IN
@@ -111,6 +113,18 @@ class SparkEngine:
                     break
             found = rows.collect()
         return [pickle.loads(r["answer"]) for r in sorted(found, key=lambda r: r["part"])]
+
+    def _kept(self, log: SparkLog, *, with_rest: bool) -> Any:
+        """`_sorted`, worked out once for all counts over one log; the log before it is let go."""
+        if log not in self.kept:
+            self.forget()
+            self.kept[log] = self._sorted(log, with_rest=with_rest).persist()
+        return self.kept[log]
+
+    def forget(self) -> None:
+        """Let the workers drop the partitions they keep."""
+        while self.kept:
+            self.kept.popitem()[1].unpersist()
 
     def _sorted(self, log: SparkLog, *, with_rest: bool) -> Any:
         """Accepted rows, each partition holding whole cases in the total order of an event log."""

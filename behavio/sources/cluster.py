@@ -106,7 +106,12 @@ class ClusterLog:
 
 
 def read_cluster_log(
-    inputs: LogInputs, engine: SparkEngine, progress: Callable[[str, float], None] | None = None
+    inputs: LogInputs,
+    engine: SparkEngine,
+    progress: Callable[[str, float], None] | None = None,
+    *,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
 ) -> ClusterLog:
     """The event log of a job whose sources are Parquet tables on a cluster.
 
@@ -140,12 +145,12 @@ def read_cluster_log(
                 hint="or take their rows out of the files first: the cluster counts every row it is given",
             )
         table = _collected(by_name[name], None if small else limit)
-        return events_of(name, table, load_mapping(None, "table", base), given, base, None, privacy)
+        return events_of(name, table, load_mapping(None, "table", base), given, base, (), privacy)
 
     from behavio.sources import read_log
 
     tell("fetching cases", 0.5)
-    log = read_log(inputs, part_of=part_of)
+    log = read_log(inputs, part_of=part_of, salt=salt, erased=erased)
     if small:
         return ClusterLog(log, whole, log.n_cases, log.rejected.height, None)
     tell("counting cases", 0.7)
