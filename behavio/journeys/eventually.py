@@ -52,7 +52,7 @@ class PairTally:
     def empty(cls) -> PairTally:
         """The answer of no case at all."""
         none = np.zeros(0, dtype=np.int64)
-        return cls(none, none, none, *(np.zeros(0) for _ in range(3)))
+        return cls(none, none, none, np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 def tally_pairs(sequences: SequenceSet, kept: np.ndarray) -> PairTally:
