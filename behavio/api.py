@@ -51,8 +51,7 @@ def check(data: Data, **columns: Any) -> dict[str, Any]:
     if isinstance(data, str | Path) and str(data).endswith(".toml"):
         from behavio.job import read_job
 
-        job = read_job(Path(data))
-        return sources.readiness(sources.read_log(job.source, job.cases, job.consents, job.base))
+        return sources.readiness(sources.read_log(read_job(Path(data)).inputs))
     return sources.readiness(read(data, **columns))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,15 @@ from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings
+from behavio.sources import (
+    AffiliationSettings,
+    CasesSettings,
+    ConsentSettings,
+    LogInputs,
+    LogSettings,
+    PlanSettings,
+    SourceSettings,
+)
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -38,6 +46,9 @@ class Job:
     engine: Literal["local"] = "local"
     cases: CasesSettings | None = None
     consents: ConsentSettings | None = None
+    plan: PlanSettings | None = None
+    affiliations: AffiliationSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
@@ -57,6 +68,11 @@ class Job:
                 raise JobError(
                     f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
                 )
+
+    @property
+    def inputs(self) -> LogInputs:
+        """What the log is made of: the tables of the job that say what to read."""
+        return LogInputs(**{f.name: getattr(self, f.name) for f in fields(LogInputs)})
 
 
 def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:

@@ -96,9 +96,8 @@ class Stage:
 
 
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
-    job = c.job
-    log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
-    log.write(folder)
+    log = sources.read_log(c.job.inputs, c.watcher.progress)
+    log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
@@ -243,14 +242,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def _input_files(job: Job) -> list[tuple[str, Path]]:
     """Every file a result rests on: sources, cases, consents, a table of true probabilities."""
-    files = sources.input_files(job.source, job.cases, job.consents, job.base)
+    files = sources.input_files(job.inputs)
     truth = job.model.truth if job.model else None
     return files if truth is None else [*files, (truth, job.base / truth)]
 
 
 def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
     settings = getattr(job, stage.table)
-    rest = (job.cases, job.consents, inputs) if stage.name in ("log", "models") else ()
+    beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
+    rest = (beside, job.log, inputs) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 

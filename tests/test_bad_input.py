@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from behavio.errors import JobError, LogError
-from behavio.sources import CasesSettings, SourceSettings, read, read_log
+from behavio.sources import CasesSettings, LogInputs, SourceSettings, read, read_log
 
 HEAD = "case_id,activity,timestamp\n"
 GOOD = "a,x,2024-01-01\n"
@@ -97,10 +97,14 @@ def test_packed_files_that_break_off(file):
 def test_no_permission(file, monkeypatch):
     path = file(HEAD + GOOD)
 
-    def deny(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    real = Path.open
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    def deny(self, *args, **kwargs):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", deny)
     assert "no permission to read" in refused(path)[0]
 
 
@@ -141,7 +145,7 @@ def test_everything_wrong_with_a_cell_is_counted(file):
 
 def test_a_megabyte_in_one_cell(file):
     huge = "z" * 1_000_000
-    log = read(file(HEAD.strip() + f",note\na,{huge},2024-01-01,\nb,x,2024-01-01,{huge}\n"))
+    log = read(file(HEAD.strip() + f",note\na,{huge},2024-01-01,\nb,x,2024-01-01,{huge}\n"), keep_text=True)
     assert log.events["case_id"].to_list() == ["b"] and len(log.events["note"][0]) == 1_000_000
     assert len(log.rejected["raw"][0]) < 600
     assert "(cut, 10000" in log.rejected["raw"][0]
@@ -220,12 +224,14 @@ def test_logs_with_and_without_a_clock_do_not_mix(file, tmp_path):
     file("case_id,activity,position\na,x,1\n", "ordered.csv")
     sources = {"one": SourceSettings(path="timed.csv"), "two": SourceSettings(path="ordered.csv")}
     with pytest.raises(LogError, match="two has no clock"):
-        read_log(sources, None, None, tmp_path)
+        read_log(LogInputs(sources, tmp_path))
 
 
 def test_cases_without_ids(file, tmp_path):
     file(HEAD + GOOD)
     file("case_id,age\n,4\n,5\n", "cases.csv")
     with pytest.raises(LogError, match=r"no row of cases\.csv could be used") as caught:
-        read_log({"one": SourceSettings(path="log.csv")}, CasesSettings(path="cases.csv"), None, tmp_path)
+        read_log(
+            LogInputs({"one": SourceSettings(path="log.csv")}, tmp_path, CasesSettings(path="cases.csv"))
+        )
     assert "the case id is empty" in caught.value.hint

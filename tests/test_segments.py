@@ -97,7 +97,7 @@ def test_hcp_segments_are_found_named_and_described(tmp_path: Path) -> None:
     names = {s["segment"] for s in page["segments"]}
     assert {"Quick openers", "Late openers"} <= names
     quick = next(s for s in page["segments"] if s["segment"] == "Quick openers")
-    assert quick["sentence"].startswith("Open emails 1") and "others" in quick["sentence"]
+    assert quick["sentence"].startswith("They open emails 1") and "others" in quick["sentence"]
     assert quick["n_cases"] == 80 and quick["share"] == pytest.approx(1 / 3, abs=1e-4)
     kinds = {d["kind"] for s in page["segments"] for d in s["distinguishing"]}
     assert kinds <= {"order", "gap", "share", "reaction"} and {"gap", "order"} <= kinds
@@ -294,15 +294,15 @@ def test_facts_in_plain_words() -> None:
     quick = Fact("gap", ("email_sent", "email_open"), 0.6 * DAY, 3.1 * DAY, 0.2, 0.18, 0.22, 90, 3.0)
     often = Fact("until", ("email_open", "portal_visit"), 0.41, 0.18, 2.3, 2.0, 2.6, 90, 2.0)
     assert full_text(quick) == (
-        "Open emails 14 h after they are sent (median, others 3.1 days): 5 times sooner (4.5–5.6)"
+        "They open emails 14 h after they are sent (median, others 3.1 days): 5 times sooner (4.5–5.6)"
     )
     assert full_text(often) == (
-        "41 % of email opens are followed by a portal visit before the next (others 18 %): "
+        "41 % of email opens have a portal visit before the next one (others 18 %): "
         "2.3 times as often (2–2.6)"
     )
     assert sentence([quick, often]) == (
-        "Open emails 14 h after they are sent (median, others 3.1 days); "
-        "and 41 % of email opens are followed by a portal visit before the next (others 18 %)."
+        "They open emails 14 h after they are sent (median, others 3.1 days); "
+        "and 41 % of email opens have a portal visit before the next one (others 18 %)."
     )
 
 

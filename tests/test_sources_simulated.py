@@ -9,7 +9,15 @@ import pytest
 
 from behavio.log import EventLog
 from behavio.simulate import SimulateSettings, simulate
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, read, read_log, readiness
+from behavio.sources import (
+    CasesSettings,
+    ConsentSettings,
+    LogInputs,
+    SourceSettings,
+    read,
+    read_log,
+    readiness,
+)
 
 SOURCES = {
     "calls": ("Call2_vod__c.csv", "veeva.call"),
@@ -27,10 +35,12 @@ def world(tmp_path_factory) -> tuple[Path, dict, EventLog]:
     summary = simulate(SimulateSettings(n_cases=120, months=6, seed=3), out)
     sources = {n: SourceSettings(path=p, kind=k) for n, (p, k) in SOURCES.items()}
     log = read_log(
-        sources,
-        CasesSettings(path="Account.csv", kind="veeva.account"),
-        ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
-        out / "extracts",
+        LogInputs(
+            sources,
+            out / "extracts",
+            CasesSettings(path="Account.csv", kind="veeva.account"),
+            ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
+        )
     )
     return out, summary["files"], log
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles_sources import in_order
 
 from behavio.errors import LogError
-from behavio.sources import SourceSettings, read, read_log
+from behavio.sources import LogInputs, SourceSettings, read, read_log
 
 LOG = """<?xml version="1.0" encoding="UTF-8"?>
 <log xes.version="1.0">
@@ -44,7 +44,7 @@ def file(tmp_path: Path):
 def test_smallest_log(file):
     # c2's second event has no time: rejected as record 2; c3 has no event: told in the notes
     log = read(file(LOG))
-    assert log.events.drop("timestamp", "event_index", "source").rows() == [
+    assert log.events.drop("timestamp", "event_index", "source", "source_file").rows() == [
         ("c1", "B", 3, None, None, None, None),
         ("c2", "A & B", 1, "complete", "r", 5.5, 7),
     ]
@@ -58,10 +58,14 @@ def test_smallest_log(file):
 
 def test_packed_and_misnamed_files(file, tmp_path):
     packed = file(gzip.compress(LOG.encode()), "log.xes.gz")
-    assert read(packed).events.drop("source").equals(read(file(LOG)).events.drop("source"))
+    assert (
+        read(packed)
+        .events.drop("source", "source_file")
+        .equals(read(file(LOG)).events.drop("source", "source_file"))
+    )
     odd = read(file(LOG, "log.csv"))
     assert odd.n_events == 2 and "log.csv ends like csv but holds xes" in odd.sources[0].notes
-    assert read_log({"x": SourceSettings(path="log.xes.gz", kind="xes")}, None, None, tmp_path).n_events == 2
+    assert read_log(LogInputs({"x": SourceSettings(path="log.xes.gz", kind="xes")}, tmp_path)).n_events == 2
 
 
 @pytest.mark.parametrize(

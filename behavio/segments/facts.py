@@ -145,6 +145,7 @@ def _follows(
         telling[np.sign(here.value - there.value) != np.sign(here.value - expected)] = 0.0
         if kind == "until":
             np.fill_diagonal(telling, 0.0)
+            telling[_echo(mine) & (here.value > there.value)] = 0.0
         seen = np.minimum(mine[0][:, 2], rest[0][:, 2])[:, None] >= MIN_CASES
         large = np.maximum(here.value, there.value) >= MIN_FOLLOWED
         telling[~(seen & large)] = 0.0
@@ -153,6 +154,15 @@ def _follows(
             found = fact(kind, what, _at(here, (a, b)), _at(there, (a, b)), n, telling[a, b])
             if found is not None:
                 yield found
+
+
+def _echo(sums: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Where a follows right after b more often than b after a: b before the next a is then no news.
+
+    Who visits the portal after each click also clicks between any two visits. Only the first is told.
+    """
+    directly = _follow_ratio(sums, 1).value
+    return np.asarray(directly < directly.T)
 
 
 def _follow_ratio(sums: tuple[np.ndarray, ...], block: int) -> Ratio:

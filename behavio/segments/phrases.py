@@ -5,6 +5,8 @@ HCP touchpoints get human words; any other log keeps its activities' own names.
 
 from __future__ import annotations
 
+import re
+
 from behavio import words
 from behavio.segments.fact import Fact
 
@@ -33,6 +35,10 @@ SPECIAL_NAMES: dict[tuple[str, str, str, bool], str] = {
     ("gap", "email_sent", "email_open", True): "Late openers",
     ("gap", "email_sent", "portal_visit", False): "Portal soon after email",
     ("gap", "call_f2f", "portal_visit", False): "Portal soon after visit",
+    ("follow", "reaction_positive", "portal_visit", True): "Portal after a good call",
+    ("gap", "reaction_positive", "portal_visit", False): "Portal after a good call",
+    ("gap", "reaction_positive", "portal_download", False): "Portal after a good call",
+    ("follow", "reaction_positive", "portal_download", True): "Portal after a good call",
     ("share", "email_open", "", True): "Keen email readers",
     ("share", "email_open", "", False): "Email ignored",
     ("share", "portal_visit", "", True): "Portal explorers",
@@ -126,7 +132,7 @@ def clause(fact: Fact) -> str:
     if fact.kind == "gap":
         here, there = words.duration(fact.value), words.duration(fact.rest)
         if (a, b) == ("email_sent", "email_open"):
-            return f"open emails {here} after they are sent (median, others {there})"
+            return f"they open emails {here} after they are sent (median, others {there})"
         return f"{words.one(b)} comes {here} after {words.one(a)} (median, others {there})"
     here, there = words.percent(fact.value), words.percent(fact.rest)
     if fact.kind == "share":
@@ -136,10 +142,17 @@ def clause(fact: Fact) -> str:
     if fact.kind == "reaction":
         return f"{here} of recorded reactions are {a.removeprefix('reaction_')} (others {there})"
     if (a, b) == ("email_sent", "email_open"):
-        return f"open {here} of emails before the next one comes (others {there})"
+        return f"they open {here} of emails before the next one comes (others {there})"
     if fact.kind == "order":
-        return f"{words.one(b)} follows directly on {here} of {words.plural(a)} (others {there})"
-    return f"{here} of {words.plural(a)} are followed by {words.one(b)} before the next (others {there})"
+        return f"{here} of {words.plural(a)} are followed directly by {_another(a, b)} (others {there})"
+    return f"{here} of {words.plural(a)} have {words.one(b)} before the next one (others {there})"
+
+
+def _another(a: str, b: str) -> str:
+    """One b after an a: "a rep visit", "another email" where both are the same."""
+    if a != b:
+        return words.one(b)
+    return re.sub(r"^an? ", "another ", words.one(b)) if words.is_touchpoint(b) else f"another {words.one(b)}"
 
 
 def _share(activity: str, here: str, there: str) -> str:

@@ -32,12 +32,14 @@ class Lines:
     frame   the sound rows
     rows    1-based data record number of each (the header is not counted)
     wrong   (row, reason, hint, raw) of each record that could not be read
+    left_out  reason → records that are no row of their own
     """
 
     frame: pl.DataFrame
     rows: pl.Series
     wrong: list[tuple[int, str, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def read_delimited(data: bytes, item: Input, delimiter: str | None, *, tabs: bool) -> Lines:
@@ -100,7 +102,7 @@ def _fast(data: bytes, delimiter: str) -> Lines | None:
         inside += sum(c.count(delimiter) for c in frame.columns)
     if width < 2 or data.count(delimiter.encode()) != (frame.height + 1) * (width - 1) + inside:
         return None
-    names, notes = _unique(_header(data, delimiter))
+    names, notes = unique_names(_header(data, delimiter))
     if len(names) != width:
         return None
     frame.columns = names
@@ -181,7 +183,7 @@ def _slow(text: str, delimiter: str) -> Lines:
     _, header, _ = next(_records(text, delimiter), ("", None, ""))
     if header is None:
         raise LogError("the header cannot be read: its quotes do not close", hint="mend the first line")
-    names, notes = _unique(header)
+    names, notes = unique_names(header)
     width = len(names)
     kept: list[list[str]] = []
     rows: list[int] = []
@@ -204,7 +206,8 @@ def _slow(text: str, delimiter: str) -> Lines:
     return Lines(frame, pl.Series(rows, dtype=pl.Int64), wrong, notes)
 
 
-def _unique(header: list[str]) -> tuple[list[str], list[str]]:
+def unique_names(header: list[str]) -> tuple[list[str], list[str]]:
+    """Column names without doubles or blanks, and a note where that changed them."""
     names: list[str] = []
     for place, name in enumerate(header, start=1):
         name = name.strip() or f"column_{place}"

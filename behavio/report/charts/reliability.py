@@ -82,8 +82,8 @@ def _counts(spots: Sequence[tuple[float, float, float, Bin]]) -> list[Markup]:
         beside = y + 14 if y < _y(b.said) else y + 4
         if right + 7 * len(label) > LEFT + SIZE + 20:
             right, beside = x - radius - 5 - 7 * len(label), y + 4
-        if any(abs(right - a) < 7 * len(label) + 6 and abs(y - c) < 13 for a, c in taken):
+        if any(abs(right - a) < 7 * len(label) + 6 and abs(beside - c) < 14 for a, c in taken):
             continue
-        taken.append((right, y))
+        taken.append((right, beside))
         texts.append(tag("text", label, x=right, y=beside, class_="t mut"))
     return texts

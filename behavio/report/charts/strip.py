@@ -10,6 +10,8 @@ from markupsafe import Markup
 from behavio.report.charts.svg import for_widths, join, tag, text_width
 
 EDGE, RADIUS, TEXT, SAID = 9.0, 6.5, 12.0, 150.0
+ROW, ROWS, LINES = 15, 6, 4
+"""Height of a row of labels in px; most rows; most lines under one stack."""
 SIZES = ((56, 916.0), (34, 600.0), (14, 320.0))
 """How many days with events fit on a drawing, and its width."""
 
@@ -59,7 +61,7 @@ def _draw(span: Span, width: float, hidden_note: str) -> Markup:
             shapes.append(tag("circle", title, cx=x, cy=y, r=RADIUS, fill=dot.hue, class_="dot"))
     labels, rows = _labels(stacks, width, base)
     shapes.extend(labels)
-    height = base + 14 + rows * 15
+    height = base + 14 + rows * ROW
     if span.hidden:
         height += 16
         note = hidden_note.format(n=f"{span.hidden:,}")
@@ -80,7 +82,7 @@ def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
     stacks: list[tuple[float, list[Dot]]] = []
     for dot in span.dots:
         x = EDGE + dot.day * scale if scale else EDGE
-        if stacks and x - stacks[-1][0] < RADIUS + 0.5:
+        if stacks and x - stacks[-1][0] < 2 * RADIUS:
             if all(d.label != dot.label for d in stacks[-1][1]):
                 stacks[-1][1].append(dot)
         else:
@@ -89,33 +91,62 @@ def _stacks(span: Span, width: float) -> list[tuple[float, list[Dot]]]:
 
 
 def _labels(stacks: Sequence[tuple[float, list[Dot]]], width: float, base: float) -> tuple[list[Markup], int]:
-    """Labels beneath the dots, on two rows, each only where it touches no other; a new kind comes first."""
-    taken: list[list[tuple[float, float]]] = [[], []]
-    order = sorted(range(len(stacks)), key=lambda i: (not _first_of_kind(stacks, i), i))
-    placed: list[tuple[float, float, str, str, int]] = []
-    for i in order:
+    """Labels beneath the dots, a line for each dot of a stack from the axis up, where they touch no other.
+
+    A label that stands lower than the first row is led to its dots by a line. What names most new kinds
+    comes first; what was said close by is not said again. Returns the shapes and how many rows of text
+    there are.
+    """
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(ROWS)]
+    placed: list[tuple[float, float, tuple[str, ...], int]] = []
+    for i in _most_new_first(stacks):
         x, dots = stacks[i]
-        text = dots[0].label
-        if any(text == said and abs(x - at) < SAID for at, _, said, _, _ in placed):
-            continue  # said close by
-        half = text_width(text, TEXT) / 2
+        lines = tuple(d.label for d in dots[:LINES])
+        if any(lines == said and abs(x - at) < SAID for at, _, said, _ in placed):
+            continue
+        half = max(text_width(line, TEXT) for line in lines) / 2
         middle = min(max(x, half + 1), width - half - 1)
         if abs(middle - x) > half:
             continue
-        for row, spans in enumerate(taken):
-            if all(middle + half + 5 < a or middle - half - 5 > b for a, b in spans):
-                spans.append((middle - half, middle + half))
-                placed.append((x, middle, text, dots[0].hue, row))
-                break
+        row = _free_row(taken, middle - half - 5, middle + half + 5, x, len(lines))
+        if row is None:
+            continue
+        for k in range(len(lines)):
+            taken[row + k].append((middle - half, middle + half))
+        for k in range(row):
+            taken[k].append((x - 1, x + 1))
+        placed.append((x, middle, lines, row))
     shapes = []
-    for x, middle, text, _hue, row in sorted(placed):
-        y = base + 22 + row * 15
+    for x, middle, lines, row in sorted(placed):
+        top = base + 22 + row * ROW
         if row:
-            shapes.append(tag("line", x1=x, x2=x, y1=base + RADIUS + 2, y2=y - 11, class_="lead"))
-        shapes.append(tag("text", text, x=middle, y=y, class_="t", text_anchor="middle"))
-    return shapes, 1 + bool(taken[1])
+            shapes.append(tag("line", x1=x, x2=x, y1=base + RADIUS + 2, y2=top - 11, class_="lead"))
+        for k, line in enumerate(lines):
+            shapes.append(tag("text", line, x=middle, y=top + k * ROW, class_="t", text_anchor="middle"))
+    return shapes, max((row + len(lines) for _, _, lines, row in placed), default=1)
 
 
-def _first_of_kind(stacks: Sequence[tuple[float, list[Dot]]], i: int) -> bool:
-    label = stacks[i][1][0].label
-    return all(s[1][0].label != label for s in stacks[:i])
+def _free_row(
+    taken: Sequence[Sequence[tuple[float, float]]], low: float, high: float, x: float, lines: int
+) -> int | None:
+    """The first row from which so many lines touch nothing, with a free way down to it; else None."""
+    for row in range(len(taken) - lines + 1):
+        free = all(high < a or low > b for spans in taken[row : row + lines] for a, b in spans)
+        if free:
+            return row
+        if any(a - 3 < x < b + 3 for a, b in taken[row]):  # the way down would cross a text
+            return None
+    return None
+
+
+def _most_new_first(stacks: Sequence[tuple[float, list[Dot]]]) -> list[int]:
+    """Stacks in the order their labels are placed: next is always the one with most kinds not yet named."""
+    left = list(range(len(stacks)))
+    named: set[str] = set()
+    order: list[int] = []
+    while left:
+        i = max(left, key=lambda i: (len({d.label for d in stacks[i][1]} - named), -i))
+        named |= {d.label for d in stacks[i][1]}
+        order.append(i)
+        left.remove(i)
+    return order

@@ -29,7 +29,7 @@ def answers(
     events = _events(c, segment_id)
     return (
         ("Who", who),
-        ("What moves them", _moves(c, segment_id, name, profile)),
+        ("What follows what", _moves(c, segment_id, name, profile)),
         ("Where", _where(c, segment_id, events)),
         ("Which content", _content(c, segment_id, events)),
     )
@@ -90,8 +90,13 @@ def _moves(c: Context, segment_id: int, name: str, profile: dict[str, Any]) -> M
         own = table.filter((pl.col("segment") == name) & (pl.col("n_cases") >= c.k) & (pl.col("low") > 1))
         own = own.filter(pl.col("activities").list.last().is_in(_inbound(c)) & (pl.col("length") > 1))
         distinct = pl.col("activities").list.n_unique() == pl.col("length")
-        begun = ~pl.col("activities").list.first().is_in(_inbound(c))
-        own = own.sort([begun & distinct, distinct, "low", "pattern"], descending=[True, True, True, False])
+        first = pl.col("activities").list.first()
+        begun = ~first.is_in(_inbound(c)) | first.str.starts_with("reaction_") | (first == "event_attended")
+        answered = ~pl.col("activities").list.last().str.starts_with("reaction_")
+        # the shortest of the good ones: "download after an event" says it, four steps hide it
+        own = own.filter(distinct & answered).sort(
+            [begun, "length", "low", "pattern"], descending=[True, False, True, False]
+        )
         if own.height:
             row = own.row(0, named=True)
             steps = [touchpoint(a) for a in row["activities"]]

@@ -19,7 +19,7 @@ from behavio.report.tables import Column, Table
 from behavio.report.weekly import Calendar, shares
 from behavio.words import short_touchpoint, touchpoint
 
-CLEARLY, OFTEN = 1.5, 0.25
+CLEARLY, OFTEN, FAR = 1.5, 0.25, 3.0
 MISSING = (
     "They need the segments stage: at least a few dozen {many} with several "
     "events each; "
@@ -89,6 +89,44 @@ def opposite_order(c: Context) -> Opposite | None:
                 if only and low >= CLEARLY and back.get((b, a, directly), 0) >= CLEARLY:
                     return Opposite(one, other, a, b)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Two groups that go from one activity to another at a different pace; medians in seconds."""
+
+    quick: Group
+    late: Group
+    first: str
+    then: str
+    quick_s: float
+    late_s: float
+
+
+def opposite_pace(c: Context) -> Pace | None:
+    """The two groups furthest apart in how long the same step takes them, one sooner and one later than all
+    others; each clearly so, and at least `FAR` times apart."""
+    waits: dict[tuple[str, ...], list[tuple[float, Group, bool]]] = {}
+    for group in sizes(c):
+        for trait in group.profile.get("distinguishing", []):
+            steps = tuple(trait.get("activities") or ())
+            known = trait.get("n_cases")
+            if trait.get("kind") != "gap" or len(steps) != 2 or not trait.get("value"):
+                continue
+            if known is not None and 2 * known < group.n:
+                continue
+            later = (trait.get("low") or 0) >= CLEARLY
+            if later or 0 < (trait.get("high") or 1) <= 1 / CLEARLY:
+                waits.setdefault(steps, []).append((float(trait["value"]), group, later))
+    best: tuple[float, Pace] | None = None
+    for (first, then), found in sorted(waits.items()):
+        quick = min((w for w in found if not w[2]), key=lambda w: w[0], default=None)
+        late = max((w for w in found if w[2]), key=lambda w: w[0], default=None)
+        if quick is None or late is None or late[0] < FAR * quick[0]:
+            continue
+        if best is None or late[0] / quick[0] > best[0]:
+            best = late[0] / quick[0], Pace(quick[1], late[1], first, then, quick[0], late[0])
+    return None if best is None else best[1]
 
 
 def section(c: Context) -> Section:

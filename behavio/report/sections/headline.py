@@ -13,12 +13,13 @@ from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.numbers import day, spelled
 from behavio.report.sections import journeys, outlook, patterns, suggestions
-from behavio.report.sections.groups import opposite_order, sizes
+from behavio.report.sections.groups import Pace, opposite_order, opposite_pace, sizes
 from behavio.report.weekly import Calendar, quantile
+from behavio.words import one
 
 Sentence = Callable[[Context], Markup | None]
 MOST = 5
-HIGH = ("high", "very high", "a", "1")
+HIGH = ("high", "very high", "a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ def _title(c: Context) -> Markup:
         pair = opposite_order(c)
         if pair is not None:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
+        apart = opposite_pace(c)
+        if apart is not None:
+            return _pace_title(c, apart)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]
         share = c.facts.add(
@@ -55,6 +59,23 @@ def _title(c: Context) -> Markup:
         return say(text, n=word, share=share.shown, many=c.many, name=lead.name)
     text = "How {n} {many} moved, step by step"
     return say(text, n=c.cases.shown, many=c.noun(c.run.n_cases))
+
+
+def _pace_title(c: Context, pair: Pace) -> Markup:
+    a, b = (
+        c.facts.add(
+            f"pace_{group.id}",
+            seconds,
+            "seconds",
+            f"from {pair.first} to {pair.then} in “{group.name}”, median",
+            n=group.n,
+        )
+        for group, seconds in ((pair.quick, pair.quick_s), (pair.late, pair.late_s))
+    )
+    if (pair.first, pair.then) == ("email_sent", "email_open"):
+        return say("One group opens emails {a} after they are sent, another after {b}", a=a.shown, b=b.shown)
+    text = "From {x} to {y} it takes one group {a}, another {b}"
+    return say(text, x=one(pair.first), y=one(pair.then), a=a.shown, b=b.shown)
 
 
 def _sub(c: Context) -> Markup:
@@ -125,12 +146,12 @@ def _after_visit(c: Context) -> Markup | None:
     base = c.facts.add("emails_after_visit", found.n, "count", "emails sent within ten days after a visit")
     if t.low <= 1 <= t.high:
         text = (
-            "<b>An email within ten days after a visit is opened about as often as any other</b>: {a} of {n} "
-            "against {b}, {t} times {ci}."
+            "<b>An email within ten days after a visit or call is opened about as often as any other</b>: "
+            "{a} of {n} against {b}, {t} times {ci}."
         )
     else:
         text = (
-            "An email within ten days <b>after a visit is opened {t} times as often</b> {ci} as any "
+            "An email within ten days <b>after a visit or call is opened {t} times as often</b> {ci} as any "
             "other: {a} of "
             "{n} against {b}."
         )
@@ -146,7 +167,7 @@ def _after_visit(c: Context) -> Markup | None:
             low=follow.low,
             high=follow.high,
         )
-        sentence += say(" Today {share} of visits are followed by one.", share=share.shown)
+        sentence += say(" Today {share} of visits and calls are followed by one.", share=share.shown)
     return sentence
 
 
@@ -165,12 +186,30 @@ def _silent(c: Context) -> Markup | None:
     sentence = say(text, n=n.shown, all=base.shown, many=c.many)
     column = next((x for x in ("potential", "tier", "value") if x in c.run.cases.columns), None)
     if column is not None:
+        best = high_levels(c.run.cases[column], column)
         levels = c.run.cases.filter(pl.col("case_id").is_in(quiet.implode()))[column].cast(pl.String)
-        top = levels.filter(levels.str.to_lowercase().is_in(HIGH))
-        if len(top) >= c.k:
-            high = c.facts.add("silent_high", len(top), "count", f"of them with high {column}")
-            sentence += say(", {n} of them with high {column}", n=high.shown, column=column)
+        top = levels.filter(levels.is_in(best[1])) if best is not None else levels.head(0)
+        if best is not None and len(top) >= c.k:
+            high = c.facts.add("silent_high", len(top), "count", f"of them with {best[0]}")
+            sentence += say(", {n} of them with {what}", n=high.shown, what=best[0])
     return sentence + _full(c) + Markup(".")
+
+
+def high_levels(values: pl.Series, column: str) -> tuple[str, list[str]] | None:
+    """What the best customers of a column are called, and its values; None where its direction is not known.
+
+    Words say it themselves. Numbers 1 to 10 are deciles, ten the best, for anything but a tier, whose best
+    is 1.
+    """
+    found = sorted(values.drop_nulls().cast(pl.String).unique().to_list())
+    named = [v for v in found if v.strip().lower() in HIGH]
+    if named:
+        return f"high {column}", named
+    if column == "tier":
+        return ("tier 1", ["1"]) if "1" in found else None
+    if found and all(v.isdecimal() and 1 <= int(v) <= 10 for v in found) and "10" in found:
+        return f"{column} 8 to 10", ["8", "9", "10"]
+    return None
 
 
 def _full(c: Context) -> Markup:

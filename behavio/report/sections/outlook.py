@@ -10,7 +10,6 @@ from markupsafe import Markup
 from behavio.report.blocks import Block, Figure, Section, Sheet, without
 from behavio.report.charts.reliability import Bin, reliability
 from behavio.report.context import Context, say
-from behavio.report.kinds import sentence_case
 from behavio.report.numbers import write
 from behavio.report.tables import Column, Fact, Table
 from behavio.words import touchpoint
@@ -194,6 +193,11 @@ def _model_table(c: Context) -> Table | None:
     )
     kept = tuple(col for col in columns if any(r.get(col.name) is not None for r in rows))
     found = [{**r, "name": _name(r), "kind": KIND_WORDS.get(r.get("kind", ""), r.get("kind"))} for r in rows]
+    best = _truth(c)
+    if best is not None:
+        found.append(
+            {"name": "the true probabilities (no model can do better)", "kind": "simulation", "nll": best}
+        )
     return Table.of("models", "Every model on the same later events", kept, found, "behavio evaluate RUN")
 
 
@@ -209,9 +213,9 @@ def _model_title(c: Context) -> Markup:
     if learned is not None:
         saved = _gain(c, learned, counting)
         if saved is not None and (saved.low if saved.low is not None else saved.value) > 0:
-            text = "{m} beats counting, by {g} nats per event {ci}"
-            return say(text, m=sentence_case(_name(learned)), g=saved.shown, ci=saved.between)
-        return say("{m} does not beat counting; counting is used", m=sentence_case(_name(learned)))
+            text = "What learns beats what counts: surprise per event is lower by {g} {ci}"
+            return say(text, g=saved.shown, ci=saved.between)
+        return Markup("What learns does not beat what counts; counting is used")
     if rule is not None and rule["nll"] <= counting["nll"]:
         return say("Counting does not beat {m}: the order carries nothing here", m=_name(rule))
     return Markup("Counting what followed the last steps beats every rule of thumb")
@@ -240,6 +244,13 @@ def _model_note(c: Context) -> Markup:
     return text + _oracle(c)
 
 
+def _truth(c: Context) -> float | None:
+    """Surprise per event of the true probabilities, where they are known for every event the models tried."""
+    truth = (c.run.metrics or {}).get("oracle") or {}
+    same = truth.get("n") == (c.run.metrics or {}).get("n_test_events")
+    return truth.get("nll") if same else None
+
+
 def _oracle(c: Context) -> Markup:
     """On simulated data the true probabilities are known: how far the model is from them."""
     truth = (c.run.metrics or {}).get("oracle") or {}
@@ -253,9 +264,9 @@ def _oracle(c: Context) -> Markup:
         "oracle_model_nll", ours, "nats", "surprise per event of the model used, on the same events"
     )
     return say(
-        " These data are simulated, so the truth is known: the true probabilities are surprised by {a} "
-        "per event, the "
-        "model used here by {b}.",
+        " These data are simulated, so it is known how likely every step truly was. Even someone who knew "
+        "that would be surprised by {a} per event, because people do not always do what is likely; the model "
+        "used here by {b}. What lies between is what a better model could still gain.",
         a=best.shown,
         b=here.shown,
     )

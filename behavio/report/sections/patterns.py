@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -15,7 +16,8 @@ from behavio.report.numbers import times
 from behavio.report.sections.groups import sizes
 from behavio.report.tables import Column, Table
 
-TOP, PER_GROUP = 12, 3
+TOP, PER_GROUP, ENOUGH, PLAIN = 12, 3, 4, 3
+CALLED = ("call_f2f", "call_video", "call_phone", "message_shown")
 MAY_BE_CHANCE = 0.05
 
 
@@ -55,9 +57,58 @@ def _strongest(rows: pl.DataFrame) -> dict[str, Any] | None:
     return None if best is None else best[2]
 
 
+def _shown(c: Context) -> tuple[pl.DataFrame, bool]:
+    """The patterns worth a reader's time, as they come, and whether any were passed over for saying little.
+
+    On HCP logs these end in, or lead through, something the HCP does after a contact on another channel;
+    that a reaction follows its call, or an open its email, is how such logs are written. Where fewer than
+    `ENOUGH` are left, all count.
+    """
+    rows = _rows(c, None)
+    if not c.run.hcp or rows.height == 0:
+        return rows.head(TOP), False
+    kinds = c.run.events.select("activity", "channel", "direction").unique("activity", keep="first")
+    known = {a: (channel, direction) for a, channel, direction in kinds.iter_rows()}
+    telling = rows.filter(
+        pl.Series([answered_elsewhere(a, known) for a in rows["activities"].to_list()], dtype=pl.Boolean)
+    )
+    telling = telling.filter((pl.col("lift") > 1) & ~_repeats())
+    if telling.height < ENOUGH:
+        return rows.head(TOP), False
+    return telling.head(TOP), True
+
+
+def _repeats() -> pl.Expr:
+    """True for a pattern that takes some step twice: longer, and no clearer."""
+    return pl.col("activities").list.n_unique() < pl.col("length")
+
+
+def answered_elsewhere(activities: list[str], known: Mapping[str, tuple[str | None, str | None]]) -> bool:
+    """True when the HCP does something after a contact that came on another channel.
+
+    known  activity → (channel, direction). A recorded reaction is part of its call, so it is no answer here.
+    """
+    contacted: set[str | None] = set()
+    for activity in activities:
+        channel, direction = known.get(activity, (None, None))
+        if direction == "outbound":
+            contacted.add(_medium(activity, channel))
+        elif (
+            direction == "inbound"
+            and not activity.startswith("reaction_")
+            and contacted - {_medium(activity, channel)}
+        ):
+            return True
+    return False
+
+
+def _medium(activity: str, channel: str | None) -> str | None:
+    return "call" if activity in CALLED else channel
+
+
 def sentence(c: Context) -> Markup | None:
     """The strongest pattern of the log, in one sentence."""
-    best = _strongest(_rows(c, None).head(TOP))
+    best = _strongest(_shown(c)[0])
     if best is None:
         return None
     fact = c.facts.add(
@@ -87,7 +138,7 @@ def section(c: Context) -> Section:
     if c.run.patterns is None:
         text = "They need the patterns stage; add a [patterns] table to the job."
         return without("patterns", "What stands out", "patterns", say(text))
-    rows = _rows(c, None).head(TOP)
+    rows, picked = _shown(c)
     if rows.height == 0:
         text = "No sequence of two steps is shared by {k} {many} or more at the support asked for."
         return Section(
@@ -96,8 +147,8 @@ def section(c: Context) -> Section:
             Markup("No sequence of steps stands out"),
             blocks=(Prose((say(text, k=c.k, many=c.many),)),),
         )
-    table = _table(c, rows)
-    blocks: list[Block] = [_forest(c, rows, table)]
+    table = _table(c, rows, picked)
+    blocks: list[Block] = [_forest(c, rows, table, picked)]
     tables = [table]
     telling = _telling(c)
     if telling is not None:
@@ -126,7 +177,7 @@ def _sub(c: Context) -> Markup:
     )
 
 
-def _table(c: Context, rows: pl.DataFrame) -> Table:
+def _table(c: Context, rows: pl.DataFrame, picked: bool) -> Table:
     columns = (
         Column("pattern", "Steps"),
         Column("lift", "Times as often", "ratio"),
@@ -137,11 +188,11 @@ def _table(c: Context, rows: pl.DataFrame) -> Table:
         Column("q_value", "May be chance", "chance"),
     )
     found = [{**r, "pattern": path(r["activities"])} for r in rows.iter_rows(named=True)]
-    command = f"behavio patterns RUN --top {TOP}"
+    command = "behavio patterns RUN" if picked else f"behavio patterns RUN --top {TOP}"
     return Table.of("patterns", "Patterns of the whole log", columns, found, command)
 
 
-def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
+def _forest(c: Context, rows: pl.DataFrame, table: Table, picked: bool) -> Figure:
     drawn = []
     found = list(rows.iter_rows(named=True))
     for i, r in enumerate(found):
@@ -166,6 +217,12 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
         n=len(drawn),
         m="hollow: may be chance." if hollow else "none may be chance.",
     )
+    if picked:
+        caption += say(
+            " Chosen: in each the {one} does something after a contact on another channel, and no step comes "
+            "twice. A reaction noted in a call, or the opening of the email just sent, is no news.",
+            one=c.one,
+        )
     alt = "; ".join(
         f"{path(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
     )
@@ -174,9 +231,15 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table) -> Figure:
 
 
 def _apart(rows: pl.DataFrame, most: int) -> list[dict[str, Any]]:
-    """The first rows that say something new: no two of the same activities, none inside another."""
+    """The first rows that say something new: no two of the same activities, none inside another.
+
+    Short ones that repeat no step go first: "download after an event" says what the longer ones say.
+    """
     kept: list[dict[str, Any]] = []
-    for row in rows.iter_rows(named=True):
+    short = pl.col("length") > PLAIN
+    for row in (
+        rows.sort([_repeats(), short], maintain_order=True).iter_rows(named=True) if rows.height else ()
+    ):
         if not _sure(row) or row["lift"] <= 1:
             continue
         if all(not (set(row["activities"]) <= set(k["activities"])) for k in kept):

@@ -28,7 +28,7 @@ def sentence(c: Context) -> Markup | None:
         back = c.facts.add("suppressed", held.height, "count", "suggestions held back")
         most = c.facts.add("suppressed_top", top[1], "count", f"held back: {top[0]}")
         text += say(
-            "; {m} others were held back, most often ({t}) because of this rule: {r}",
+            "; {m} others were held back, most often ({t}) for this reason: {r}",
             m=back.shown,
             t=most.shown,
             r=_rule(top[0]),
@@ -44,14 +44,14 @@ RULES = {
     "medical_firewall": "belongs to the medical team",
     "holdout": "left out by lot, so that effects can be measured",
     "not_enough_history": "too few events to say anything",
-    "no_evidence": "too few like contacts in the past",
+    "no_evidence": "too few contacts of this kind to learn from",
     "contact_cap": "enough contacts in four weeks already",
     "stacking": "a colleague was in contact just now",
     "cooldown": "last contact too recent",
-    "ignored_channel": "channel never answered, another one is",
+    "ignored_channel": "never answers on this channel, but on another",
     "fatigue": "message seen often without a good reaction",
-    "max_per_owner_day": "no room left in the day of the owner",
-    "max_per_case": "a better suggestion stands for the same person",
+    "max_per_owner_day": "enough suggestions for this rep on that day",
+    "max_per_case": "a better suggestion was made for the same person",
 }
 """The rules in plain words; a rule not listed keeps its name."""
 
