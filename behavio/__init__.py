@@ -21,8 +21,11 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("patterns", "report", "run", "segments", "simulate", "view")
-CALLS = ("check", "demo", "deliver", "evaluate", "graph", "predict", "read", "variants", *ROOMS)
+ROOMS = ("journeys", "patterns", "report", "run", "segments", "simulate", "view")
+CALLS = (
+    *("check", "demo", "deliver", "evaluate", "funnel", "graph", "predict", "read", "retention"),
+    *("steps", "variants", *ROOMS),
+)
 
 
 class _Room(ModuleType):

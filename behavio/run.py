@@ -115,7 +115,8 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
-    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
+    labels = c.table("segments/segments.parquet") if c.job.segments else None
+    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress, labels)
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
@@ -162,9 +163,9 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
 
 STAGES = (
     Stage("log", "source", (), _log),
-    Stage("journeys", "journeys", ("log",), _journeys),
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
+    Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),

@@ -52,6 +52,7 @@ def discover(
         variants_used=len(kept.cases),
         activities_used=len(np.unique(kept.tokens)),
         n_activities=len(np.unique(variants.tokens)),
+        variants=kept,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from behavio.process.variants import WeightedVariants
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class ProcessModel:
     variants_used: int
     activities_used: int
     n_activities: int
+    variants: WeightedVariants = field(compare=False)  # what the miner saw
 
     def sentence(self) -> str:
         """What the model shows and what it leaves out."""
