@@ -77,7 +77,7 @@ FORMATS: dict[str, Callable[[Path], None]] = {
 
 
 def damaged(data: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """One to three of: cut off, flipped, repeated, dropped, mixed with others, NULs, a mark, new ends."""
+    """One to three of: cut off, flip bytes, repeat, drop, a piece of another, NULs, a mark, line ends."""
     for _ in range(rng.randint(1, 3)):
         a, b = sorted(rng.randrange(len(data) + 1) for _ in range(2))
         other = rng.choice(others)

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from behavio.sources.database import Address, snapshot
 from behavio.sources.inputs import Folders, Input, find_inputs
-from behavio.sources.latency import CHANGED, CREATED
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
-from behavio.sources.privacy import OPT_OUT
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
 from behavio.sources.tabular import RawTable, read_inputs
 
@@ -16,7 +14,10 @@ AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
 """Kinds without a mapping: columns are guessed or named, and all of them are kept."""
 
-ALWAYS = (*CREATED, *CHANGED, *OPT_OUT)
+ALWAYS = (
+    *("CreatedDate", "LastModifiedDate", "SystemModstamp", "created_date__v", "modified_date__v"),
+    *("data_privacy_opt_out__v", "Data_Privacy_Opt_Out_vod__c", "Data_Privacy_Opt_Out__c"),
+)
 """Columns looked at wherever they are: how late a record came, and who may not be processed."""
 
 
@@ -61,7 +62,10 @@ def files_of(
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
-    """Columns of events that mapping and settings can refer to; None where all are kept or compared."""
+    """Columns of events that mapping and settings can refer to; None where all are kept or compared.
+
+    The times of making and changing a record tell how late a source is, under whatever name.
+    """
     if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
     named = [*settings.keep, *settings.columns.values()]
