@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import polars as pl
 
 from behavio.errors import JobError, LogError
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
-from behavio.sources.beside import join_file
+from behavio.sources.beside import join_files
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.feed import feed_files
@@ -41,6 +42,7 @@ from behavio.sources.settings import (
 )
 from behavio.sources.smells import findings
 from behavio.sources.tabular import read_frame
+from behavio.sources.times import read_times
 
 __all__ = [
     "AffiliationSettings",
@@ -98,7 +100,7 @@ def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
         part = events_of(
-            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None, privacy
+            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), (), privacy
         )
     return EventLog.assemble(_some([part]), consents=part.consents)
 
@@ -107,11 +109,13 @@ def read_log(
     inputs: LogInputs,
     progress: Progress | None = None,
     *,
+    part_of: Callable[[str, SourceSettings, Path, Privacy], SourceEvents] | None = None,
     salt: str = "",
     erased: frozenset[str] = frozenset(),
 ) -> EventLog:
     """The event log of a job: all sources in the order given, then the tables beside them.
 
+    `part_of` reads a source where this machine does not.
     `erased` are salted hashes (`privacy.salted`) of people who were erased from a run and stay out.
     Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
     with and without a clock are mixed; JobError for a wrong setting.
@@ -123,7 +127,8 @@ def read_log(
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
-        parts.append(_read_source(name, settings, inputs.base, privacy, beside.identities))
+        read_one = part_of or partial(_read_source, identities=beside.identities)
+        parts.append(read_one(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
@@ -233,6 +238,17 @@ def _read_source(
     return events_of(name, table, mapping, settings, base, beside, privacy, identities)
 
 
+def moment(text: str) -> int:
+    """A date or time as people write it, in µs since 1970 UTC. Raises JobError when it is none."""
+    try:
+        found = read_times(pl.Series([text])).utc[0]
+    except LogError:
+        found = None
+    if found is None:
+        raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
+    return int(found.timestamp() * 1_000_000)
+
+
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
     """Name and path of every file a log is made of, joined files and mappings too, each once, in order."""
     base = inputs.base
@@ -247,8 +263,9 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
         for name, join in mapping.join.items():
             if name in settings.joins:
                 files += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, beside)) is not None:
-                files.append(Input(near, shown(near, base, settings.path or near.name)))
+            else:
+                near = join_files(join, beside)
+                files += [Input(p, shown(p, base, settings.path or p.name)) for p in near]
         if mapping.header and settings.url is None:
             files += feed_files(files[0], mapping.header, settings.joins.get("header"), base)
         for item in files:

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import polars as pl
 
-from behavio.sources.inputs import find_inputs
+from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import Join
 from behavio.sources.tabular import read_inputs
 
 
-def second_file(join: Join, named: str | None, base: Path, beside: Path | None) -> pl.DataFrame | None:
-    """The rows of a joined file: the one the job names, else the one beside the source, else None."""
+def second_file(join: Join, named: str | None, base: Path, beside: Folders) -> pl.DataFrame | None:
+    """The rows of a joined file: the one the job names, else those beside the source, else None."""
     if named is not None:
         return read_inputs(find_inputs(named, base, join.file)).frame
-    if beside is None:
-        return None
-    found = join_file(join, beside)
-    return None if found is None else read_inputs(find_inputs(str(found), Path())).frame
+    found = join_files(join, beside)
+    return read_inputs([Input(p, str(p)) for p in found]).frame if found else None
 
 
-def join_file(join: Join, beside: Path) -> Path | None:
-    """The joined file in the folder of the source, whatever its ending."""
-    for name in (join.file, *join.also):
-        if (found := file_beside(beside, name.rpartition(".")[0] + ".")) is not None:
-            return found
-    return None
+def join_files(join: Join, beside: Folders) -> list[Path]:
+    """The joined file of each export: in the folder of each of the source's files, whatever its ending."""
+    names = [name.rpartition(".")[0] + "." for name in (join.file, *join.also)]
+    found = []
+    for folder in beside:
+        near = [p for name in names if (p := file_beside(folder, name)) is not None]
+        found += near[:1]
+    return found
 
 
 def file_beside(folder: Path, start: str) -> Path | None:

@@ -14,6 +14,7 @@ from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, identify, most_of, note_addresses
+from behavio.sources.inputs import Folders
 from behavio.sources.latency import latency
 from behavio.sources.machines import leave_out_machines
 from behavio.sources.mapping import Field, SourceMapping, zone_of
@@ -37,7 +38,7 @@ def events_of(
     mapping: SourceMapping,
     settings: SourceSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
     privacy: Privacy = EVERYBODY,
     identities: Identities | None = None,
 ) -> SourceEvents:

@@ -7,7 +7,7 @@ from pathlib import Path
 from behavio.sources.beside import file_beside
 from behavio.sources.database import Address, snapshot
 from behavio.sources.feed import read_feed
-from behavio.sources.inputs import Input, find_inputs
+from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
 from behavio.sources.tabular import RawTable, read_inputs
@@ -17,11 +17,17 @@ AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
 """Kinds without a mapping: columns are guessed or named, and all of them are kept."""
 
+ALWAYS = (
+    *("CreatedDate", "LastModifiedDate", "SystemModstamp", "created_date__v", "modified_date__v"),
+    *("data_privacy_opt_out__v", "Data_Privacy_Opt_Out_vod__c", "Data_Privacy_Opt_Out__c"),
+)
+"""Columns looked at wherever they are: how late a record came, and who may not be processed."""
+
 
 def raw_table(
     settings: AnySettings, base: Path, *, whole: bool = False
-) -> tuple[RawTable, SourceMapping, Path]:
-    """The rows as read, the mapping that explains them, and the folder where joined files lie.
+) -> tuple[RawTable, SourceMapping, Folders]:
+    """The rows as read, the mapping that explains them, and the folders where joined files lie.
 
     Only columns that mapping and settings can refer to are read, unless `whole`.
     """
@@ -50,27 +56,31 @@ def raw_table(
 
 def files_of(
     settings: AnySettings, mapping: SourceMapping, base: Path, columns: set[str] | None, *, hold: bool = False
-) -> tuple[list[Input], Path]:
-    """The files of a source, a database as a snapshot, and the folder where joined files lie."""
+) -> tuple[list[Input], Folders]:
+    """The files of a source, a database as a snapshot, and the folders where joined files lie."""
     if settings.url is not None:
         order = getattr(settings, "order", None)
         address = Address(settings.url, settings.query, settings.table, settings.password_env, order)
-        return [snapshot(address, base, columns, hold=hold)], base
+        return [snapshot(address, base, columns, hold=hold)], (base,)
     place, usual = base / settings.path, (mapping.file, *mapping.also)
     named = [n for n in usual if n and place.is_dir() and file_beside(place, n.rpartition(".")[0] + ".")]
-    files = find_inputs(settings.path, base, named[0] if named else mapping.file)
-    return [inside(item, usual) for item in files], files[0].path.parent
+    files = [inside(f, usual) for f in find_inputs(settings.path, base, named[0] if named else mapping.file)]
+    return files, tuple(dict.fromkeys(f.path.parent for f in files))
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
-    """Columns that mapping and settings can refer to; None where all are kept or guessed from."""
-    if (settings.kind in PLAIN and settings.mapping is None) or mapping.loose:
+    """Columns of events that mapping and settings can refer to; None where all are kept or compared.
+
+    The times of making and changing a record tell how late a source is, under whatever name.
+    """
+    if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
-    named: list[str] = list(getattr(settings, "keep", ())) + list(settings.columns.values())
+    if mapping.loose:
+        return None
+    named = [*settings.keep, *settings.columns.values()]
     if "*" in (*mapping.keep, *named):
         return None
-    for what in ("case_id", "activity", "timestamp", "order"):
-        said = getattr(settings, what, None)
+    for said in (settings.case_id, settings.activity, settings.timestamp, settings.order):
         if said is not None:
             named += PLACE.findall(said) or [said]
     nested = [
@@ -79,4 +89,4 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
         *mapping.aliases,
         *mapping.parts,
     ]
-    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested) if c}
+    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested, *ALWAYS) if c}

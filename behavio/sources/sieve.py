@@ -13,8 +13,9 @@ import polars as pl
 from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.beside import second_file
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
-from behavio.sources.privacy import EVERYBODY, HIDDEN, Privacy, opted_out, text_columns
+from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import (
     full_ids,
@@ -54,7 +55,6 @@ class Sieve:
     ) -> None:
         self.name = name
         self.privacy = privacy
-        self.opted_out: list[str] = []
         self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
@@ -211,15 +211,18 @@ class Sieve:
 
     # the steps every kind of extract shares ------------------------------------------------------
 
-    def prepare(
-        self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Path | None
-    ) -> None:
+    def prepare(self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Folders) -> None:
         """Full ids, one row per record, joined columns, filters, group headers."""
         if mapping.salesforce_ids:
             self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
-        if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
-            self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
+        if not mapping.id and mapping.title and len(self.files) > 1:
+            own = [c for c in self.frame.columns if c not in (ROW, FILE)]
+            self.leave_out(~pl.struct(own).is_first_distinct(), "the same row in an earlier export")
+        said = opted_out(
+            self.frame, self.text(mapping.case_id)
+        )  # before filters: a deleted row's still holds
+        self.privacy = self.privacy.also(said, OPTED_OUT)
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping)
         if mapping.salesforce_ids:
@@ -248,7 +251,7 @@ class Sieve:
         join: Join,
         named: str | None,
         base: Path,
-        beside: Path | None,
+        beside: Folders,
         mapping: SourceMapping,
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
@@ -340,12 +343,13 @@ class Sieve:
             if rule.optional:
                 return
             self.require(rule.column, "a filter")
-        found = pl.coalesce([as_text(self.frame, c) for c in have]).str.to_lowercase()
-        if rule.inside is not None:
-            stays = found.is_in([v.lower() for v in rule.inside]).fill_null(rule.empty)
-        else:
-            stays = ~found.is_in([v.lower() for v in rule.outside or ()]).fill_null(False)
-        self.leave_out(~stays, rule.why, filtered=True)
+        found = self.frame.select(pl.coalesce([as_text(self.frame, c) for c in have]).alias("v"))["v"]
+        distinct = found.drop_nulls().unique()  # few, while rows are many
+        listed = rule.inside if rule.inside is not None else rule.outside or ()
+        hit = distinct.str.to_lowercase().is_in([v.lower() for v in listed])
+        gone = distinct.filter(~hit if rule.inside is not None else hit)
+        empty_goes = rule.inside is not None and not rule.empty
+        self.leave_out(found.is_in(gone.to_list()).fill_null(empty_goes), rule.why, filtered=True)
 
     def _group(self, mapping: SourceMapping) -> None:
         """Group records: the header without a case gives way to its attendees, each case counts once."""
