@@ -184,3 +184,26 @@ def test_lists_of_picklists_are_texts(tmp_path):
     log = read_log(LogInputs({"calls": source}, tmp_path))
     assert log.events.select("activity", "tags").rows() == [("x", "m;n")]
     assert log.rejected["reason"].to_list() == ["the activity is empty"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_warehouse_writes_all_names_in_small_letters(tmp_path, ending):
+    # the same call as in the CRM, from a warehouse: nothing is lost, notes still stay out
+    frame = pl.DataFrame(
+        {
+            "id": ["c1", "c2"],
+            "account_vod__c": ["A1", "A1"],
+            "call_datetime_vod__c": ["2026-01-05T09:00:00.000Z"] * 2,
+            "status_vod__c": ["Submitted_vod", "Planned_vod"],
+            "CALL_CHANNEL_VOD__C": ["Video_vod"] * 2,
+            "next_call_notes_vod__c": ["secret"] * 2,
+        }
+    )
+    path = tmp_path / f"Call2_vod__c.{ending}"
+    frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    source = SourceSettings(path=path.name, kind="veeva.call", keep=("*",))
+    log = read_log(LogInputs({"calls": source}, tmp_path))
+    assert log.events.select("case_id", "activity").rows() == [("A1", "call_video")]
+    assert "secret" not in str(log.events.rows())
+    lean = read_log(LogInputs({"calls": SourceSettings(path=path.name, kind="veeva.call")}, tmp_path))
+    assert lean.events.select("case_id", "activity").rows() == [("A1", "call_video")]

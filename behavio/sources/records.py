@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import polars as pl
@@ -49,8 +49,27 @@ def _suffix(id: str) -> str:
     return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
 
 
-def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Series:
-    """True for each row whose id has a newer row; of equally new rows the last one stays."""
+def parts_of(key: str) -> list[str]:
+    """The columns of a key: one, or several as "JobID + ListID"."""
+    return [part.strip() for part in key.split("+")]
+
+
+def joint(frame: pl.DataFrame, key: str) -> pl.Expr:
+    """A key of one or several columns as one text; null where one of them is empty."""
+    return pl.concat_str([as_text(frame, part) for part in parts_of(key)], separator="|")
+
+
+def with_aliases(frame: pl.DataFrame, aliases: Mapping[str, str]) -> pl.DataFrame:
+    """The columns under their other names too, where the file has nothing of that name."""
+    new = [(old, n) for old, n in aliases.items() if old in frame.columns and n not in frame.columns]
+    return frame.with_columns(pl.col(old).alias(n) for n, old in {n: old for old, n in reversed(new)}.items())
+
+
+def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str], *, first: bool = False) -> pl.Series:
+    """True for each row whose id has a newer row; of equally new rows the last one stays.
+
+    With `first` the oldest stays, and of equally old rows the first one.
+    """
     ids = frame.select(as_text(frame, id).alias("id")).to_series()
     if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
         return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
@@ -58,7 +77,7 @@ def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Ser
     ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
     rows = pl.DataFrame({"id": ids, "age": ages, "at": pl.int_range(frame.height, eager=True)})
     rows = rows.drop_nulls("id").sort("age", "at", nulls_last=False)
-    newest = rows.unique("id", keep="last")["at"]
+    newest = rows.unique("id", keep="first" if first else "last")["at"]
     stays = ids.is_null().scatter(newest, True)
     return ~stays
 
