@@ -9,7 +9,7 @@ from its tables where it has them, so numbers are those of its report.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,6 +25,7 @@ from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
     from behavio.erase import Erasure
+    from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.run import Result, Watcher
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 Frame = Any
 Data = Any
+Note = Callable[[str], None]
+CUTS = {"sessions", "groups"}
+"""Options that change what is counted, so that a run's own table does not answer."""
 
 
 def read(data: Data, **columns: Any) -> EventLog:
@@ -59,21 +63,46 @@ def check(data: Data, **columns: Any) -> dict[str, Any]:
     return sources.readiness(read(data, **columns))
 
 
-def graph(data: Data, **columns: Any) -> Frame:
-    """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s."""
-    from behavio.journeys import directly_follows
+def journeys(
+    data: Data,
+    *,
+    sessions: str | None = None,
+    groups: Mapping[str, str] | str | Path | int | None = None,
+    **columns: Any,
+) -> Journeys:
+    """The log encoded once and ready to be asked about its journeys: graph, funnel, steps, retention, …
 
-    table = _of_run(data, "journeys/graph.parquet", columns)
-    return _like(data, table if table is not None else directly_follows(_sequences(data, columns)).to_frame())
+    `sessions` cuts cases at gaps ("30m"); `groups` are rules {"call_*": "rep contact"}, a file of them, or
+    how many groups similar activities shall make.
+    """
+    from behavio.journeys import ask
+
+    return ask(_sequences(data, columns), sessions, groups)
 
 
-def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
-    """Distinct traces, most frequent first, with their share of cases and coverage."""
-    from behavio import journeys
+def graph(data: Data, *, eventually: bool = False, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s, …
 
-    table = _of_run(data, "journeys/variants.parquet", columns)
+    `eventually` counts any later event instead of the next one. `options` are `sessions` and `groups` as
+    for `journeys`, and the column names; `note` hears what they did.
+    """
+    table = None
+    if not (options.keys() & CUTS):
+        path = "journeys/eventually.parquet" if eventually else "journeys/graph.parquet"
+        table = _of_run(data, path, options)
     if table is None:
-        table = journeys.variants(_sequences(data, columns)).to_frame(top)
+        asked = _journeys(data, note, options)
+        table = asked.eventually() if eventually else asked.graph().to_frame()
+    return _like(data, table)
+
+
+def variants(data: Data, *, top: int | None = None, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Distinct traces, most frequent first, with their share of cases and coverage."""
+    table = None
+    if not (options.keys() & CUTS):
+        table = _of_run(data, "journeys/variants.parquet", options)
+    if table is None:
+        table = _journeys(data, note, options).variants().to_frame(top)
     return _like(data, table if top is None else table.head(top))
 
 
@@ -129,6 +158,40 @@ def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any
     from behavio.journeys.drift import drift as look
 
     return look(_sequences(data, columns), every, seed=seed)
+
+
+def steps(data: Data, *, n: int = 10, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Step matrix as a table: step, activity, cases, share of all cases."""
+    return _like(data, _journeys(data, note, options).steps(n))
+
+
+def funnel(
+    data: Data,
+    steps: Sequence[str],
+    *,
+    within: str | None = None,
+    note: Note = lambda text: None,
+    **options: Any,
+) -> Frame:
+    """How many cases take these steps in this order, within a time, and how long each takes."""
+    return _like(data, _journeys(data, note, options).funnel(steps, within))
+
+
+def retention(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
+    """Cases by first month and months since; `activities` say what counts as being active."""
+    return _like(data, _journeys(data, lambda text: None, options).retention(activities))
+
+
+def _journeys(data: Data, note: Note, options: Mapping[str, Any]) -> Journeys:
+    """The log as `journeys` gives it; a run folder is asked by its encoded log."""
+    columns = {k: v for k, v in options.items() if k not in CUTS}
+    folder = _run_folder(data)
+    if folder:
+        _refuse_settings(folder, columns)
+    asked = journeys(data, **options)
+    for text in asked.notes:
+        note(text)
+    return asked
 
 
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:

@@ -11,6 +11,7 @@ import gzip
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,8 @@ def read_log(
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
-        if part_of is not None:
-            parts.append(part_of(name, settings, inputs.base, privacy))
-        else:
-            parts.append(_read_source(name, settings, inputs.base, privacy, beside.identities))
+        read_one = part_of or partial(_read_source, identities=beside.identities)
+        parts.append(read_one(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)

@@ -21,10 +21,11 @@ def second_file(join: Join, named: str | None, base: Path, beside: Folders) -> p
 
 def join_files(join: Join, beside: Folders) -> list[Path]:
     """The joined file of each export: in the folder of each of the source's files, whatever its ending."""
+    names = [name.rpartition(".")[0] + "." for name in (join.file, *join.also)]
     found = []
     for folder in beside:
-        names = (file_beside(folder, n.rpartition(".")[0] + ".") for n in (join.file, *join.also))
-        found += [p for p in names if p is not None][:1]
+        near = [p for name in names if (p := file_beside(folder, name)) is not None]
+        found += near[:1]
     return found
 
 

@@ -8,6 +8,7 @@ import fcntl
 import gzip
 import os
 import signal
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -187,6 +188,8 @@ def _whole(item: Input) -> bytes:
     """All bytes of a file that nobody is writing. Raises LogError when somebody is."""
     with item.path.open("rb") as stream:
         before = os.fstat(stream.fileno())
+        if not stat.S_ISREG(before.st_mode):  # a pipe has no size, and ends when its writer is done
+            return stream.read()
         held = held_open(stream.fileno())
         data = stream.read()
         after = os.fstat(stream.fileno())

@@ -64,8 +64,8 @@ def files_of(
         return [snapshot(address, base, columns, hold=hold)], (base,)
     place, usual = base / settings.path, (mapping.file, *mapping.also)
     named = [n for n in usual if n and place.is_dir() and file_beside(place, n.rpartition(".")[0] + ".")]
-    files = find_inputs(settings.path, base, named[0] if named else mapping.file)
-    return [inside(item, usual) for item in files], tuple(dict.fromkeys(f.path.parent for f in files))
+    files = [inside(f, usual) for f in find_inputs(settings.path, base, named[0] if named else mapping.file)]
+    return files, tuple(dict.fromkeys(f.path.parent for f in files))
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
@@ -73,9 +73,9 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
 
     The times of making and changing a record tell how late a source is, under whatever name.
     """
-    if not isinstance(settings, SourceSettings) or mapping.loose:
+    if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
-    if settings.kind in PLAIN and settings.mapping is None:
+    if mapping.loose:
         return None
     named = [*settings.keep, *settings.columns.values()]
     if "*" in (*mapping.keep, *named):
