@@ -23,8 +23,20 @@ __version__ = "0.1.0"
 
 ROOMS = ("journeys", "patterns", "report", "run", "segments", "simulate", "view")
 CALLS = (
-    *("check", "demo", "deliver", "evaluate", "funnel", "graph", "predict", "read", "retention"),
-    *("steps", "variants", *ROOMS),
+    "check",
+    "compare",
+    "demo",
+    "deliver",
+    "drift",
+    "evaluate",
+    "funnel",
+    "graph",
+    "predict",
+    "read",
+    "retention",
+    "steps",
+    "variants",
+    *ROOMS,
 )
 
 

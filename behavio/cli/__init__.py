@@ -23,12 +23,15 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "erase": "privacy",
     "check": "ask",
     "graph": "journey",
     "variants": "journey",
     "steps": "journey",
     "funnel": "journey",
     "retention": "journey",
+    "compare": "differ",
+    "drift": "differ",
     "patterns": "ask",
     "segments": "ask",
     "predict": "ask",
@@ -45,6 +48,8 @@ SHORT = {
     "steps": "What the first events of cases are.",
     "funnel": "How many cases get through steps in order, in which time.",
     "retention": "Who is still active how many months later.",
+    "compare": "Two groups or periods side by side: what differs, how surely.",
+    "drift": "When the journey changed, which steps, since when.",
     "patterns": "Frequent subsequences, against chance.",
     "segments": "Groups of cases that interact alike.",
     "predict": "Next steps with probability and time.",
@@ -52,6 +57,7 @@ SHORT = {
     "view": "The whole story of one case.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "erase": "Remove people from a finished run, for good.",
 }
 
 
