@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from behavio.durations import seconds
+from behavio.engine import Encoded, Engine
 from behavio.errors import JobError
 from behavio.files import whole_file
 from behavio.journeys.asked import Journeys, ask
@@ -24,6 +25,7 @@ from behavio.journeys.retention import lifecycle, lifecycle_states, retention, r
 from behavio.journeys.sessions import Pieces, episodes, sessions
 from behavio.journeys.steps import step_matrix, steps
 from behavio.journeys.traces import VARIANTS, Variants, case_table, distinct, variants
+from behavio.journeys.whole import variants_of
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
@@ -125,17 +127,25 @@ def write_journeys(
     settings: JourneySettings,
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    engine: Engine | None = None,
+    whole: Encoded | None = None,
     segments: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write the tables of journeys/ (Parquet), map.svg, process.bpmn and process.pnml.
 
+    `whole` is the log that `engine` counts where `sequences` is only a part of it: cases.parquet then
+    lists the cases of `sequences`, and the journey map is of these; everything else is about the whole log.
     segments  case_id and segment, for phases.parquet and representatives.parquet; None leaves them out
     Returns facts for the manifest and the closing summary.
     """
     progress("directly-follows graph", 0.0)
-    found = directly_follows(sequences)
+    found = directly_follows(sequences if whole is None else whole, engine)
     progress("variants", 0.3)
-    all_variants = variants(sequences)
+    all_variants = (
+        variants(sequences, engine)
+        if whole is None or engine is None
+        else variants_of(whole, engine, sequences)
+    )
     tables = {
         "graph": found.edges,
         "activities": found.activities,
@@ -143,7 +153,7 @@ def write_journeys(
         "cases": case_table(sequences, all_variants),
     }
     progress("times and repeats", 0.4)
-    tables |= _measures(sequences, settings)
+    tables |= _measures(sequences if whole is None else whole, settings, engine)
     if segments is not None:
         drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
@@ -154,13 +164,13 @@ def write_journeys(
     with whole_file(folder / "map.svg") as draft:
         draft.write_text(process_map(found, settings.max_nodes, PAGE), encoding="utf-8")
     facts: dict[str, Any] = {
-        "rows_in": sequences.n_events,
+        "rows_in": found.n_events,
         "rows_out": sum(frame.height for frame in tables.values()),
-        "n_cases": sequences.n_cases,
+        "n_cases": int(all_variants.cases.sum()),
         "n_activities": found.activities.height,
         "n_edges": found.edges.height,
         "n_variants": len(all_variants),
-        "top_variant_share": float(all_variants.cases[0] / sequences.n_cases),
+        "top_variant_share": float(all_variants.cases[0] / all_variants.cases.sum()),
         "timed": sequences.timed,
     }
     if settings.process_model:
@@ -170,19 +180,19 @@ def write_journeys(
     return facts
 
 
-def _measures(sequences: SequenceSet, settings: JourneySettings) -> dict[str, pl.DataFrame]:
+def _measures(log: Encoded, settings: JourneySettings, engine: Engine | None) -> dict[str, pl.DataFrame]:
     """The small tables; those about dates only for a log with a clock."""
     tables = {
-        "waiting": waiting_times(sequences),
-        "rework": rework(sequences),
-        "steps": steps(sequences, settings.steps),
-        "eventually": eventually_follows(sequences, activities=settings.pair_activities),
+        "waiting": waiting_times(log, engine),
+        "rework": rework(log, engine),
+        "steps": steps(log, settings.steps, engine),
+        "eventually": eventually_follows(log, engine, settings.pair_activities),
     }
-    if sequences.timed:
+    if log.timed:
         tables |= {
-            "durations": durations(sequences),
-            "retention": retention(sequences),
-            "lifecycle": lifecycle(sequences),
+            "durations": durations(log, engine),
+            "retention": retention(log, engine=engine),
+            "lifecycle": lifecycle(log, engine=engine),
         }
     return tables
 
