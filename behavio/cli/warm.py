@@ -60,6 +60,7 @@ def main(simulator: bool = False) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "tiny.csv").write_text("\n".join(rows))
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
+        api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         if simulator:
             api.simulate(Path(folder) / "data", n_cases=20, months=2)
 
