@@ -39,6 +39,8 @@ from behavio.manifest import (
 from behavio.sequences import SequenceSet
 
 Facts = dict[str, Any]
+ERASED_LIST = ".stages/erased.json"
+"""Salted hashes of people erased from the run, relative to its folder."""
 
 
 class Watcher(Protocol):
@@ -96,7 +98,8 @@ class Stage:
 
 
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
-    log = sources.read_log(c.job.inputs, c.watcher.progress)
+    salt, erased = erased_of(c.folder)
+    log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
@@ -203,7 +206,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         listed = ", ".join(s.name for s in stages)
         raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
-    with _locked(out):
+    with locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
         _sweep(*out.glob(".draft-*"), *out.glob(".old-*"))
         inputs = fingerprints(_input_files(job))
@@ -211,7 +214,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         reused, forced = [], False
         for stage in stages:
             forced = forced or stage.name == start
-            key = _key(stage, job, inputs, records)
+            key = _key(stage, job, inputs, records, sorted(erased_of(out)[1]))
             record = None if forced else _whole(out, stage, key)
             if record is None:
                 record = _make(stage, context, key)
@@ -247,10 +250,23 @@ def _input_files(job: Job) -> list[tuple[str, Path]]:
     return files if truth is None else [*files, (truth, job.base / truth)]
 
 
-def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
+def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
+    """Salt and hashes of the people erased from a run; they never enter it again."""
+    path = folder / ERASED_LIST
+    told = read_json(path) if path.is_file() else {"salt": "", "hashes": []}
+    return str(told["salt"]), frozenset(told["hashes"])
+
+
+def _key(
+    stage: Stage,
+    job: Job,
+    inputs: list[dict[str, Any]],
+    records: dict[str, dict[str, Any]],
+    erased: list[str],
+) -> str:
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
-    rest = (beside, job.log, inputs) if stage.name in ("log", "models") else ()
+    rest = (beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 
@@ -327,7 +343,7 @@ def _drop_others(out: Path, wanted: set[str]) -> None:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Only one run at a time in a folder; a killed one leaves no lock behind."""
     with _disk_errors(out):
         if out.exists() and not (out / ".stages").exists() and any(out.iterdir()):

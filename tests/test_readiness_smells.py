@@ -45,6 +45,8 @@ def test_default_dates():
     rows += [(c, "x", datetime(2024, 1, 1, tzinfo=UTC)) for c in "ef"]
     assert told(smells.default_dates(events(rows))) == [("default dates", "s", 5, 6)]
     assert smells.default_dates(events([("c", "x", 0)])) == []
+    monthly = [(c, "x", datetime(2024, m, 1, tzinfo=UTC)) for c in "abc" for m in range(1, 13)]
+    assert smells.default_dates(events(monthly)) == []
 
 
 def test_years_before_1990_and_after_today():
@@ -127,7 +129,7 @@ def test_opens_that_are_not_tracked():
     mail = [(c, "email_sent", i) for c in "ab" for i in range(5)] + [("a", "email_open", 99)]
     assert told(smells.untracked_opens(events(mail))) == [("never opened", "s", 1, 2)]
     off = events(mail).with_columns(
-        tracking=pl.Series(["Identified_vod"] * 5 + ["Anonymous_vod"] * 5 + [None])
+        opens_tracked=pl.Series(["Identified_vod"] * 5 + ["Anonymous_vod"] * 5 + [None])
     )
     assert told(smells.untracked_opens(off)) == [("untracked opens", "s", 5, 10)]
     assert smells.untracked_opens(events(mail[:5])) == []  # nobody opens: no comparison
@@ -148,6 +150,12 @@ def test_sources_that_end_early_and_unknown_people():
         ("ids not in the case table", "cases", 3),
         ("source ends early", "calls", 5),
     ]
+
+
+def test_rows_that_name_nobody(tmp_path: Path):
+    (tmp_path / "log.csv").write_text("case,event,time\n,x,2025-01-01\na,x,2025-01-01 10:00\n,x,2025-01-01\n")
+    found = smells.nameless(read(tmp_path / "log.csv"))
+    assert told(found) == [("rows that name nobody", "log", 2, 3)]
 
 
 def test_a_count_that_does_not_add_up_is_an_error():

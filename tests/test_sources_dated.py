@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from behavio.errors import JobError, LogError
+from behavio.job import job_from
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog
 from behavio.sources import (
     AffiliationSettings,
@@ -105,3 +106,13 @@ def test_constants_and_named_columns(folder: Path):
         read_log(inputs(folder, plan=without))
     with pytest.raises(JobError, match="column 'goals' is not known"):
         read_log(inputs(folder, plan=PlanSettings(path="plan.csv", columns={"goals": "visits"})))
+
+
+def test_a_job_names_them_as_tables(folder: Path):
+    table = {"source": {"calls": {"path": "log.csv"}}, "plan": {"path": "plan.csv"}}
+    (folder / "gone.txt").write_text("b\n")
+    job = job_from({**table, "log": {"exclude": "gone.txt"}}, name="j", base=folder)
+    assert job.inputs.plan == PlanSettings(path="plan.csv") and list(job.inputs.tables) == ["calls", "plan"]
+    log = read_log(job.inputs)
+    assert log.plan["case_id"].to_list() == ["a", "a"]
+    assert [name for name, _ in input_files(job.inputs)] == ["gone.txt", "log.csv", "plan.csv"]

@@ -71,6 +71,21 @@ def test_people_who_opted_out_of_processing_leave_no_trace(folder: Path):
     assert counts == {"calls": (2, 2, 2), "cases": (1, 1, 1), "consents": (1, 1, 1), "plan": (1, 1, 1)}
 
 
+def test_an_opt_out_in_the_extract_itself_or_in_a_deleted_account(tmp_path: Path):
+    flagged = "case_id,activity,timestamp,data_privacy_opt_out\na,x,2025-01-01,1\nb,x,2025-01-01,0\n"
+    (tmp_path / "log.csv").write_text(flagged)
+    assert read(tmp_path / "log.csv").events["case_id"].to_list() == ["b"]
+    (tmp_path / "Account.csv").write_text(
+        "Id,IsDeleted,SystemModstamp,data_privacy_opt_out__v\n"
+        "a,true,2025-02-01T00:00:00Z,true\n"  # deleted, and still not to be processed
+        "b,false,2025-01-01T00:00:00Z,true\nb,false,2025-02-01T00:00:00Z,false\n"  # taken back
+    )
+    (tmp_path / "log.csv").write_text("case_id,activity,timestamp\na,x,2025-01-01\nb,x,2025-01-01\n")
+    cases = CasesSettings(path="Account.csv", kind="veeva.account")
+    log = read_log(LogInputs({"log": SourceSettings(path="log.csv")}, tmp_path, cases))
+    assert log.cases["case_id"].to_list() == ["b"] and log.events["case_id"].to_list() == ["b"]
+
+
 def test_a_rejected_row_that_names_a_barred_person_is_not_shown(folder: Path):
     (folder / "log.csv").write_text(LOG + ",call,2025-01-01,sent by HCP-2,,,\n,call,2025-01-01,,,,\n")
     log = whole(folder, LogSettings(keep_text=True))

@@ -35,9 +35,10 @@ from behavio.sources.settings import (
     kinds,
     nearest,
 )
-from behavio.sources.sieve import join_file
+from behavio.sources.sieve import join_files
 from behavio.sources.smells import findings
 from behavio.sources.tabular import read_frame
+from behavio.sources.times import read_times
 
 __all__ = [
     "AffiliationSettings",
@@ -94,7 +95,7 @@ def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
         part = events_of(
-            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None, privacy
+            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), (), privacy
         )
     return EventLog.assemble(_some([part]))
 
@@ -215,6 +216,17 @@ def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Priva
     return events_of(name, table, mapping, settings, base, beside, privacy)
 
 
+def moment(text: str) -> int:
+    """A date or time as people write it, in µs since 1970 UTC. Raises JobError when it is none."""
+    try:
+        found = read_times(pl.Series([text])).utc[0]
+    except LogError:
+        found = None
+    if found is None:
+        raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
+    return int(found.timestamp() * 1_000_000)
+
+
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
     """Name and path of every file a log is made of, joined files and mappings too, each once, in order."""
     base = inputs.base
@@ -229,8 +241,9 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
         for name, join in mapping.join.items():
             if name in settings.joins:
                 files += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, beside)) is not None:
-                files.append(Input(near, shown(near, base, settings.path or near.name)))
+            else:
+                near = join_files(join, beside)
+                files += [Input(p, shown(p, base, settings.path or p.name)) for p in near]
         for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]

@@ -10,6 +10,7 @@ import polars as pl
 
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, TIME, SourceCount
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.people import case_key, count_of
 from behavio.sources.privacy import EVERYBODY, Privacy
@@ -44,7 +45,7 @@ def dated_of(
     mapping: SourceMapping,
     settings: DatedSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
     privacy: Privacy = EVERYBODY,
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """The rows of one dated table in the columns of its shape, counts, rejected rows.

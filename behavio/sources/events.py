@@ -14,6 +14,7 @@ from behavio.durations import seconds
 from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.inputs import Folders
 from behavio.sources.latency import latency
 from behavio.sources.mapping import Field, SourceMapping
 from behavio.sources.privacy import EVERYBODY, Privacy
@@ -33,7 +34,7 @@ def events_of(
     mapping: SourceMapping,
     settings: SourceSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
     privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""

@@ -89,6 +89,10 @@ MEANING: dict[str, tuple[str, str]] = {
         "these people have no attributes: they count in journeys, in no comparison by specialty or region",
         "export the whole case table, or add an identity map",
     ),
+    "rows that name nobody": (
+        "what these people did is missing: activity of this source is under-counted, silence is not proven",
+        "export the id, or add an identity map",
+    ),
     "source ends early": (
         "it ends {days} days before the newest event: silence there is missing data, not silent people",
         "export it again before predicting from it",

@@ -55,6 +55,10 @@ LATIN = {"latin_1", "cp1252", "iso8859_15", "iso8859_1", "cp1250", "cp1254", "cp
 GUESSABLE = [*sorted(LATIN), "cp1251", "koi8_r", "cp1253", "shift_jis", "gb18030", "big5", "euc_kr"]
 
 
+Folders = tuple[Path, ...]
+"""Folders of the files of one source: where the files joined to it lie, each export with its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Input:
     """One file to read: where it lies, how messages and tables name it, and what to say about it."""
@@ -99,13 +103,22 @@ def _finished(paths: list[Path], named: str) -> tuple[list[Path], tuple[str, ...
     return whole, (f"left out, still being written by their names: {listed}",)
 
 
+def _bears(path: Path, usual: str) -> bool:
+    """True for a file of the usual name, whatever its ending."""
+    stem = usual.lower().rpartition(".")[0] + "."
+    return bool(usual) and path.is_file() and path.name.lower().startswith(stem)
+
+
 def _in_folder(folder: Path, usual: str) -> list[Path]:
     try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        inside = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+        files = [p for p in inside if p.is_file()]
     except PermissionError:
         raise LogError(f"no permission to look into {folder}", hint="ask for read access") from None
-    named = [p for p in files if usual and p.name.lower().startswith(usual.lower().rpartition(".")[0] + ".")]
-    readable = named[:1] or [p for p in files if format_by_name(p) or p.name.lower().endswith(UNFINISHED)]
+    named = [p for p in files if _bears(p, usual)]
+    if usual and not named:  # a folder of exports, one folder each
+        named = [q for p in inside if p.is_dir() for q in sorted(p.iterdir()) if _bears(q, usual)]
+    readable = named or [p for p in files if format_by_name(p) or p.name.lower().endswith(UNFINISHED)]
     if not readable:
         raise LogError(
             f"{folder} is a folder without a readable file",

@@ -12,12 +12,13 @@ from behavio.errors import LogError
 from behavio.log import CONSENT_SCHEMA, TIME, SourceCount
 from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping
-from behavio.sources.privacy import EVERYBODY, OPTED_OUT, Privacy
+from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
 from behavio.sources.sieve import Sieve
-from behavio.sources.tabular import ROW, RawTable
+from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
 CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires")
@@ -30,7 +31,7 @@ def cases_of(
     mapping: SourceMapping,
     settings: CasesSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
     privacy: Privacy = EVERYBODY,
 ) -> tuple[pl.DataFrame, pl.DataFrame, SourceCount, pl.DataFrame, Privacy]:
     """Cases (case_id and attributes, one row each), consents that stand in them, counts, rejected rows.
@@ -47,10 +48,8 @@ def cases_of(
             column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
         )
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
-    mapping = replace(mapping, role="cases")
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
-    sieve.privacy = privacy.also(sieve.opted_out, OPTED_OUT)
     case_key(sieve, mapping)
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
@@ -75,7 +74,7 @@ def consents_of(
     mapping: SourceMapping,
     settings: ConsentSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
     privacy: Privacy = EVERYBODY,
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
@@ -155,7 +154,9 @@ def case_key(sieve: Sieve, mapping: SourceMapping) -> None:
 
 
 def _once(sieve: Sieve) -> None:
-    """One row per case: the first stays; rows that say something else are counted apart."""
+    """One row per case: the first of the last file stays; rows that say something else are counted apart."""
+    if len(sieve.files) > 1:
+        sieve.frame = sieve.frame.sort(FILE, descending=True, maintain_order=True)
     again = ~pl.struct("__case__").is_first_distinct()
     same = ~pl.struct("__case__", *sieve.columns).is_first_distinct()
     sieve.leave_out(again & same, "an equal row of the same case stands above")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from behavio.sources.database import Address, snapshot
-from behavio.sources.inputs import Input, find_inputs
+from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
 from behavio.sources.tabular import RawTable, read_inputs
@@ -14,11 +14,17 @@ AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
 """Kinds without a mapping: columns are guessed or named, and all of them are kept."""
 
+ALWAYS = (
+    *("CreatedDate", "LastModifiedDate", "SystemModstamp", "created_date__v", "modified_date__v"),
+    *("data_privacy_opt_out__v", "Data_Privacy_Opt_Out_vod__c", "Data_Privacy_Opt_Out__c"),
+)
+"""Columns looked at wherever they are: how late a record came, and who may not be processed."""
+
 
 def raw_table(
     settings: AnySettings, base: Path, *, whole: bool = False
-) -> tuple[RawTable, SourceMapping, Path]:
-    """The rows as read, the mapping that explains them, and the folder where joined files lie.
+) -> tuple[RawTable, SourceMapping, Folders]:
+    """The rows as read, the mapping that explains them, and the folders where joined files lie.
 
     Only columns that mapping and settings can refer to are read, unless `whole`.
     """
@@ -45,14 +51,14 @@ def raw_table(
 
 def files_of(
     settings: AnySettings, mapping: SourceMapping, base: Path, columns: set[str] | None, *, hold: bool = False
-) -> tuple[list[Input], Path]:
-    """The files of a source, a database as a snapshot, and the folder where joined files lie."""
+) -> tuple[list[Input], Folders]:
+    """The files of a source, a database as a snapshot, and the folders where joined files lie."""
     if settings.url is not None:
         order = getattr(settings, "order", None)
         address = Address(settings.url, settings.query, settings.table, settings.password_env, order)
-        return [snapshot(address, base, columns, hold=hold)], base
+        return [snapshot(address, base, columns, hold=hold)], (base,)
     files = find_inputs(settings.path, base, mapping.file)
-    return files, files[0].path.parent
+    return files, tuple(dict.fromkeys(f.path.parent for f in files))
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
@@ -67,4 +73,4 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
         if said is not None:
             named += PLACE.findall(said) or [said]
     nested = ("event_params",) if mapping.params else ()
-    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested) if c}
+    return {c for c in (*mapping.needs, *mapping.keep, *named, *nested, *ALWAYS) if c}

@@ -77,7 +77,9 @@ class SourceSettings:
 
     kind              "table" (columns guessed or named), "xes", "ocel", "sql" (a table by `url`), or a
                       built-in mapping ("veeva.…", "ga4"), which reads files and databases alike
-    path              file, folder or pattern (`exports/*.csv`), relative to the job file
+    path              file, folder or pattern (`exports/*.csv`), relative to the job file; of several
+                      exports the newest version of each record counts, so a new export is put beside the
+                      earlier ones, and a folder may hold one folder per export
     mapping           TOML mapping used instead of the built-in one
     case_id, activity, timestamp   columns; `activity` may be a template: "{activity}: {company}"
     order             number column that breaks ties of time, and orders a log without a clock;
@@ -224,7 +226,8 @@ class LogSettings:
     """What enters the log as a whole, whatever the source.
 
     exclude      file of case ids (one per line, or a table with a case column) that never enter
-    keep_text    free text, signatures, addresses and mail bodies are dropped unless this is true
+    keep_text    free text, signatures, addresses and mail bodies are dropped unless this is true, or a
+                 source's `keep` names the column
     end          activities that close a case; every other case's last event is only the last one seen
     open_within  a case silent for longer than this before the newest event is closed ("90d"); by default
                  the 99 % quantile of the gaps inside cases

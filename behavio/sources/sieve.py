@@ -12,9 +12,9 @@ import polars as pl
 
 from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
-from behavio.sources.inputs import find_inputs
+from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
-from behavio.sources.privacy import EVERYBODY, HIDDEN, Privacy, opted_out, text_columns
+from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import full_ids, older_copies, spelled, to_the_end, unwanted
 from behavio.sources.settings import nearest
@@ -45,7 +45,6 @@ class Sieve:
     ) -> None:
         self.name = name
         self.privacy = privacy
-        self.opted_out: list[str] = []
         self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
@@ -199,15 +198,18 @@ class Sieve:
 
     # the steps every kind of extract shares ------------------------------------------------------
 
-    def prepare(
-        self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Path | None
-    ) -> None:
+    def prepare(self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Folders) -> None:
         """Full ids, one row per record, joined columns, filters, group headers."""
         if mapping.salesforce_ids:
             self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
-        if mapping.role == "cases":  # before filters: a deleted account's opt-out still holds
-            self.opted_out = opted_out(self.frame, self.text(mapping.case_id))
+        if not mapping.id and mapping.title and len(self.files) > 1:
+            own = [c for c in self.frame.columns if c not in (ROW, FILE)]
+            self.leave_out(~pl.struct(own).is_first_distinct(), "the same row in an earlier export")
+        said = opted_out(
+            self.frame, self.text(mapping.case_id)
+        )  # before filters: a deleted row's still holds
+        self.privacy = self.privacy.also(said, OPTED_OUT)
         for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
         if mapping.salesforce_ids:
@@ -231,7 +233,7 @@ class Sieve:
                 self.frame = self.frame.with_columns(full_ids(self.frame[column]))
 
     def _join(
-        self, name: str, join: Join, named: str | None, base: Path, beside: Path | None, full: bool
+        self, name: str, join: Join, named: str | None, base: Path, beside: Folders, full: bool
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
         own = next((c for c in join.key if c in self.frame.columns and c not in self.absent), None)
@@ -336,20 +338,21 @@ class Sieve:
         self.leave_out(twice, "the same case a second time in one group")
 
 
-def _second_file(join: Join, named: str | None, base: Path, beside: Path | None) -> pl.DataFrame | None:
+def _second_file(join: Join, named: str | None, base: Path, beside: Folders) -> pl.DataFrame | None:
     if named is not None:
         return read_inputs(find_inputs(named, base, join.file)).frame
-    if beside is None:
-        return None
-    found = join_file(join, beside)
-    return None if found is None else read_inputs(find_inputs(str(found), Path())).frame
+    found = join_files(join, beside)
+    return read_inputs([Input(p, str(p)) for p in found]).frame if found else None
 
 
-def join_file(join: Join, beside: Path) -> Path | None:
-    """The joined file in the folder of the source, whatever its ending."""
+def join_files(join: Join, beside: Folders) -> list[Path]:
+    """The joined file of each export: in the folder of each of the source's files, whatever its ending."""
     stem = join.file.rpartition(".")[0].lower() + "."
-    near = sorted(p for p in beside.iterdir() if p.is_file() and p.name.lower().startswith(stem))
-    return near[0] if near else None
+    found = []
+    for folder in beside:
+        near = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().startswith(stem))
+        found += near[:1]
+    return found
 
 
 def _flat(frame: pl.DataFrame, params: Sequence[str], notes: list[str]) -> pl.DataFrame:

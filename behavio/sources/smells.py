@@ -31,7 +31,7 @@ def findings(log: EventLog) -> list[dict[str, Any]]:
     """Everything that smells in a log, as the rows of a table; empty when nothing does."""
     missing = [pl.lit(None, dtype=t).alias(n) for n, t in ATTRIBUTES.items() if n not in log.events.columns]
     events = log.events.with_columns(missing).with_columns(SOURCE.fill_null("(log)").alias("source"))
-    every = [*unmatched(log), *late_sources(log)]
+    every = [*unmatched(log), *nameless(log), *late_sources(log)]
     for detect in (*(TIMED if log.timed else ()), *UNTIMED):
         every += detect(events)
     return [asdict(f) for f in every]
@@ -62,10 +62,11 @@ def default_dates(events: pl.DataFrame) -> list[Finding]:
     known = TIME.dt.strftime("%Y-%m-%d").is_in(DEFAULT_DAYS)
     midnight = TIME.dt.time() == dt.time(0)
     new_year = midnight & (TIME.dt.ordinal_day() == 1) & ~known
-    counts = [known.sum().alias("known"), new_year.sum().alias("year"), midnight.sum().alias("midnight")]
+    firsts = midnight & (TIME.dt.day() == 1) & (TIME.dt.month() > 1)  # monthly data stand on them too
+    counts = [e.sum().alias(f"n{i}") for i, e in enumerate((known, new_year, midnight, firsts))]
     out = []
-    for name, n, year, midnights, size in _per_source(events, *counts):
-        n += year if year >= max(3, 5 * midnights / 365) else 0
+    for name, n, year, midnights, months, size in _per_source(events, *counts):
+        n += year if year >= max(3, 5 * midnights / 365, 3 * months / 11) else 0
         if n:
             out.append(found("default dates", name, n, size))
     return out
@@ -208,8 +209,8 @@ def bot_clicks(events: pl.DataFrame, burst: int = 3, within_s: float = 5.0) -> l
 def untracked_opens(events: pl.DataFrame, least: int = 5) -> list[Finding]:
     """Emails whose opens are not recorded; without that column, people who never opened any."""
     mail = events.filter(SENT | ANSWERED)
-    if "tracking" in mail.columns:
-        tracked = pl.col("tracking").str.to_lowercase().str.contains(r"^(identified|tracked|true|1)")
+    if "opens_tracked" in mail.columns:
+        tracked = pl.col("opens_tracked").str.to_lowercase().str.contains(r"^(identified|tracked|true|1)")
         odd = mail.filter(SENT & ~tracked.fill_null(True))
         if odd.height:
             sent = mail.select(SENT.sum()).item()
@@ -230,6 +231,14 @@ def unmatched(log: EventLog) -> list[Finding]:
     """Cases with events that the case table does not know."""
     size = log.cases.height
     return [found("ids not in the case table", s.name, s.unmatched, size) for s in log.sources if s.unmatched]
+
+
+def nameless(log: EventLog) -> list[Finding]:
+    """Rows that name nobody: anonymous visitors, empty ids."""
+    nobody = pl.col("reason").str.contains("anonymous|case id is empty|not in the identity map")
+    counted = log.rejected.filter(nobody).group_by("source").len()
+    n = dict(counted.rows())
+    return [found("rows that name nobody", s.name, n[s.name], s.read) for s in log.sources if s.name in n]
 
 
 def late_sources(log: EventLog, days: float = 14.0) -> list[Finding]:
