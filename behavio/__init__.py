@@ -30,6 +30,7 @@ CALLS = (
     "drift",
     "evaluate",
     "graph",
+    "match",
     "predict",
     "read",
     "variants",

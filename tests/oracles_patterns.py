@@ -153,7 +153,7 @@ def slow_holds_so_far(
     whole = pattern.whole
     if whole.max_time >= 0 and (stamps[last] - stamps[first]) * 1e6 > whole.max_time:
         return False
-    if whole.max_events and last - first + 1 > whole.max_events:
+    if whole.max_events and last - first > whole.max_events:
         return False
     for k in range(1, len(places)):
         a, b, link = places[k - 1], places[k], written[k][1]

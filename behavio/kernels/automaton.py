@@ -53,7 +53,7 @@ def _best(
                 break  # older ones lie farther back
             start = ways[k, START]
             fits = (whole[0] < 0 or times[i] - times[start] <= whole[0]) and (
-                whole[1] == 0 or i - start < whole[1]
+                whole[1] == 0 or i - start <= whole[1]
             )
             if fits and (best < 0 or start > ways[best, START]):
                 best = k

@@ -5,8 +5,8 @@ from behavio.patterns.communications import Communications, communications
 from behavio.patterns.find import Findings, find, patterns, write_patterns
 from behavio.patterns.holders import holding, matching_cases
 from behavio.patterns.language import Pattern, PatternError, parse
-from behavio.patterns.match import Matches, match
 from behavio.patterns.matcher import Matcher
+from behavio.patterns.matches import Matches, match
 from behavio.patterns.mine import Patterns, frequent, most_frequent
 from behavio.patterns.outcome import OUTCOME_SCHEMA, Precedents, precedes
 from behavio.patterns.rules import Rules

@@ -13,8 +13,8 @@ from behavio.errors import JobError, ModelError
 from behavio.kernels import matching, strata
 from behavio.kernels.arrays import readonly
 from behavio.patterns.chance import LEAST_P, Z95, false_discovery, two_sided
-from behavio.patterns.match import step_mask
 from behavio.patterns.matcher import Matcher
+from behavio.patterns.matches import step_mask
 from behavio.patterns.mine import Patterns, frequent
 from behavio.patterns.rules import Moments
 from behavio.patterns.settings import PatternSettings
@@ -23,10 +23,12 @@ from behavio.sequences import SequenceSet
 from behavio.words import duration
 
 NEVER = np.iinfo(np.int64).max // 4
-SO_FAR = (1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129)
+SO_FAR = (1, 2, 3, 5, 9, 17, 33, 65, 129)
 """Moments a case has had so far, in classes that start at these numbers."""
 LATELY = (0, 1, 2, 3, 5, 9, 17, 33)
 """Events of the case in the `within` up to the moment, in classes that start at these numbers."""
+PERIODS = 1
+"""Into so many parts `within` is cut; moments are compared inside one such stretch of the calendar."""
 
 OUTCOME_SCHEMA: dict[str, pl.DataType] = {
     "pattern": pl.String(),
@@ -110,8 +112,9 @@ def precedes(sequences: SequenceSet, outcome: str, settings: PatternSettings) ->
 
     Only what lies before the first outcome of a case is looked at. A case counts once per pattern, at the
     pattern's first end, and is compared with cases that have not shown the pattern, at their first moment
-    with as many moments so far and as many events lately. Moments nearer to the end of the log than `within`
-    are left out on both sides, whatever came after them. Under the hypothesis that only these two numbers
+    with as many moments so far and as many events lately, in the same stretch of the calendar.
+    Moments nearer to the end of the log than `within`
+    are left out on both sides, whatever came after them. Under the hypothesis that only these three
     matter, the hits in each stratum are hypergeometric; p is exact where their sum has at most 2,000 values,
     else from the translated Poisson law with its mean and variance; q is Benjamini & Hochberg's.
     """
@@ -223,6 +226,7 @@ class Study:
         so_far = np.arange(len(end)) - when.starts[:-1][case_of] + 1
         columns = [np.searchsorted(SO_FAR, so_far, side="right")]
         columns += [np.searchsorted(LATELY, n[last], side="right") for n in lately]
+        columns.append(PERIODS * (end - end.min()) // within)
         if same_moments:
             columns.append(_kinds(log.tokens, when.of_event, len(end)))
         _, stratum = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
@@ -258,7 +262,7 @@ class Study:
         )
         waits = (
             f"a pattern counts when the outcome follows within {duration(seconds(self.settings.within))} of "
-            "its first end, against cases without it that had had as many events, in all and lately; "
+            "its first end, against cases without it at that time, with as many events in all and lately; "
             "association, not effect"
         )
         if everything:
