@@ -43,7 +43,7 @@ class Job:
     base: Path
     source: Mapping[str, SourceSettings]
     seed: int = 7
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "spark"] = "local"
     cases: CasesSettings | None = None
     consents: ConsentSettings | None = None
     plan: PlanSettings | None = None
@@ -147,7 +147,11 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return _one_of(args, value, where)
     if origin is Literal:
         if value not in args:
-            raise JobError(f"{where} = {value!r} is not possible", hint=f"one of {', '.join(map(str, args))}")
+            near = get_close_matches(str(value).lower(), [str(a) for a in args], 1, 0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise JobError(
+                f"{where} = {value!r} is not possible", hint=f"{hint}one of {', '.join(map(str, args))}"
+            )
         return value
     if isinstance(kind, type) and is_dataclass(kind):
         if not isinstance(value, dict):

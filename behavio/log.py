@@ -149,22 +149,24 @@ class SourceEvents:
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars table of any frame: Polars (lazy too), pandas, Arrow, or a dict of columns.
+    """A Polars table of any frame: Polars (lazy too), pandas, Arrow (readers and datasets too), or a dict.
 
     pandas columns of mixed types become text. The caller's frame is never changed.
     Raises LogError for anything else.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
     try:
+        if isinstance(frame, pl.LazyFrame):
+            return frame.collect()
+        if hasattr(frame, "to_table") and not hasattr(frame, "__arrow_c_stream__"):
+            return pl.DataFrame(frame.to_table(), strict=False)
         if type(frame).__module__.partition(".")[0] == "pandas":
             return _from_pandas(frame)
         if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
             raise TypeError("no table")
         return pl.DataFrame(frame, strict=False)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
+    except (TypeError, ValueError, OSError, pl.exceptions.PolarsError) as problem:
         raise LogError(
             f"a {type(frame).__name__} cannot be read as a table",
             hint="give a path, or a pandas, Polars or Arrow table",

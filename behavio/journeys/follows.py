@@ -9,11 +9,11 @@ from html import escape
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import LogError
 from behavio.journeys.waits import TIME_COLUMNS, StepTally, merge_steps, tally_steps, time_columns
-from behavio.sequences import SequenceSet, Vocabulary
+from behavio.sequences import Vocabulary
 
 EDGE_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -128,7 +128,7 @@ def finish(
 
 
 def directly_follows(
-    sequences: SequenceSet, engine: Engine | None = None, quantiles: bool = True
+    sequences: Encoded, engine: Engine | None = None, quantiles: bool = True
 ) -> DirectlyFollowsGraph:
     """Directly-follows graph of a log (van der Aalst, Process Mining, 2016, section 6.2).
 

@@ -81,7 +81,8 @@ class Variants:
     tokens, offsets    the distinct traces, flat
     cases              int64 (n_variants,)
     of_case            int64 (n_cases,)    index of each case's variant (its rank − 1)
-    sequences          the log they come from
+    sequences          the log they come from, or a part of it
+    medians            float64 (n_variants,) where they were counted elsewhere, over all of the log
     """
 
     tokens: np.ndarray
@@ -89,10 +90,13 @@ class Variants:
     cases: np.ndarray
     of_case: np.ndarray
     sequences: SequenceSet
+    medians: np.ndarray | None = None
 
     @property
     def median_duration_s(self) -> np.ndarray:
         """float64 (n_variants,): median time from first to last event, worked out when asked for."""
+        if self.medians is not None:
+            return self.medians
         log = self.sequences
         durations = np.asarray(log.times[log.offsets[1:] - 1]) - log.times[log.offsets[:-1]]
         sorted_, ends = by_group(self.of_case, durations, len(self))

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.kernels import graph as kernel
 from behavio.kernels.arrays import readonly
 from behavio.sequences import SequenceSet
@@ -201,7 +201,7 @@ def join(a: Fetched, b: Fetched) -> Fetched:
 
 
 def time_columns(
-    sequences: SequenceSet, found: StepTally, kind: Kind, engine: Engine, quantiles: bool = True
+    sequences: Encoded, found: StepTally, kind: Kind, engine: Engine, quantiles: bool = True
 ) -> dict[str, np.ndarray | list[None]]:
     """TIME_COLUMNS in seconds for the steps found; nulls for a log without a clock.
 
@@ -227,7 +227,7 @@ def time_columns(
 
 
 def _quantiles(
-    sequences: SequenceSet,
+    sequences: Encoded,
     kind: Kind,
     keys: np.ndarray,
     frequency: np.ndarray,

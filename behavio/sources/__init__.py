@@ -104,11 +104,13 @@ def read_log(
     inputs: LogInputs,
     progress: Progress | None = None,
     *,
+    part_of: Callable[[str, SourceSettings, Path, Privacy], SourceEvents] | None = None,
     salt: str = "",
     erased: frozenset[str] = frozenset(),
 ) -> EventLog:
     """The event log of a job: all sources in the order given, then the tables beside them.
 
+    `part_of` reads a source where this machine does not.
     `erased` are salted hashes (`privacy.salted`) of people who were erased from a run and stay out.
     Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
     with and without a clock are mixed; JobError for a wrong setting.
@@ -120,7 +122,7 @@ def read_log(
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
-        parts.append(_read_source(name, settings, inputs.base, privacy))
+        parts.append((part_of or _read_source)(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)

@@ -80,7 +80,7 @@ def snapshot(
     """The rows as a Parquet file, fetched now, unless a snapshot is held that was not read yet.
 
     `hold` keeps it for the next call: a run takes fingerprints first and reads the same rows later.
-    `columns` are the only ones fetched of a table, matched without regard to case. Raises LogError when the
+    `columns` are the only ones fetched of a table. Raises LogError when the
     database, the table or a column cannot be read, or the connection breaks.
     """
     wanted = None if columns is None or "*" in columns else frozenset(columns)

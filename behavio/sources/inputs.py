@@ -159,7 +159,10 @@ def load(item: Input) -> bytes:
         elif data[:4] == b"\x28\xb5\x2f\xfd":
             import pyarrow as pa
 
-            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            try:
+                data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            except OSError as problem:
+                raise EOFError(str(problem)) from problem
     except PermissionError:
         raise LogError(f"no permission to read {item.shown}", hint="ask for read access") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
@@ -167,7 +170,7 @@ def load(item: Input) -> bytes:
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise LogError(f"{item.shown} cannot be read: {reason}", hint="fetch it again") from problem
-    if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
+    if len(data) < 1_000_000 and not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
         raise LogError(f"{item.shown} is empty", hint="export it again, with a header and at least one row")
     return data
 
@@ -274,10 +277,11 @@ def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str
     if zeros > len(sample) * 0.3:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         return _decode_found(data, encoding, f"encoding {encoding.upper()}, found without its mark")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return _decode_guessed(data)
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return _decode_guessed(data)
     return data, [], False
 
 

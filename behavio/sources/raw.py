@@ -62,14 +62,16 @@ def files_of(
 
 
 def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | None:
-    """Columns that mapping and settings can refer to; None where all are kept or guessed from."""
-    if settings.kind in PLAIN and settings.mapping is None:
+    """Columns of events that mapping and settings can refer to; None where all are kept or compared.
+
+    The times of making and changing a record tell how late a source is, under whatever name.
+    """
+    if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
-    named: list[str] = list(getattr(settings, "keep", ())) + list(settings.columns.values())
+    named = [*settings.keep, *settings.columns.values()]
     if "*" in (*mapping.keep, *named):
         return None
-    for what in ("case_id", "activity", "timestamp", "order"):
-        said = getattr(settings, what, None)
+    for said in (settings.case_id, settings.activity, settings.timestamp, settings.order):
         if said is not None:
             named += PLACE.findall(said) or [said]
     nested = ("event_params",) if mapping.params else ()

@@ -231,14 +231,19 @@ class LogSettings:
     end          activities that close a case; every other case's last event is only the last one seen
     open_within  a case silent for longer than this before the newest event is closed ("90d"); by default
                  the 99 % quantile of the gaps inside cases
+    sample_events  with engine = "spark": a log with more events than this is encoded as a sample of whole
+                 cases, from which models and segments learn; journeys are always counted over all of it
     """
 
     exclude: str | None = None
     keep_text: bool = False
     end: tuple[str, ...] = ()
     open_within: str | None = None
+    sample_events: int = 2_000_000
 
     def __post_init__(self) -> None:
+        if self.sample_events < 1:
+            raise JobError(f"sample_events is {self.sample_events}", hint="it must be 1 or more")
         if self.open_within is not None:
             seconds(self.open_within)
 

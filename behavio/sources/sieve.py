@@ -316,12 +316,13 @@ class Sieve:
             if rule.optional:
                 return
             self.require(rule.column, "a filter")
-        found = pl.coalesce([as_text(self.frame, c) for c in have]).str.to_lowercase()
-        if rule.inside is not None:
-            stays = found.is_in([v.lower() for v in rule.inside]).fill_null(rule.empty)
-        else:
-            stays = ~found.is_in([v.lower() for v in rule.outside or ()]).fill_null(False)
-        self.leave_out(~stays, rule.why, filtered=True)
+        found = self.frame.select(pl.coalesce([as_text(self.frame, c) for c in have]).alias("v"))["v"]
+        distinct = found.drop_nulls().unique()  # few, while rows are many
+        listed = rule.inside if rule.inside is not None else rule.outside or ()
+        hit = distinct.str.to_lowercase().is_in([v.lower() for v in listed])
+        gone = distinct.filter(~hit if rule.inside is not None else hit)
+        empty_goes = rule.inside is not None and not rule.empty
+        self.leave_out(found.is_in(gone.to_list()).fill_null(empty_goes), rule.why, filtered=True)
 
     def _group(self, mapping: SourceMapping) -> None:
         """Group records: the header without a case gives way to its attendees, each case counts once."""

@@ -19,7 +19,7 @@ from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA, as_polars
 from behavio.sources.alike import alike
 from behavio.sources.inputs import Input, decode, load, recognise
-from behavio.sources.text import Lines, read_delimited, read_json_lines
+from behavio.sources.text import Lines, needed, read_delimited, read_json_lines
 
 ROW, FILE = "__row__", "__file__"
 """Columns beside the raw ones: record number, and place of the file in RawTable.files."""
@@ -132,7 +132,7 @@ def _lines_of(data: bytes, item: Input, kind: str, how: How) -> tuple[Lines, lis
     if kind == "jsonl":
         lines = read_json_lines(text, item)
     else:
-        lines = read_delimited(text, item, how.delimiter, tabs=kind == "tsv")
+        lines = read_delimited(text, item, how.delimiter, tabs=kind == "tsv", columns=how.columns)
     if damaged:
         _set_aside_damaged(lines)
     return lines, found
@@ -175,15 +175,6 @@ def _columnar(data: bytes, item: Input, kind: str, columns: frozenset[str] | Non
         panic = isinstance(problem, pl.exceptions.PanicException)
         first = "" if panic else f": {(str(problem).splitlines() or [''])[0]}"
         raise LogError(f"{item.shown} is a damaged {kind} file{first}", hint="fetch it again") from None
-
-
-def needed(names: Sequence[str], columns: frozenset[str] | None) -> list[str] | None:
-    """The file's columns that are asked for; None for all. "geo.country" asks for the column geo."""
-    if columns is None:
-        return None
-    outer = {c[:at] for c in columns for at, sign in enumerate(c) if sign == "."}
-    found = [n for n in names if n in columns or n in outer]
-    return found or list(names[:1])  # rows are counted even where no column is needed
 
 
 def _plain_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
