@@ -13,7 +13,7 @@ import behavio
 
 PACKAGE = Path(behavio.__file__).parent
 ORDER = (
-    "__init__ errors durations files words log sequences engine sources simulate kernels estimator "
+    "__init__ errors durations files words kernels log sequences engine sources encoding simulate estimator "
     "process journeys patterns models segments stages pressure suggest view report targets checks "
     "manifest job run api cli __main__"
 ).split()

@@ -43,6 +43,7 @@ __all__ = [
     "read",
     "read_log",
     "readiness",
+    "settings_of",
 ]
 
 Progress = Callable[[str, float], None]
@@ -71,8 +72,7 @@ def read(data: Any, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
-        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path())
+        part = _read_source(*settings_of(data, **settings), Path())
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
@@ -209,6 +209,12 @@ def input_files(
         for item in inputs:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
+
+
+def settings_of(data: str | Path, **settings: Any) -> tuple[str, SourceSettings]:
+    """Name and settings under which `read` takes a path; a wrong setting is a JobError."""
+    name = Path(data).name.partition(".")[0] or "log"
+    return name, _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
 
 
 def _kind_of(path: Path) -> str:
