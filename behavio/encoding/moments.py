@@ -49,23 +49,22 @@ class Moments:
     odd_texts: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
 
-    def read(self, column: Slices | pa.Array) -> np.ndarray:
-        """int64 (n,): microseconds UTC of the next rows, MISSING where there is none (yet)."""
-        if isinstance(column, Slices):
-            micros = self._texts(column)
-        else:
-            micros = self._arrow(column)
-        self.n_rows += len(micros)
-        return micros
+    def read(self, column: Slices | pa.Array, out: np.ndarray) -> np.ndarray:
+        """Fill out int64 (n,): microseconds UTC of the next rows, MISSING where there is none (yet)."""
+        found = self._texts(column, out) if isinstance(column, Slices) else self._arrow(column, out)
+        if found is not out:
+            out[:] = found
+        self.n_rows += len(out)
+        return out
 
-    def _arrow(self, column: pa.Array) -> np.ndarray:
+    def _arrow(self, column: pa.Array, out: np.ndarray) -> np.ndarray:
         import pyarrow as pa
 
         kind = column.type
         if pa.types.is_dictionary(kind) and is_text(kind.value_type) and self.format is None:
-            return self._dictionary(column)
+            return self._dictionary(column, out)
         if is_text(kind):
-            return self._texts(slices_of(column))
+            return self._texts(slices_of(column), out)
         if pa.types.is_timestamp(kind) and kind.unit == "us" and (kind.tz or self.zone == "UTC"):
             raw = np.frombuffer(column.buffers()[1], np.int64)[column.offset :][: len(column)]
             bad = (raw < EARLIEST) | (raw > LATEST)
@@ -74,21 +73,20 @@ class Moments:
             if not kind.tz and not column.null_count == len(column):
                 self._note("times without a zone are taken as UTC")
             self.n_naive += len(column) - column.null_count
-            return np.where(bad, MISSING, raw) if bad.any() else raw.copy()
+            return np.where(bad, MISSING, raw) if bad.any() else raw
         if pa.types.is_temporal(kind) or (is_number(kind) and self.format is not None):
             return self._careful(pl.Series("time", column))
         raise Unfit(f"times of type {kind}")
 
-    def _dictionary(self, column: pa.Array) -> np.ndarray:
+    def _dictionary(self, column: pa.Array, out: np.ndarray) -> np.ndarray:
         """Times that repeat: each distinct text is read once."""
         texts = slices_of(column.dictionary)
-        micros, _, odd, counts = _kernel(texts)
-        out = np.empty(len(column), np.int64)
+        micros, _, odd, counts = _kernel(texts, np.empty(len(texts), np.int64))
         valid = valid_rows(column)
         indices = column.indices.cast("int32")
         places = np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(out)]
         if len(odd) or (counts[0] and counts[1]):
-            return self._texts(slices_of(column.cast(column.type.value_type)))
+            return self._texts(slices_of(column.cast(column.type.value_type)), out)
         gather(frozen(places), valid, frozen(micros), out)
         if len(valid):
             out[~valid] = MISSING
@@ -96,7 +94,7 @@ class Moments:
         self._count(n if counts[0] else 0, n if counts[1] else 0)
         return out if not counts[0] else self._placed(out, None)
 
-    def _texts(self, texts: Slices) -> np.ndarray:
+    def _texts(self, texts: Slices, out: np.ndarray) -> np.ndarray:
         if self.format is not None:
             names = Texts()
             codes = names.codes(texts)
@@ -104,7 +102,7 @@ class Moments:
             if series is None:
                 return np.full(len(codes), MISSING)
             return self._careful(series.set(pl.Series(codes < 0), None))
-        micros, zoned, odd, (n_naive, n_zoned) = _kernel(texts)
+        micros, zoned, odd, (n_naive, n_zoned) = _kernel(texts, out)
         if len(odd):
             if len(self.odd_texts) + len(odd) > MOST_ODD or (not self.n_rows and 2 * len(odd) > len(texts)):
                 raise Unfit("most times are no ISO 8601")
@@ -179,9 +177,9 @@ class Moments:
         return [mixed, *(n for n in notes if not n.startswith("times without"))]
 
 
-def _kernel(texts: Slices) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
+def _kernel(texts: Slices, micros: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[int, int]]:
     n = len(texts)
-    micros, zoned, odd = np.empty(n, np.int64), np.empty(n, np.bool_), np.empty(n, np.int64)
+    zoned, odd = np.empty(n, np.bool_), np.empty(n, np.int64)
     n_naive, n_zoned, n_odd = clock.iso_times(
         texts.data, texts.starts, texts.ends, texts.valid, micros, zoned, odd
     )

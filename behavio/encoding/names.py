@@ -29,16 +29,12 @@ class Keys:
     trimmed: dict[int, str]
     nothing: set[int]
     judged: int = 0
+    any_bad: bool = False
 
     @classmethod
     def empty(cls, *, typed: bool, renamed: Mapping[str, str] | None = None) -> Keys:
         """Nothing seen yet."""
         return cls(Texts(), typed, renamed or {}, np.zeros(1 << 11, np.bool_), {}, set())
-
-    @property
-    def any_bad(self) -> bool:
-        """True when some text is none that an event may have."""
-        return bool(self.bad[: self.texts.n].any())
 
     def judge(self) -> None:
         """Look at the texts that are new."""
@@ -67,6 +63,7 @@ class Keys:
         bad = blank | (clean.str.len_chars() > LONGEST) | clean.str.contains("\x00", literal=True)
         bad = (bad if self.typed else bad | listed).fill_null(True)
         self.bad[odd[bad.to_numpy()]] = True
+        self.any_bad = self.any_bad or bool(bad.any())
         for code, before, text in zip(odd.tolist(), raw, clean, strict=True):
             if not self.bad[code] and text != before:
                 self.trimmed[code] = text

@@ -15,13 +15,21 @@ CHUNK = 1 << 20
 
 
 class Streams:
-    """Some columns of equal length, appended to together and read back in chunks of rows."""
+    """Some columns of equal length, filled together block by block and read back in chunks of rows.
+
+    Blocks are large, so that the system hands out memory in large pages; once they take more than `budget`
+    bytes, every full block goes to its file.
+    """
 
     def __init__(self, kinds: dict[str, Any], folder: Path, budget: int) -> None:
         self.kinds = {n: np.dtype(k) for n, k in kinds.items()}
         self.n = 0
-        self._folder, self._budget = folder, budget
-        self._parts: dict[str, list[np.ndarray]] = {n: [] for n in kinds}
+        self._folder = folder
+        width = sum(k.itemsize for k in self.kinds.values())
+        self._limit = max(budget // (width * CHUNK), 1)
+        self._blocks: list[dict[str, np.ndarray]] = []
+        self._used: list[int] = []
+        self._written = 0
         self._files: dict[str, IO[bytes]] = {}
 
     @property
@@ -29,59 +37,60 @@ class Streams:
         """True once the columns lie on disk."""
         return bool(self._files)
 
-    def append(self, columns: dict[str, np.ndarray]) -> None:
-        """More rows of every column."""
-        self.n += len(next(iter(columns.values())))
-        for name, values in columns.items():
-            if self._files:
-                self._files[name].write(memoryview(np.ascontiguousarray(values)).cast("B"))
+    def room(self, n: int) -> dict[str, np.ndarray]:
+        """The next n (at most CHUNK) rows of every column, to be filled at once."""
+        if not self._blocks or self._used[-1] + n > CHUNK:
+            if len(self._blocks) >= self._limit:
+                self._spill()
             else:
-                self._parts[name].append(values)
-        if not self._files and self.n * sum(k.itemsize for k in self.kinds.values()) > self._budget:
-            self._spill()
+                self._blocks.append({c: np.empty(CHUNK, k) for c, k in self.kinds.items()})
+                self._used.append(0)
+        first = self._used[-1]
+        self._used[-1] += n
+        self.n += n
+        return {name: column[first : first + n] for name, column in self._blocks[-1].items()}
 
     def _spill(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for name in self.kinds:
-            self._files[name] = (self._folder / f"{name}.bin").open("w+b", buffering=1 << 20)
-            for part in self._parts[name]:
-                self._files[name].write(memoryview(np.ascontiguousarray(part)).cast("B"))
-            self._parts[name] = []
+        """Write all blocks behind what the files hold; one block stays to be filled anew."""
+        if not self._files:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name in self.kinds:
+                self._files[name] = (self._folder / f"{name}.bin").open("w+b", buffering=0)
+            self._limit = 1
+        for block, used in zip(self._blocks, self._used, strict=True):
+            for name, column in block.items():
+                write_all(self._files[name], column[:used])
+        self._written += sum(self._used)
+        self._blocks, self._used = self._blocks[-1:], [0]
 
     def join(self) -> None:
-        """All rows are there: what lies in memory becomes one array per column."""
-        for file in self._files.values():
-            file.flush()
-        if not self._files:
-            for name, parts in self._parts.items():
-                whole = np.concatenate(parts) if parts else np.zeros(0, self.kinds[name])
-                parts.clear()
-                self._parts[name] = [whole]
+        """All rows are there: what is in files stays there, whole."""
+        if self._files:
+            self._spill()
+            self._blocks, self._used = [], []
 
     def chunks(self, *names: str) -> Iterator[tuple[int, list[np.ndarray]]]:
         """First row and the columns of each chunk. Chunks in memory are the columns' own: changes stay."""
-        for first in range(0, self.n, CHUNK):
-            n = min(CHUNK, self.n - first)
+        first = 0
+        for block, used in zip(self._blocks, self._used, strict=True):
+            yield first, [block[name][:used] for name in names]
+            first += used
+        for first in range(0, self._written, CHUNK):
+            n = min(CHUNK, self._written - first)
             yield first, [self._read(name, first, n) for name in names]
 
     def _read(self, name: str, first: int, n: int) -> np.ndarray:
-        if not self._files:
-            return self._parts[name][0][first : first + n]
         size = self.kinds[name].itemsize
-        data = bytearray(n * size)
-        view, at, handle = memoryview(data), 0, self._files[name].fileno()
-        while at < len(data):
+        found = np.empty(n, self.kinds[name])
+        view, at, handle = memoryview(found).cast("B"), 0, self._files[name].fileno()
+        while at < n * size:
             at += os.preadv(handle, [view[at:]], first * size + at)
-        return np.frombuffer(data, self.kinds[name])
+        return found
 
     def put(self, name: str, first: int, values: np.ndarray) -> None:
-        """Overwrite rows of one column."""
-        if not self._files:
-            own = self._parts[name][0][first : first + len(values)]
-            if own.ctypes.data != values.ctypes.data:
-                own[:] = values
-            return
-        os.pwrite(self._files[name].fileno(), memoryview(values).cast("B"), first * values.itemsize)
+        """Keep the changes made to a chunk of one column."""
+        if self._files:
+            os.pwrite(self._files[name].fileno(), memoryview(values).cast("B"), first * values.itemsize)
 
     def __enter__(self) -> Self:
         return self
@@ -92,8 +101,14 @@ class Streams:
         for file in self._files.values():
             file.close()
             Path(file.name).unlink(missing_ok=True)
-        self._files = {}
-        self._parts = {}
+        self._files, self._blocks = {}, []
+
+
+def write_all(file: Any, values: np.ndarray) -> None:
+    """Write all bytes of an array to an unbuffered file."""
+    data = memoryview(np.ascontiguousarray(values)).cast("B")
+    while len(data):
+        data = data[file.write(data) :]
 
 
 class ArraySink:
@@ -115,9 +130,7 @@ class ArraySink:
             self._array[self._at : self._at + len(values)] = values
         else:
             assert self._file is not None
-            data = memoryview(np.ascontiguousarray(values)).cast("B")
-            while len(data):
-                data = data[self._file.write(data) :]
+            write_all(self._file, values)
         self._at += len(values)
 
     def close(self) -> np.ndarray | None:

@@ -103,19 +103,20 @@ class Encoder:
 
     def _take(self, batch: Batch, place: int, streams: Streams) -> None:
         """One batch: codes and times appended, rows that may be rejected remembered."""
-        plan, columns = self.plan, batch.columns
-        cases = self.cases.texts.codes(as_texts(columns[plan.case_id]))
-        tokens = self.activities.texts.codes(as_texts(columns[plan.activity]))
+        plan, columns, at = self.plan, batch.columns, streams.n
+        room = streams.room(len(batch.rows))
+        cases = self.cases.texts.codes(as_texts(columns[plan.case_id]), room["case"])
+        tokens = self.activities.texts.codes(as_texts(columns[plan.activity]), room["token"])
         self.cases.judge()
         self.activities.judge()
-        times = self.moments.read(columns[plan.timestamp])
-        part = {"case": cases, "token": tokens, "time": times}
+        times = self.moments.read(columns[plan.timestamp], room["time"])
         for attribute, column in plan.fields.items():
-            part[f"field-{attribute}"] = self.fields[f"field-{attribute}"].codes(as_texts(columns[column]))
-        bad = kernel.unsound(cases, tokens, times, self.cases.bad, self.activities.bad)
-        if len(bad):
-            self.suspects.add(place, batch, bad, bad + streams.n)
-        streams.append(part)
+            name = f"field-{attribute}"
+            self.fields[name].codes(as_texts(columns[column]), room[name])
+        doubt = self.cases.any_bad or self.activities.any_bad
+        if doubt or cases.min() < 0 or tokens.min() < 0 or times.min() == MISSING:
+            bad = kernel.unsound(cases, tokens, times, self.cases.bad, self.activities.bad)
+            self.suspects.add(place, batch, bad, bad + at)
 
     def _settle(self, streams: Streams) -> None:
         """Odd times are read now that the whole column has been seen."""
@@ -244,6 +245,3 @@ class Encoder:
 
 def _iso(micros: int) -> str:
     return pl.Series([micros]).cast(pl.Datetime("us", "UTC"))[0].isoformat()
-
-
-assert MISSING < 0

@@ -85,21 +85,21 @@ class Texts:
         """int64 (n + 1,): where each text begins and ends in the pool."""
         return self._bounds[: self.n + 1]
 
-    def codes(self, column: Slices | pa.Array) -> np.ndarray:
-        """int32 (n,): the code of every row, -1 where the row is empty."""
+    def codes(self, column: Slices | pa.Array, out: np.ndarray | None = None) -> np.ndarray:
+        """int32 (n,): the code of every row, -1 where the row is empty; written to `out` where given."""
+        out = np.empty(len(column), np.int32) if out is None else out
         if isinstance(column, Slices):
-            return self._codes(column)
+            return self._codes(column, out)
         if hasattr(column, "dictionary"):
-            known = self._codes(slices_of(column.dictionary))
-            out = np.empty(len(column), np.int32)
+            words = slices_of(column.dictionary)
+            known = self._codes(words, np.empty(len(words), np.int32))
             indices = column.indices.cast("int32") if column.indices.type != "int32" else column.indices
             places = np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(out)]
             kernel.gather(frozen(places), valid_rows(column), frozen(known), out)
             return out
-        return self._codes(slices_of(column))
+        return self._codes(slices_of(column), out)
 
-    def _codes(self, texts: Slices) -> np.ndarray:
-        out = np.empty(len(texts), np.int32)
+    def _codes(self, texts: Slices, out: np.ndarray) -> np.ndarray:
         row = 0
         while row < len(out):
             row, self.n = kernel.intern(
@@ -134,7 +134,7 @@ class Texts:
 
         buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.pool)]
         whole = pa.Array.from_buffers(pa.large_string(), self.n, buffers)
-        found = whole if codes is None else whole.take(pa.array(codes))
+        found = whole if codes is None else whole.take(_indices(codes))
         return pl.Series("text", found, dtype=pl.String)
 
     def in_order(self) -> np.ndarray:
@@ -149,3 +149,11 @@ class Texts:
         if not rising:
             kernel.settle_ties(pool, bounds, keys, order, skip)
         return order
+
+
+def _indices(codes: np.ndarray) -> pa.Array:
+    """Row numbers for Arrow's take; `pa.array` on numpy would import pandas."""
+    import pyarrow as pa
+
+    whole = np.ascontiguousarray(codes, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])

@@ -146,7 +146,13 @@ def repeats(tokens: np.ndarray, times: np.ndarray, offsets: np.ndarray, fields: 
             last = first + 1
             while last < offsets[c + 1] and times[last] == times[first]:
                 last += 1
-            if last - first > 1:
+            if last - first <= 8:
+                for i in range(first + 1, last):
+                    for j in range(first, i):
+                        if _alike(tokens, fields, i, j):
+                            found += 1
+                            break
+            else:
                 keys = np.empty(last - first, np.uint64)
                 for i in range(first, last):
                     key = np.uint64(tokens[i])

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from behavio.kernels.raw import word
+
 MISSING = np.int64(-(2**63))
 """Stands for no time in an array of microseconds."""
 DAY_US = np.int64(86_400_000_000)
+HIGH = np.uint64(0x8080808080808080)
+DATE = np.uint64(0x2D30302D30303030)
+"""The bytes of "0000-00-", first one lowest."""
+OVER_DATE = np.uint64(0x7F76767F76767676)
+"""Added to what is left of a date, sets the high bit of a byte that is no digit (or no dash)."""
+CLOCK, OVER_CLOCK = np.uint64(0x30303A3030), np.uint64(0x76767F7676)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -26,6 +34,11 @@ def days_since_1970(year: int, month: int, day: int) -> int:
     of_era = y - era * 400
     of_year = (153 * m + 2) // 5 + day - 1
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _byte(found: np.uint64, place: int) -> int:
+    return np.int64((found >> np.uint64(8 * place)) & np.uint64(255))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -67,22 +80,25 @@ def iso_time(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
     digits, cut to microseconds); with a clock also a zone. MISSING for anything else.
     """
     length = end - at
-    if length < 10 or data[at + 4] != 45 or data[at + 7] != 45:
+    if length < 10:
         return MISSING, False
-    high, low = _two(data, at), _two(data, at + 2)
-    month, day = _two(data, at + 5), _two(data, at + 8)
-    if high < 0 or low < 0 or month < 1 or month > 12 or day < 1:
+    date = word(data, at, 8) ^ DATE  # digits become 0 to 9, dashes 0
+    if ((date + OVER_DATE) | date) & HIGH != 0:
         return MISSING, False
-    year = high * 100 + low
-    if year < 1 or day > _days_in(year, month):
+    year = _byte(date, 0) * 1000 + _byte(date, 1) * 100 + _byte(date, 2) * 10 + _byte(date, 3)
+    month, day = _byte(date, 5) * 10 + _byte(date, 6), _two(data, at + 8)
+    if year < 1 or month < 1 or month > 12 or day < 1 or day > _days_in(year, month):
         return MISSING, False
     micros = days_since_1970(year, month, day) * DAY_US
     if length == 10:
         return micros, False
-    if length < 16 or (data[at + 10] != 84 and data[at + 10] != 32) or data[at + 13] != 58:
+    if length < 16 or (data[at + 10] != 84 and data[at + 10] != 32):
         return MISSING, False
-    hour, minute = _two(data, at + 11), _two(data, at + 14)
-    if hour < 0 or hour > 23 or minute < 0 or minute > 59:
+    clock = word(data, at + 11, 5) ^ CLOCK
+    if ((clock + OVER_CLOCK) | clock) & HIGH != 0:
+        return MISSING, False
+    hour, minute = _byte(clock, 0) * 10 + _byte(clock, 1), _byte(clock, 3) * 10 + _byte(clock, 4)
+    if hour > 23 or minute > 59:
         return MISSING, False
     micros += (hour * 60 + minute) * np.int64(60_000_000)
     place = at + 16
