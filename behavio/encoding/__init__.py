@@ -18,6 +18,7 @@ import polars as pl
 
 from behavio import sources
 from behavio.encoding.columnar import Columnar
+from behavio.encoding.delimited import Delimited
 from behavio.encoding.moments import Unfit
 from behavio.encoding.plan import can_stream, plan_of
 from behavio.encoding.stream import Coded, Encoder, Progress
@@ -121,7 +122,7 @@ def stream_source(
     memory: int,
     progress: Progress,
 ) -> Coded:
-    """Code one source; arrays lie in `folder` as .npy files when `keep`, or when they do not fit in `memory`."""
+    """Code one source; arrays lie in `folder` when `keep`, or when they do not fit in `memory`."""
     if not can_stream(settings):
         raise Unfit("settings of the careful path")
     files = [_opened(item, settings) for item in find_inputs(settings.path, base)]
@@ -152,6 +153,8 @@ def _opened(item: Input, settings: SourceSettings) -> Any:
     kind, notes = recognise(head, item, settings.format)
     if kind in ("parquet", "arrow"):
         return Columnar(item, kind, notes)
+    if kind in ("csv", "tsv") and not notes:
+        return Delimited(item, settings.delimiter, tabs=kind == "tsv")
     raise Unfit(f"format {kind}")
 
 

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """The items in order, taken by a second thread that stays at most `depth` ahead; its errors come through."""
+    """The items in order, taken by a second thread at most `depth` ahead; its errors come through."""
     waiting: queue.Queue[tuple[str, Item | BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
 

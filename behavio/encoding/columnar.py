@@ -137,7 +137,7 @@ class Columnar:
         for table, first in groups:
             first = row if first is None else first
             inside = rows[(rows >= first) & (rows < first + table.num_rows)] - first
-            parts.append(pa.table(table).take(pa.array(inside)))
+            parts.append(_without_views(pa.table(table)).take(pa.array(inside)))
             row = first + table.num_rows
         frame = pl.DataFrame(pa.concat_tables(parts))
         return _plain_types(frame)[0]
@@ -151,6 +151,15 @@ def _row_groups(file: Any, rows: np.ndarray) -> Iterator[tuple[Any, int]]:
         if ((rows >= first) & (rows < first + n)).any():
             yield file.read_row_group(place, use_threads=False), first
         first += n
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Text in the layout that Arrow's take knows."""
+    import pyarrow as pa
+
+    views = [pa.types.is_string_view(f.type) for f in table.schema]
+    kinds = [pa.large_string() if v else f.type for v, f in zip(views, table.schema, strict=True)]
+    return table.cast(pa.schema(list(zip(table.schema.names, kinds, strict=True))))
 
 
 def _foreign(kind: Any) -> bool:

@@ -70,12 +70,12 @@ class Moments:
             bad = (raw < EARLIEST) | (raw > LATEST)
             if column.null_count:
                 bad |= ~valid_rows(column)
-            if not kind.tz and not column.null_count == len(column):
+            if not kind.tz and column.null_count != len(column):
                 self._note("times without a zone are taken as UTC")
             self.n_naive += len(column) - column.null_count
             return np.where(bad, MISSING, raw) if bad.any() else raw
         if pa.types.is_temporal(kind) or (is_number(kind) and self.format is not None):
-            return self._careful(pl.Series("time", column))
+            return self._counted(self._careful(pl.Series("time", column)))
         raise Unfit(f"times of type {kind}")
 
     def _dictionary(self, column: pa.Array, out: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ class Moments:
             series = names.series().gather(pl.Series(np.maximum(codes, 0))) if names.n else None
             if series is None:
                 return np.full(len(codes), MISSING)
-            return self._careful(series.set(pl.Series(codes < 0), None))
+            return self._counted(self._careful(series.set(pl.Series(codes < 0), None)))
         micros, zoned, odd, (n_naive, n_zoned) = _kernel(texts, out)
         if len(odd):
             if len(self.odd_texts) + len(odd) > MOST_ODD or (not self.n_rows and 2 * len(odd) > len(texts)):
@@ -133,6 +133,10 @@ class Moments:
         for note in found.notes:
             self._note(note)
         return found.utc.dt.epoch("us").fill_null(int(MISSING)).to_numpy().astype(np.int64)
+
+    def _counted(self, micros: np.ndarray) -> np.ndarray:
+        self.n_naive += int((micros != MISSING).sum())
+        return micros
 
     def _note(self, note: str) -> None:
         match = COUNTED.match(note)

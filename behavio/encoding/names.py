@@ -1,4 +1,4 @@
-"""Distinct texts judged once each, exactly as the careful path judges rows: trimmed, empty, too long, damaged."""
+"""Distinct texts judged once each, as the careful path judges rows: trimmed, empty, too long, damaged."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Keys:
 
     bad      bool per code: rows with it are rejected
     trimmed  code → the text without the blanks around it
+    padded   codes whose text has blanks around it
     nothing  codes that stand for "missing" in other files: noted, not rejected
     """
 
@@ -27,14 +28,15 @@ class Keys:
     renamed: Mapping[str, str]
     bad: np.ndarray
     trimmed: dict[int, str]
-    nothing: set[int]
+    padded: list[int]
+    nothing: list[int]
     judged: int = 0
     any_bad: bool = False
 
     @classmethod
     def empty(cls, *, typed: bool, renamed: Mapping[str, str] | None = None) -> Keys:
         """Nothing seen yet."""
-        return cls(Texts(), typed, renamed or {}, np.zeros(1 << 11, np.bool_), {}, set())
+        return cls(Texts(), typed, renamed or {}, np.zeros(1 << 11, np.bool_), {}, [], [])
 
     def judge(self) -> None:
         """Look at the texts that are new."""
@@ -67,8 +69,9 @@ class Keys:
         for code, before, text in zip(odd.tolist(), raw, clean, strict=True):
             if not self.bad[code] and text != before:
                 self.trimmed[code] = text
+        self.padded += odd[(clean != held).fill_null(False).to_numpy()].tolist()
         if self.typed:
-            self.nothing |= set(odd[listed.fill_null(False).to_numpy()].tolist())
+            self.nothing += odd[listed.fill_null(False).to_numpy()].tolist()
 
     def ranks(self) -> tuple[np.ndarray, pl.Series, np.ndarray]:
         """Place of each code among the distinct clean texts in byte order (int32, -1 when bad), the texts in

@@ -82,7 +82,7 @@ class Streams:
     def _read(self, name: str, first: int, n: int) -> np.ndarray:
         size = self.kinds[name].itemsize
         found = np.empty(n, self.kinds[name])
-        view, at, handle = memoryview(found).cast("B"), 0, self._files[name].fileno()
+        view, at, handle = found.data.cast("B"), 0, self._files[name].fileno()
         while at < n * size:
             at += os.preadv(handle, [view[at:]], first * size + at)
         return found
@@ -90,7 +90,7 @@ class Streams:
     def put(self, name: str, first: int, values: np.ndarray) -> None:
         """Keep the changes made to a chunk of one column."""
         if self._files:
-            os.pwrite(self._files[name].fileno(), memoryview(values).cast("B"), first * values.itemsize)
+            os.pwrite(self._files[name].fileno(), values.data.cast("B"), first * values.itemsize)
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +106,7 @@ class Streams:
 
 def write_all(file: Any, values: np.ndarray) -> None:
     """Write all bytes of an array to an unbuffered file."""
-    data = memoryview(np.ascontiguousarray(values)).cast("B")
+    data = np.ascontiguousarray(values).data.cast("B")
     while len(data):
         data = data[file.write(data) :]
 

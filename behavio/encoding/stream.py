@@ -23,7 +23,7 @@ from behavio.encoding.names import Keys, ids_of
 from behavio.encoding.plan import Plan
 from behavio.encoding.rejects import Suspects
 from behavio.encoding.spill import Streams
-from behavio.encoding.texts import Texts, frozen
+from behavio.encoding.texts import Texts
 from behavio.kernels import arrange as kernel
 from behavio.kernels.clock import MISSING
 from behavio.log import SourceCount
@@ -205,25 +205,20 @@ class Encoder:
     def _notes(self, streams: Streams) -> list[str]:
         """What the careful path would note: blanks removed, odd names, early and future times."""
         notes = [n for f in self.files for n in f.notes] + self.suspects.notes
-        for keys, column, what in (
-            (self.cases, "case", "case id"),
-            (self.activities, "token", "activity"),
-        ):
-            if not (keys.trimmed or keys.nothing):
+        for keys, column, what in ((self.cases, "case", "case id"), (self.activities, "token", "activity")):
+            if not (keys.padded or keys.nothing):
                 continue
             per_code = np.zeros(keys.texts.n, np.int64)
-            for _, (codes,) in streams.chunks(column):
-                per_code += np.bincount(codes[codes >= 0], minlength=len(per_code))
-            if n := int(per_code[[c for c in keys.trimmed if not self._renamed_only(keys, c)]].sum()):
+            for _, (codes, cases, times) in streams.chunks(column, "case", "time"):
+                stays = codes >= 0
+                if column == "token":  # by then rows without a case or a time are out of play
+                    stays &= (cases >= 0) & (times != MISSING) & ~self.cases.bad[np.maximum(cases, 0)]
+                per_code += np.bincount(codes[stays], minlength=len(per_code))
+            if n := int(per_code[keys.padded].sum()):
                 notes.append(f"{n:,} {what}s had blanks around them: removed")
-            if n := int(per_code[list(keys.nothing)].sum()):
+            if n := int(per_code[keys.nothing].sum()):
                 notes.append(f"{n:,} rows have a {what} such as nan or None: is it missing there?")
         return notes + self._odd_times(streams)
-
-    def _renamed_only(self, keys: Keys, code: int) -> bool:
-        """True when a text changed by its new name alone."""
-        raw = keys.texts.series(np.array([code]))[0]
-        return keys.renamed.get(raw, "") == keys.trimmed[code]
 
     def _odd_times(self, streams: Streams) -> list[str]:
         now = int(datetime.now(UTC).timestamp() * 1e6)

@@ -7,6 +7,7 @@ from numba import njit
 
 from behavio.kernels.arrays import grown
 from behavio.kernels.clock import MISSING
+from behavio.kernels.raw import signed
 
 
 @njit(cache=True, nogil=True)
@@ -26,7 +27,7 @@ def tally(
     per_case, per_token   int64, added to: events per rank, and per raw token
     Returns the first and the last time of an event that stays.
     """
-    low, high = np.int64(2**63 - 1), np.int64(-(2**63))
+    low, high = signed(2**63 - 1), signed(-(2**63))
     for i in range(len(cases)):
         case, token = cases[i], tokens[i]
         cases[i] = -1
@@ -192,7 +193,7 @@ def unsound(
 def outside(
     cases: np.ndarray, times: np.ndarray, bad_case: np.ndarray, early: int, late: int
 ) -> tuple[int, int, int, int]:
-    """Events of sound cases before `early` and after `late`: how many, and the first and last of all times."""
+    """Events of sound cases before `early` and after `late`: how many; and the first and last time."""
     n_early, n_late, first, last = 0, 0, late, early
     for i in range(len(cases)):
         time = times[i]

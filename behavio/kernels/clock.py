@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from behavio.kernels.raw import word
+from behavio.kernels.raw import signed, word
 
-MISSING = np.int64(-(2**63))
+MISSING = -(2**63)
 """Stands for no time in an array of microseconds."""
-DAY_US = np.int64(86_400_000_000)
+DAY_US = 86_400_000_000
 HIGH = np.uint64(0x8080808080808080)
 DATE = np.uint64(0x2D30302D30303030)
 """The bytes of "0000-00-", first one lowest."""
@@ -21,8 +21,8 @@ CLOCK, OVER_CLOCK = np.uint64(0x30303A3030), np.uint64(0x76767F7676)
 @njit(cache=True, nogil=True, inline="always")
 def _two(data: np.ndarray, at: int) -> int:
     """Two digits as a number, -1 when they are none."""
-    a, b = np.int64(data[at]) - 48, np.int64(data[at + 1]) - 48
-    return a * 10 + b if 0 <= a <= 9 and 0 <= b <= 9 else np.int64(-1)
+    a, b = signed(data[at]) - 48, signed(data[at + 1]) - 48
+    return a * 10 + b if 0 <= a <= 9 and 0 <= b <= 9 else signed(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -38,7 +38,7 @@ def days_since_1970(year: int, month: int, day: int) -> int:
 
 @njit(cache=True, nogil=True, inline="always")
 def _byte(found: np.uint64, place: int) -> int:
-    return np.int64((found >> np.uint64(8 * place)) & np.uint64(255))
+    return signed((found >> np.uint64(8 * place)) & np.uint64(255))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -50,22 +50,22 @@ def _days_in(year: int, month: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _zone(data: np.ndarray, at: int, end: int) -> int:
-    """Minutes east of UTC that data[at:end] says (Z, UTC, GMT, +01, +0100, +01:00); -10,000 for anything else."""
-    nothing = np.int64(-10_000)
+    """Minutes east of UTC that data[at:end] says (Z, UTC, GMT, +01, +0100, +01:00); -10,000: it does not."""
+    nothing = signed(-10_000)
     length = end - at
     if length == 1 and data[at] == 90:
-        return np.int64(0)
+        return signed(0)
     if length == 3 and data[at + 2] == 67 and data[at] == 85 and data[at + 1] == 84:
-        return np.int64(0)
+        return signed(0)
     if length == 3 and data[at] == 71 and data[at + 1] == 77 and data[at + 2] == 84:
-        return np.int64(0)
+        return signed(0)
     if length not in (3, 5, 6) or (data[at] != 43 and data[at] != 45):
         return nothing
-    hours, minutes = _two(data, at + 1), np.int64(0)
+    hours, minutes = _two(data, at + 1), signed(0)
     if length == 5:
         minutes = _two(data, at + 3)
     elif length == 6:
-        minutes = _two(data, at + 4) if data[at + 3] == 58 else np.int64(-1)
+        minutes = _two(data, at + 4) if data[at + 3] == 58 else signed(-1)
     if hours < 0 or hours > 23 or minutes < 0 or minutes > 59:
         return nothing
     away = hours * 60 + minutes
@@ -100,20 +100,20 @@ def iso_time(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
     hour, minute = _byte(clock, 0) * 10 + _byte(clock, 1), _byte(clock, 3) * 10 + _byte(clock, 4)
     if hour > 23 or minute > 59:
         return MISSING, False
-    micros += (hour * 60 + minute) * np.int64(60_000_000)
+    micros += (hour * 60 + minute) * 60_000_000
     place = at + 16
     if place + 3 <= end and data[place] == 58:
         second = _two(data, place + 1)
         if second < 0 or second > 59:
             return MISSING, False
-        micros += second * np.int64(1_000_000)
+        micros += second * 1_000_000
         place += 3
         if place < end and (data[place] == 46 or data[place] == 44):
             place += 1
-            part, digits = np.int64(0), 0
+            part, digits = signed(0), 0
             while place < end and 48 <= data[place] <= 57:
                 if digits < 6:
-                    part = part * 10 + np.int64(data[place]) - 48
+                    part = part * 10 + signed(data[place]) - 48
                 digits += 1
                 place += 1
             if digits == 0 or digits > 9:
@@ -128,7 +128,7 @@ def iso_time(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
     away = _zone(data, place, end)
     if away == -10_000:
         return MISSING, False
-    return micros - away * np.int64(60_000_000), True
+    return micros - away * 60_000_000, True
 
 
 @njit(cache=True, nogil=True)
@@ -152,7 +152,7 @@ def iso_times(
         zoned[row] = False
         if len(valid) > 0 and not valid[row]:
             continue
-        at, end = np.int64(starts[row]), np.int64(ends[row])
+        at, end = signed(starts[row]), signed(ends[row])
         while at < end and data[at] == 32:
             at += 1
         while at < end and data[end - 1] == 32:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from behavio.kernels.raw import comes_before, equal, hashed, word
+from behavio.kernels.raw import comes_before, equal, hashed, signed, word
 
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
@@ -36,25 +36,25 @@ def intern(
     Returns the row reached and how many texts are known; it stops early where a table is full.
     A text equal to the one of the row before costs one comparison.
     """
-    mask = np.int64(len(table) - 1)
+    mask = signed(len(table) - 1)
     limit = len(table) // 2
-    before, before_at, before_length = np.int64(-1), np.int64(0), np.int64(-1)
+    before, before_at, before_length = signed(-1), signed(0), signed(-1)
     for row in range(first, len(starts)):
         if len(valid) > 0 and not valid[row]:
             codes[row] = -1
             continue
-        at = np.int64(starts[row])
-        length = np.int64(ends[row]) - at
+        at = signed(starts[row])
+        length = signed(ends[row]) - at
         if length == before_length and equal(data, at, data, before_at, length):
             codes[row] = before
             continue
         tag = hashed(data, at, length) & LOW
-        place = np.int64(tag) & mask
-        code = np.int64(-1)
+        place = signed(tag) & mask
+        code = signed(-1)
         while table[place] >= 0:
             entry = np.uint64(table[place])
             if entry >> HIGH == tag >> np.uint64(1):
-                known = np.int64(entry & LOW)
+                known = signed(entry & LOW)
                 if bounds[known + 1] - bounds[known] == length and equal(
                     data, at, pool, bounds[known], length
                 ):
@@ -68,7 +68,7 @@ def intern(
             for i in range(length):
                 pool[bounds[code] + i] = data[at + i]
             bounds[code + 1] = bounds[code] + length
-            table[place] = np.int64((tag >> np.uint64(1)) << HIGH) | code
+            table[place] = signed((tag >> np.uint64(1)) << HIGH) | code
             n_known += 1
         codes[row] = code
         before, before_at, before_length = code, at, length
@@ -78,13 +78,13 @@ def intern(
 @njit(cache=True, nogil=True)
 def fill_table(pool: np.ndarray, bounds: np.ndarray, n_known: int, table: np.ndarray) -> None:
     """Enter the known texts into a larger, empty table."""
-    mask = np.int64(len(table) - 1)
+    mask = signed(len(table) - 1)
     for code in range(n_known):
         tag = hashed(pool, bounds[code], bounds[code + 1] - bounds[code]) & LOW
-        place = np.int64(tag) & mask
+        place = signed(tag) & mask
         while table[place] >= 0:
             place = (place + 1) & mask
-        table[place] = np.int64((tag >> np.uint64(1)) << HIGH) | code
+        table[place] = signed((tag >> np.uint64(1)) << HIGH) | code
 
 
 @njit(cache=True, nogil=True)
@@ -126,7 +126,7 @@ def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int) -> np.ndarray:
     keys = np.empty(n, np.uint64)
     for code in range(n):
         at = bounds[code] + skip
-        length = min(np.int64(8), bounds[code + 1] - at)
+        length = min(signed(8), bounds[code + 1] - at)
         found = word(pool, at, length) if length > 0 else np.uint64(0)
         key = np.uint64(0)
         for _ in range(8):

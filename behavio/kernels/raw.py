@@ -12,8 +12,11 @@ from numba.extending import intrinsic
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-@intrinsic
-def _word_at(typing: Any, address: Any) -> Any:
+signed: Any = np.int64
+"""Turns a number into a signed one of 64 bits."""
+
+
+def _load(typing: Any, address: Any) -> Any:
     """The eight bytes at an address, wherever it lies, as one little-endian number."""
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -21,6 +24,9 @@ def _word_at(typing: Any, address: Any) -> Any:
         return builder.load(pointer, align=1)
 
     return types.uint64(types.intp), build
+
+
+_word_at: Any = intrinsic(_load)
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from behavio.kernels.raw import signed
+
 BITS = 16
 
 
@@ -20,7 +22,7 @@ def _histogram(times: np.ndarray, offsets: np.ndarray, shift: int, prefix: int, 
 
 @njit(cache=True, nogil=True)
 def _longest(times: np.ndarray, offsets: np.ndarray) -> int:
-    found = np.int64(0)
+    found = signed(0)
     for c in range(len(offsets) - 1):
         for i in range(offsets[c] + 1, offsets[c + 1]):
             found = max(found, times[i] - times[i - 1])
@@ -35,13 +37,13 @@ def gap_quantile(times: np.ndarray, offsets: np.ndarray, share: float) -> int:
     """
     n = len(times) - (len(offsets) - 1)
     if n == 0:
-        return np.int64(0)
-    left = max(np.int64(np.ceil(share * n)), 1)
+        return signed(0)
+    left = max(signed(np.ceil(share * n)), 1)
     top = _longest(times, offsets)
     shift = 0
     while (top >> shift) >> BITS > 0:
         shift += BITS
-    prefix = np.int64(0)
+    prefix = signed(0)
     while shift >= 0:
         counts = np.zeros(1 << BITS, np.int64)
         _histogram(times, offsets, shift, prefix, counts)
