@@ -30,7 +30,7 @@ test: $(DEV)  ## lint, types and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(DEV)  ## style and types only, mending what can be mended
 	$(BIN)/ruff check --fix .

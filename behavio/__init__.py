@@ -22,7 +22,19 @@ from typing import Any
 __version__ = "0.1.0"
 
 ROOMS = ("patterns", "report", "run", "segments", "simulate", "view")
-CALLS = ("check", "demo", "deliver", "evaluate", "graph", "predict", "read", "variants", *ROOMS)
+CALLS = (
+    "check",
+    "compare",
+    "demo",
+    "deliver",
+    "drift",
+    "evaluate",
+    "graph",
+    "predict",
+    "read",
+    "variants",
+    *ROOMS,
+)
 
 
 class _Room(ModuleType):

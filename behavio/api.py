@@ -9,7 +9,8 @@ from its tables where it has them, so numbers are those of its report.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
+    from behavio.erase import Erasure
+    from behavio.journeys.compare import Comparison
+    from behavio.journeys.drift import Drift
     from behavio.run import Result, Watcher
     from behavio.targets import Receipt
     from behavio.view import CaseStory
@@ -51,8 +55,7 @@ def check(data: Data, **columns: Any) -> dict[str, Any]:
     if isinstance(data, str | Path) and str(data).endswith(".toml"):
         from behavio.job import read_job
 
-        job = read_job(Path(data))
-        return sources.readiness(sources.read_log(job.source, job.cases, job.consents, job.base))
+        return sources.readiness(sources.read_log(read_job(Path(data)).inputs))
     return sources.readiness(read(data, **columns))
 
 
@@ -72,6 +75,60 @@ def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
     if table is None:
         table = journeys.variants(_sequences(data, columns)).to_frame(top)
     return _like(data, table if top is None else table.head(top))
+
+
+def compare(
+    data: Data,
+    other: Data | None = None,
+    *,
+    split: str | None = None,
+    by: str | None = None,
+    values: tuple[str, ...] = (),
+    **columns: Any,
+) -> Comparison:
+    """Two groups of cases side by side, with intervals and control for many tests.
+
+    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones)
+    or by `by` (a column of cases or events, with one or two `values` of it).
+    """
+    from behavio.journeys import compare as side
+
+    if sum(v is not None for v in (other, split, by)) != 1:
+        hint = "behavio compare A B · --split 2025-07-01 · --by specialty"
+        raise JobError("say what to compare: a second log, a date or a column", hint=hint)
+    if other is not None:
+        names = tuple(
+            Path(str(d)).name if isinstance(d, str | Path) else n for d, n in ((data, "a"), (other, "b"))
+        )
+        return side.compare(_sequences(data, columns), _sequences(other, columns), names)  # type: ignore[arg-type]
+    if split is not None:
+        moment = sources.moment(split)
+        return side.compare(
+            *side.split_at(_sequences(data, columns), moment), (f"before {split}", f"from {split}")
+        )
+    from behavio.journeys.groups_of import groups_by
+
+    folder = _run_folder(data)
+    log = EventLog.read(folder / "log") if folder else read(data, **columns)
+    found = SequenceSet.from_log(log)
+    names, a, b = groups_by(_with_segments(log, folder), str(by), found.case_ids, values)
+    return side.compare(found.select(a), found.select(b), names)
+
+
+def _with_segments(log: EventLog, folder: Path | None) -> EventLog:
+    """The log with the segment of each case among its attributes, where the run has segments."""
+    path = folder / "segments" / "segments.parquet" if folder else None
+    if path is None or not path.is_file() or "segment" in log.cases.columns:
+        return log
+    labels = pl.read_parquet(path, columns=["case_id", "segment"])
+    return replace(log, cases=log.cases.join(labels, on="case_id", how="left").sort("case_id"))
+
+
+def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any) -> Drift:
+    """When the journey changed, which steps, and since when; None of it by chance (permutation test)."""
+    from behavio.journeys.drift import drift as look
+
+    return look(_sequences(data, columns), every, seed=seed)
 
 
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
@@ -206,6 +263,13 @@ def deliver(folder: str | Path, **settings: Any) -> Receipt:
     target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
     return send(run_folder, wanted, target)
+
+
+def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
+    """Remove people from a finished run and keep them out of it: rows, models, pages; see behavio.erase."""
+    from behavio.erase import erase as remove
+
+    return remove(_checked_run(folder), list(ids))
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:

@@ -20,7 +20,15 @@ from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
-from behavio.sources import CasesSettings, ConsentSettings, LogSettings, SourceSettings
+from behavio.sources import (
+    AffiliationSettings,
+    CasesSettings,
+    ConsentSettings,
+    LogInputs,
+    LogSettings,
+    PlanSettings,
+    SourceSettings,
+)
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -35,9 +43,11 @@ class Job:
     base: Path
     source: Mapping[str, SourceSettings]
     seed: int = 7
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "spark"] = "local"
     cases: CasesSettings | None = None
     consents: ConsentSettings | None = None
+    plan: PlanSettings | None = None
+    affiliations: AffiliationSettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None
@@ -58,6 +68,11 @@ class Job:
                 raise JobError(
                     f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
                 )
+
+    @property
+    def inputs(self) -> LogInputs:
+        """What the log is made of: the tables of the job that say what to read."""
+        return LogInputs(**{f.name: getattr(self, f.name) for f in fields(LogInputs)})
 
 
 def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
@@ -132,7 +147,11 @@ def _value(kind: Any, value: Any, where: str) -> Any:
         return _one_of(args, value, where)
     if origin is Literal:
         if value not in args:
-            raise JobError(f"{where} = {value!r} is not possible", hint=f"one of {', '.join(map(str, args))}")
+            near = get_close_matches(str(value).lower(), [str(a) for a in args], 1, 0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise JobError(
+                f"{where} = {value!r} is not possible", hint=f"{hint}one of {', '.join(map(str, args))}"
+            )
         return value
     if isinstance(kind, type) and is_dataclass(kind):
         if not isinstance(value, dict):

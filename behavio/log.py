@@ -8,7 +8,8 @@ ties are broken by the source, never by a name, and the same input always gives 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +40,7 @@ ATTRIBUTES: dict[str, pl.DataType] = {
     "actor_id": pl.String(),
     "team": pl.String(),  # sales | medical | marketing
     "source": pl.String(),
+    "source_file": pl.String(),  # an Enum of the files' names in logs that were read from files
     "source_row": pl.Int64(),  # 1-based line or record number in the source's file
 }
 """What every adapter fills where the source has it."""
@@ -53,6 +55,30 @@ CONSENT_SCHEMA: dict[str, pl.DataType] = {
     "source_row": pl.Int64(),
 }
 
+PLAN_SCHEMA: dict[str, pl.DataType] = {
+    "case_id": pl.String(),
+    "channel": pl.String(),  # f2f, email, … or "*" for every channel
+    "brand": pl.String(),
+    "goal": pl.Float64(),  # touches planned from start to end; 0 is a goal, an empty cell is none
+    "start": TIME,
+    "end": TIME,  # empty: open end
+    "source": pl.String(),
+    "source_row": pl.Int64(),
+}
+"""What was planned for whom: one row per case, channel, brand and period."""
+
+AFFILIATION_SCHEMA: dict[str, pl.DataType] = {
+    "case_id": pl.String(),
+    "account_id": pl.String(),  # hospital, practice, department or another person
+    "role": pl.String(),
+    "influence": pl.String(),
+    "start": TIME,
+    "end": TIME,
+    "source": pl.String(),
+    "source_row": pl.Int64(),
+}
+"""Who belongs to what, since when and until when."""
+
 REJECTED_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
     "file": pl.String(),
@@ -64,6 +90,10 @@ REJECTED_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+TABLES = ("events", "cases", "consents", "rejected", "plan", "affiliations")
+"""Tables of an EventLog, each a Parquet file of its folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceCount:
     """Rows of one source: read = accepted + rejected + merged.
@@ -72,7 +102,12 @@ class SourceCount:
     `merged` that the mapping leaves out on purpose (a planned call is no fact). `left_out` says why each
     merged row is no event of its own (its values sum to `merged`); `notes` are what a reader of the
     numbers should know: the delimiter, the zone that was assumed, events in the future. `role` is what
-    the rows are: events, cases or consents.
+    the rows are: events, cases, consents, plan or affiliations.
+
+    `behind_days` is how far the newest event lies behind the newest of all sources; `exported` is the day
+    in the file's name, or the newest change of a record in it; `delay` holds seconds from an event to the
+    making and the last change of its record (created_median, created_p90, changed_median, changed_p90);
+    `unmatched` counts cases with events that a case table does not know.
     """
 
     name: str
@@ -89,6 +124,18 @@ class SourceCount:
     role: str = "events"
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    behind_days: float | None = None
+    exported: str = ""
+    delay: Mapping[str, float] = field(default_factory=dict)
+    unmatched: int = 0
+
+    def __post_init__(self) -> None:
+        lost = self.read - self.accepted - self.rejected - self.merged
+        if lost:
+            raise LogError(
+                f"{abs(lost):,} rows of {self.name} are {'lost' if lost > 0 else 'counted twice'}",
+                hint="this is an error of behavio: please report it with the job file",
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,22 +149,24 @@ class SourceEvents:
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars table of any frame: Polars (lazy too), pandas, Arrow, or a dict of columns.
+    """A Polars table of any frame: Polars (lazy too), pandas, Arrow (readers and datasets too), or a dict.
 
     pandas columns of mixed types become text. The caller's frame is never changed.
     Raises LogError for anything else.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
     try:
+        if isinstance(frame, pl.LazyFrame):
+            return frame.collect()
+        if hasattr(frame, "to_table") and not hasattr(frame, "__arrow_c_stream__"):
+            return pl.DataFrame(frame.to_table(), strict=False)
         if type(frame).__module__.partition(".")[0] == "pandas":
             return _from_pandas(frame)
         if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
             raise TypeError("no table")
         return pl.DataFrame(frame, strict=False)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
+    except (TypeError, ValueError, OSError, pl.exceptions.PolarsError) as problem:
         raise LogError(
             f"a {type(frame).__name__} cannot be read as a table",
             hint="give a path, or a pandas, Polars or Arrow table",
@@ -153,6 +202,8 @@ class EventLog:
     consents  CONSENT_SCHEMA, every dated statement, newest not resolved yet
     rejected  REJECTED_SCHEMA, every row that could not become an event, and why
     timed     False when the source has an order but no clock: times then only count positions
+    plan      PLAN_SCHEMA, empty without a plan
+    affiliations   AFFILIATION_SCHEMA, empty where none are known
     """
 
     events: pl.DataFrame
@@ -161,6 +212,8 @@ class EventLog:
     rejected: pl.DataFrame
     sources: tuple[SourceCount, ...] = ()
     timed: bool = True
+    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
+    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
 
     def __post_init__(self) -> None:
         for name, kind in EVENT_SCHEMA.items():
@@ -221,7 +274,7 @@ class EventLog:
         consents: pl.DataFrame | None = None,
     ) -> Self:
         """Join what the sources gave into one log; sources keep the order they are given in."""
-        events = pl.concat(alike([p.events for p in parts]), how="diagonal_relaxed")
+        events = pl.concat(alike(_same_files([p.events for p in parts])), how="diagonal_relaxed")
         events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("event_index"))
         rest = [c for c in events.columns if c not in EVENT_SCHEMA]
         events = events.select(*EVENT_SCHEMA, *rest)
@@ -234,7 +287,7 @@ class EventLog:
             cases=cases.sort("case_id"),
             consents=empty(CONSENT_SCHEMA) if consents is None else consents,
             rejected=pl.concat([p.rejected for p in parts]),
-            sources=tuple(p.count for p in parts),
+            sources=_behind([p.count for p in parts]),
             timed=all(p.timed for p in parts),
         )
 
@@ -254,10 +307,10 @@ class EventLog:
         counted = self.rejected.group_by(keys).agg(pl.len().alias("rows"))
         return counted.sort("rows", *keys, descending=[True, False, False, False]).to_dicts()
 
-    def write(self, folder: Path) -> None:
-        """Write events, cases, consents, rejected rows as Parquet and the counts as readiness.json."""
+    def write(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+        """Write every table as Parquet and the counts, with `more` facts, as readiness.json."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("events", "cases", "consents", "rejected"):
+        for name in TABLES:
             with whole_file(folder / f"{name}.parquet") as draft:
                 getattr(self, name).write_parquet(draft, compression="zstd")
         write_json(
@@ -269,6 +322,7 @@ class EventLog:
                 "n_rejected": self.rejected.height,
                 "timed": self.timed,
                 "rejected": self.reasons(),
+                **(more or {}),
             },
         )
 
@@ -276,9 +330,7 @@ class EventLog:
     def read(cls, folder: Path) -> Self:
         """Read back what `write` left."""
         facts = read_json(folder / "readiness.json")
-        table = {
-            n: pl.read_parquet(folder / f"{n}.parquet") for n in ("events", "cases", "consents", "rejected")
-        }
+        table = {n: pl.read_parquet(p) for n in TABLES if (p := folder / f"{n}.parquet").is_file()}
         sources = tuple(SourceCount(**(s | {"notes": tuple(s.get("notes", ()))})) for s in facts["sources"])
         return cls(**table, sources=sources, timed=facts["timed"])
 
@@ -320,6 +372,28 @@ def _sorted(events: pl.DataFrame) -> pl.DataFrame:
     cases = events.select(pl.col("case_id").unique().drop_nulls().sort()).to_series()
     coded = events.with_columns(events["case_id"].cast(pl.Enum(cases)).to_physical().alias("__case__"))
     return coded.sort("__case__", "timestamp", "event_index").drop("__case__")
+
+
+def _behind(counts: Sequence[SourceCount]) -> tuple[SourceCount, ...]:
+    """The counts with the days each source's newest event lies behind the newest of all."""
+    ends = [datetime.fromisoformat(c.last) if c.last else None for c in counts]
+    newest = max((e for e in ends if e is not None), default=None)
+    if newest is None:
+        return tuple(counts)
+    days = [None if e is None else round((newest - e).total_seconds() / 86_400, 2) for e in ends]
+    return tuple(replace(c, behind_days=d) for c, d in zip(counts, days, strict=True))
+
+
+def _same_files(tables: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The tables with one Enum of all their files: a byte or two per event instead of a text."""
+    kinds = [t.schema.get("source_file") for t in tables]
+    names = dict.fromkeys(n for k in kinds if isinstance(k, pl.Enum) for n in k.categories.to_list())
+    if not names or any(k == pl.String for k in kinds):
+        return tables
+    kind = pl.Enum(list(names))
+    return [
+        t.with_columns(pl.col("source_file").cast(kind)) if "source_file" in t.columns else t for t in tables
+    ]
 
 
 def alike(tables: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -27,6 +27,7 @@ PACKAGES = (
     "gensim",
     "pm4py",
     "r4pm",
+    "pyspark",
 )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
+from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
@@ -37,8 +39,11 @@ from behavio.manifest import (
     versions,
 )
 from behavio.sequences import SequenceSet
+from behavio.sources.cluster import on_cluster_only, read_cluster_log, read_text_times, remote_files
 
 Facts = dict[str, Any]
+ERASED_LIST = ".stages/erased.json"
+"""Salted hashes of people erased from the run, relative to its folder."""
 
 
 class Watcher(Protocol):
@@ -79,6 +84,11 @@ class Context:
         """The encoded log, memory-mapped."""
         return SequenceSet.read(self.folder / "log" / "encoded")
 
+    @cached_property
+    def cluster(self) -> SparkEngine:
+        """The Spark session of a job that says engine = "spark"."""
+        return SparkEngine(read=read_text_times)
+
     def table(self, path: str) -> pl.DataFrame | None:
         """A Parquet table of an earlier stage, None when that stage is not part of the job."""
         file = self.folder / path
@@ -96,9 +106,11 @@ class Stage:
 
 
 def _log(c: Context, settings: Any, folder: Path) -> Facts:
-    job = c.job
-    log = sources.read_log(job.source, job.cases, job.consents, job.base, c.watcher.progress)
-    log.write(folder)
+    if c.job.engine == "spark":
+        return _log_on_cluster(c, folder)
+    salt, erased = erased_of(c.folder)
+    log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
@@ -115,7 +127,37 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     }
 
 
+def _log_on_cluster(c: Context, folder: Path) -> Facts:
+    job = c.job
+    salt, erased = erased_of(c.folder)
+    found = read_cluster_log(job.inputs, c.cluster, c.watcher.progress, salt=salt, erased=erased)
+    sequences = found.write(folder, job.base)
+    events = [s for s in found.log.sources if s.role == "events"]
+    facts: Facts = {
+        "rows_in": sum(s.read for s in events),
+        "rows_out": sum(s.accepted for s in events),
+        "n_events": sum(s.accepted for s in events),
+        "n_cases": found.n_cases,
+        "n_known_cases": max(found.log.cases.height, found.n_cases),
+        "n_rejected": found.n_rejected,
+        "n_activities": len(sequences.vocabulary.activities),
+        "first": _span(found.log, [s.first for s in events], min),
+        "last": _span(found.log, [s.last for s in events], max),
+    }
+    return facts if found.sample is None else facts | {"sample": dict(found.sample)}
+
+
+def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], datetime]) -> str:
+    return str(choose([datetime.fromisoformat(e) for e in ends if e])) if log.timed else ""
+
+
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    if c.job.engine == "spark":
+        engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
+        try:
+            return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress, engine, whole)
+        finally:
+            c.cluster.forget()
     return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
 
 
@@ -204,15 +246,15 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         listed = ", ".join(s.name for s in stages)
         raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
-    with _locked(out):
+    with locked(out):
         (out / "manifest.json").unlink(missing_ok=True)
         _sweep(*out.glob(".draft-*"), *out.glob(".old-*"))
-        inputs = fingerprints(_input_files(job))
+        inputs = _inputs(context)
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
         for stage in stages:
             forced = forced or stage.name == start
-            key = _key(stage, job, inputs, records)
+            key = _key(stage, job, inputs, records, sorted(erased_of(out)[1]))
             record = None if forced else _whole(out, stage, key)
             if record is None:
                 record = _make(stage, context, key)
@@ -241,16 +283,37 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(read_json(path))
 
 
-def _input_files(job: Job) -> list[tuple[str, Path]]:
-    """Every file a result rests on: sources, cases, consents, a table of true probabilities."""
-    files = sources.input_files(job.source, job.cases, job.consents, job.base)
-    truth = job.model.truth if job.model else None
-    return files if truth is None else [*files, (truth, job.base / truth)]
+def _inputs(c: Context) -> list[dict[str, Any]]:
+    """Every file a result rests on: sources, cases, consents, a table of true probabilities.
+
+    Of files that only a cluster sees, size and time of change stand for the hash.
+    """
+    job = c.job
+    far = {n: s for n, s in job.source.items() if job.engine == "spark" and on_cluster_only(s.path, job.base)}
+    near = {n: s for n, s in job.source.items() if n not in far}
+    files = sources.input_files(replace(job.inputs, source=near))
+    if job.model is not None and job.model.truth is not None:
+        files.append((job.model.truth, job.base / job.model.truth))
+    return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
-def _key(stage: Stage, job: Job, inputs: list[dict[str, Any]], records: dict[str, dict[str, Any]]) -> str:
+def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
+    """Salt and hashes of the people erased from a run; they never enter it again."""
+    path = folder / ERASED_LIST
+    told = read_json(path) if path.is_file() else {"salt": "", "hashes": []}
+    return str(told["salt"]), frozenset(told["hashes"])
+
+
+def _key(
+    stage: Stage,
+    job: Job,
+    inputs: list[dict[str, Any]],
+    records: dict[str, dict[str, Any]],
+    erased: list[str],
+) -> str:
     settings = getattr(job, stage.table)
-    rest = (job.cases, job.consents, inputs) if stage.name in ("log", "models") else ()
+    beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
+    rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 
@@ -327,7 +390,7 @@ def _drop_others(out: Path, wanted: set[str]) -> None:
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
     """Only one run at a time in a folder; a killed one leaves no lock behind."""
     with _disk_errors(out):
         if out.exists() and not (out / ".stages").exists() and any(out.iterdir()):

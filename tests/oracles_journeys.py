@@ -25,8 +25,11 @@ def slow_graph(
     return {edge: (len(w), len(cases[edge]), w) for edge, w in waits.items()}
 
 
-def slow_activities(traces: Sequence[Sequence[str]]) -> dict[str, tuple[int, int, int, int, int]]:
-    """Activity → frequency, cases, starts, last seen, cases that come back to it."""
+def slow_activities(
+    traces: Sequence[Sequence[str]], over: Sequence[bool] = ()
+) -> dict[str, tuple[int, int, int, int, int, int]]:
+    """Activity → frequency, cases, starts, last seen, ends (cases that are over), cases that come back."""
+    over = over or [False] * len(traces)
     names = {a for t in traces for a in t}
     return {
         a: (
@@ -34,6 +37,7 @@ def slow_activities(traces: Sequence[Sequence[str]]) -> dict[str, tuple[int, int
             sum(a in t for t in traces),
             sum(t[0] == a for t in traces),
             sum(t[-1] == a for t in traces),
+            sum(t[-1] == a and done for t, done in zip(traces, over, strict=True)),
             sum(list(t).count(a) > 1 for t in traces),
         )
         for a in names
@@ -118,3 +122,65 @@ def load(path: Path, cases: int | None = None) -> SequenceSet:
         vocabulary=vocabulary,
         timed=timed,
     )
+
+
+def slow_pairs(
+    traces: Sequence[Sequence[str]], times: Sequence[Sequence[int]]
+) -> dict[tuple[str, str], tuple[int, int, list[int]]]:
+    """Pair → pairs of events, distinct cases, seconds apart; every pair of events is looked at."""
+    apart, cases = defaultdict(list), defaultdict(set)
+    for c, (trace, stamps) in enumerate(zip(traces, times, strict=True)):
+        for j in range(len(trace)):
+            for i in range(j):
+                apart[trace[i], trace[j]].append(stamps[j] - stamps[i])
+                cases[trace[i], trace[j]].add(c)
+    return {pair: (len(a), len(cases[pair]), a) for pair, a in apart.items()}
+
+
+def slow_repeats(traces: Sequence[Sequence[str]]) -> dict[str, tuple[int, ...]]:
+    """Activity → frequency, cases, rework cases, self loops and their cases, two loops and their cases."""
+    found = {}
+    for a in {a for t in traces for a in t}:
+        selfs = [sum(x == y == a for x, y in pairwise(t)) for t in traces]
+        twos = [sum(x == z == a and y != a for x, y, z in zip(t, t[1:], t[2:], strict=False)) for t in traces]
+        counts = [list(t).count(a) for t in traces]
+        found[a] = (
+            sum(counts),
+            sum(n > 0 for n in counts),
+            sum(n > 1 for n in counts),
+            sum(selfs),
+            sum(n > 0 for n in selfs),
+            sum(twos),
+            sum(n > 0 for n in twos),
+        )
+    return found
+
+
+def slow_funnel(trace: Sequence[str], stamps: Sequence[int], steps: Sequence[str], within: int | None) -> int:
+    """Steps the case gets through: every first event is tried, every way on from it."""
+
+    def reach(place: int, k: int, start: int) -> int:
+        best = k
+        for p in range(place + 1, len(trace)):
+            soon = within is None or stamps[p] - start <= within
+            if k < len(steps) and trace[p] == steps[k] and soon:
+                best = max(best, reach(p, k + 1, start))
+        return best
+
+    begins = [i for i, a in enumerate(trace) if a == steps[0]]
+    return max((reach(i, 1, stamps[i]) for i in begins), default=0)
+
+
+def slow_state(stamps: Sequence[int], date: int, dormant: int, lost: int) -> str | None:
+    """The lifecycle state of a case whose events lie at these times, at a date."""
+    known = [t for t in stamps if t < date]
+    if not known:
+        return None
+    if date - known[-1] > lost:
+        return "lost"
+    if date - known[-1] > dormant:
+        return "dormant"
+    if date - known[0] <= dormant:
+        return "new"
+    backs = [u for t, u in pairwise(known) if u - t > dormant]
+    return "returned" if backs and date - backs[-1] <= dormant else "active"

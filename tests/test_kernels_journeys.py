@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from conftest import traces
 from hypothesis import given
@@ -48,13 +50,15 @@ def test_group_quantiles_of_many_ties_and_of_a_long_sorted_run():
 
 
 @given(traces)
-def test_edges_by_hash_are_the_edges_by_table(made):
+def test_edges_by_hash_number_every_pair(made):
     log = SequenceSet.from_traces(made)
     tokens, offsets = readonly(log.tokens, np.int32), readonly(log.offsets, np.int64)
-    by_table, counts = graph.edges_by_table(tokens, offsets, len(log.vocabulary))
-    by_hash, keys = graph.edges_by_hash(tokens, offsets, len(log.vocabulary))
-    assert [keys[n] if n >= 0 else -1 for n in by_hash] == by_table.tolist()
-    assert sorted(keys.tolist()) == np.flatnonzero(counts).tolist() and counts.sum() == (by_table >= 0).sum()
+    size = len(log.vocabulary)
+    numbers, keys = graph.edges_by_hash(tokens, offsets, size)
+    found = [keys[n] for c in range(len(made)) for n in numbers[offsets[c] + 1 : offsets[c + 1]]]
+    ids = [[log.vocabulary.id(a) for a in trace] for trace in made]
+    assert found == [a * size + b for trace in ids for a, b in pairwise(trace)]
+    assert len(set(keys.tolist())) == len(keys) == len(set(found))
 
 
 def test_edges_by_hash_grow_past_their_first_tables():
@@ -66,7 +70,7 @@ def test_edges_by_hash_grow_past_their_first_tables():
     inner[::10] = False
     expected = tokens[np.flatnonzero(inner) - 1].astype(np.int64) * 50_000 + tokens[inner]
     assert (keys[numbers[inner]] == expected).all()
-    assert len(keys) == len(np.unique(expected)) and (numbers[~inner] == -1).all()
+    assert len(keys) == len(np.unique(expected)) and (numbers[~inner] == 0).all()
 
 
 @given(traces)

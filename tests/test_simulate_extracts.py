@@ -146,7 +146,7 @@ def test_nobody_is_mailed_after_unsubscribing(out: Path) -> None:
 
 
 def test_a_perfect_reader_gets_the_clean_log(out: Path) -> None:
-    from behavio.sources import read_log
+    from behavio.sources import LogInputs, read_log
     from behavio.sources.settings import CasesSettings, SourceSettings
 
     kinds = {
@@ -164,7 +164,7 @@ def test_a_perfect_reader_gets_the_clean_log(out: Path) -> None:
         timestamp="Start_Datetime__c",
         columns={"channel": "Channel__c", "direction": "Direction__c"},
     )
-    log = read_log(sources, CasesSettings(path="extracts/Account.csv", kind="veeva.account"), None, out)
+    log = read_log(LogInputs(sources, out, CasesSettings(path="extracts/Account.csv", kind="veeva.account")))
     truth = pl.read_parquet(out / "truth" / "events.parquet")
     columns = ["case_id", "activity", "timestamp", "channel", "direction", "reaction", "brand"]
     said = pl.when(pl.col("channel") != "portal").then("message")

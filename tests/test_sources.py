@@ -19,6 +19,7 @@ from behavio.log import EventLog
 from behavio.sources import (
     CasesSettings,
     ConsentSettings,
+    LogInputs,
     SourceSettings,
     input_files,
     read,
@@ -115,7 +116,7 @@ def test_quoted_cells_hold_anything(file):
         ["case_id", "activity", "timestamp", "note"],
         ["a", 'say "hi", ok', "2024-01-01", "two\nlines,\nthree"],
     ]
-    log = read(file(csv_text([*rows, ["b", "x", "2024-01-02", ""]])))
+    log = read(file(csv_text([*rows, ["b", "x", "2024-01-02", ""]])), keep_text=True)
     assert log.events.select("activity", "note", "source_row").rows() == [
         ('say "hi", ok', "two\nlines,\nthree", 1),
         ("x", None, 2),
@@ -304,8 +305,8 @@ def test_files_are_named_as_the_job_names_them(tmp_path: Path):
     (tmp_path / "jobs").mkdir()
     (tmp_path / "log.csv").write_text(csv_text(ROWS))
     sources = {"x": SourceSettings(path="../log.csv")}
-    assert read_log(sources, None, None, tmp_path / "jobs").sources[0].file == "../log.csv"
-    assert [name for name, _ in input_files(sources, None, None, tmp_path / "jobs")] == ["../log.csv"]
+    assert read_log(LogInputs(sources, tmp_path / "jobs")).sources[0].file == "../log.csv"
+    assert [name for name, _ in input_files(LogInputs(sources, tmp_path / "jobs"))] == ["../log.csv"]
 
 
 def test_a_job_of_tables(tmp_path: Path):
@@ -318,10 +319,12 @@ def test_a_job_of_tables(tmp_path: Path):
     )
     told: list[tuple[str, float]] = []
     log = read_log(
-        {"one": SourceSettings(path="log.csv"), "two": SourceSettings(path="more.csv")},
-        CasesSettings(path="cases.csv"),
-        ConsentSettings(path="consents.csv"),
-        tmp_path,
+        LogInputs(
+            {"one": SourceSettings(path="log.csv"), "two": SourceSettings(path="more.csv")},
+            tmp_path,
+            CasesSettings(path="cases.csv"),
+            ConsentSettings(path="consents.csv"),
+        ),
         lambda what, share: told.append((what, share)),
     )
     assert log.events["source"].to_list() == ["one", "one", "one", "two"]
@@ -336,7 +339,7 @@ def test_a_job_of_tables(tmp_path: Path):
         ("cases", 4, 2, 1, 1),
         ("consents", 3, 2, 1, 0),
     ]
-    assert told[0] == ("reading one", 0.0) and told[-1] == ("sorting events", 1.0)
+    assert told[0] == ("reading cases", 0.0) and told[-1] == ("sorting events", 1.0)
 
 
 def test_the_text_nan_is_a_missing_case_in_text_files_and_a_name_in_typed_ones(file):
@@ -371,7 +374,8 @@ def test_readiness_says_what_is_there_and_what_is_missing(file):
         }
     ]
     assert any("1 events lie before 1990 (1970-01-01 is the first)" in n for n in facts["notes"])
-    assert any("33% of the events share the time" in n for n in facts["notes"])
+    ties = next(f for f in facts["findings"] if f["finding"] == "order of equal times")
+    assert (ties["n"], ties["of"]) == (1, 3) and "share the time" in ties["means"]
 
 
 def test_read_of_a_written_log_gives_it_back(file, tmp_path):

@@ -5,18 +5,20 @@ from pathlib import Path
 import pytest
 
 from behavio.errors import JobError
-from behavio.sources import SourceSettings, built_in, read_log
+from behavio.sources import LogInputs, SourceSettings, built_in, read_log
 from behavio.sources.mapping import Field, parse_mapping
-from behavio.sources.settings import READERS, kinds
+from behavio.sources.settings import kinds
 
 
 def test_every_built_in_kind_has_a_mapping_that_parses():
-    mapped = [k for role in READERS for k in kinds(role) if k not in READERS[role]]
+    roles = ("events", "cases", "consents", "plan", "affiliations")
+    mapped = {k: role for role in roles for k in kinds(role) if k in built_in()}
     assert sorted(mapped) == sorted(built_in())
     assert "veeva.call" in kinds("events") and "veeva.account" in kinds("cases")
     for kind, text in built_in().items():
         mapping = parse_mapping(text, kind)
         assert mapping.title and mapping.file and mapping.case_id.needs
+        assert mapping.role == mapped[kind], "a mapping says its own role, also one that is like another"
 
 
 @pytest.mark.parametrize("kind", sorted(built_in()))
@@ -54,7 +56,7 @@ def test_a_new_source_needs_a_mapping_and_no_code(tmp_path: Path):
     settings = SourceSettings(
         path="opens.csv", mapping="opens.toml", timezone="Etc/GMT+6", keep=("IsUnique",)
     )
-    log = read_log({"opens": settings}, None, None, tmp_path)
+    log = read_log(LogInputs({"opens": settings}, tmp_path))
     row = log.events.row(0, named=True)
     assert (row["activity"], row["timestamp"].hour, row["content"], row["IsUnique"]) == (
         "email_open: 7",
@@ -98,7 +100,7 @@ def test_a_wrong_word_names_the_nearest(text, message, hint):
 def test_a_mapping_that_is_not_there(tmp_path):
     (tmp_path / "opens.toml").write_text(SFMC)
     with pytest.raises(JobError, match="cannot be read") as caught:
-        read_log({"x": SourceSettings(path="x.csv", mapping="open.toml")}, None, None, tmp_path)
+        read_log(LogInputs({"x": SourceSettings(path="x.csv", mapping="open.toml")}, tmp_path))
     assert "did you mean opens.toml?" in caught.value.hint
 
 
@@ -113,5 +115,5 @@ def test_a_join_that_the_mapping_does_not_know_is_refused(tmp_path):
     (tmp_path / "calls.csv").write_text("Id\n1\n")
     settings = SourceSettings(path="calls.csv", kind="veeva.call", joins={"products": "p.csv"})
     with pytest.raises(JobError, match="join 'products' is not known") as caught:
-        read_log({"x": settings}, None, None, tmp_path)
+        read_log(LogInputs({"x": settings}, tmp_path))
     assert "did you mean 'product'?" in caught.value.hint

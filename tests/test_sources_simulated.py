@@ -9,7 +9,16 @@ import pytest
 
 from behavio.log import EventLog
 from behavio.simulate import SimulateSettings, simulate
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, read, read_log, readiness
+from behavio.sources import (
+    CasesSettings,
+    ConsentSettings,
+    LogInputs,
+    SourceSettings,
+    read,
+    read_log,
+    readiness,
+)
+from experiments.reconcile import reconcile
 
 SOURCES = {
     "calls": ("Call2_vod__c.csv", "veeva.call"),
@@ -27,10 +36,12 @@ def world(tmp_path_factory) -> tuple[Path, dict, EventLog]:
     summary = simulate(SimulateSettings(n_cases=120, months=6, seed=3), out)
     sources = {n: SourceSettings(path=p, kind=k) for n, (p, k) in SOURCES.items()}
     log = read_log(
-        sources,
-        CasesSettings(path="Account.csv", kind="veeva.account"),
-        ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
-        out / "extracts",
+        LogInputs(
+            sources,
+            out / "extracts",
+            CasesSettings(path="Account.csv", kind="veeva.account"),
+            ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
+        )
     )
     return out, summary["files"], log
 
@@ -46,25 +57,40 @@ def test_the_log_is_what_was_lived(world):
         assert same[0].equals(same[1]), attribute
 
 
-def test_every_row_of_dirt_is_accounted_for(world):
+def test_every_row_of_dirt_is_found_and_counted_as_the_simulator_counts_it(world):
     _, files, log = world
+    table = reconcile(files, log)
+    wrong = table.filter(pl.col("planted") != pl.col("found"))
+    assert wrong.rows() == []
+    read = {s.file for s in log.sources}
+    named = {(f, k) for f, kinds, *_ in table.rows() for k in kinds.split(" + ")}
+    planted = {(f, k) for f, told in files.items() if f in read for k in told["dirt"]}
+    assert planted <= named and len(planted) == 25  # no kind of dirt is left without a line
     for source in log.sources:
-        file = files[source.file]
-        assert source.read == file["rows"] == source.accepted + source.rejected + source.merged, source.name
-        if source.kind != "ga4":
-            assert source.accepted == file["facts"], source.name
-    dirt = files["Call2_vod__c.csv"]["dirt"]
-    calls = log.sources[0]
-    assert calls.left_out["a planned or saved call is no fact"] == dirt["planned"] + dirt["saved"]
-    assert calls.rejected == dirt["broken"]
-    mails = files["Email_Activity_vod__c.csv"]["dirt"]
-    answers = log.sources[3].left_out
-    assert answers.get("an open the CRM added to a click at the very same time", 0) == mails["invented_open"]
-    assert answers["a machine: opened within 5 seconds of sending (link scanner)"] == mails["machine_open"]
-    hits, portal = files["ga4_events.jsonl"], log.sources[4]
-    assert portal.accepted == hits["marks"]["visits"] + hits["marks"]["downloads"]
-    assert portal.filtered == hits["dirt"]["bot_named"] + hits["dirt"]["bot_burst"]
-    assert portal.rejected == hits["dirt"]["anonymous"]
+        assert source.filtered <= source.merged == sum(source.left_out.values()), source.name
+
+
+def test_marks_that_are_no_dirt_are_read_right(world):
+    _, files, log = world
+    marks = files["Call2_Key_Message_vod__c.csv"]["marks"]
+    shown = log.events.filter(activity="message_shown")
+    assert shown.height == marks["no_reaction"] and shown["reaction"].null_count() == shown.height
+    talk = log.events.filter(pl.col("source") == "key_messages")
+    assert talk["case_id"].null_count() == 0 and marks["no_account"] > 0  # taken from the call
+    # group calls: every member once
+    calls = log.events.filter(pl.col("source") == "calls")
+    assert calls.select("case_id", "timestamp").is_duplicated().sum() == 0
+
+
+def test_every_event_leads_back_to_its_row(world):
+    out, _, log = world
+    calls = pl.read_csv(out / "extracts" / "Call2_vod__c.csv", infer_schema=False)
+    events = log.events.filter(pl.col("source") == "calls")
+    assert events["source_file"].cast(pl.String).unique().to_list() == ["Call2_vod__c.csv"]
+    rows = calls[(events["source_row"] - 1).to_list()]
+    assert rows["Account_vod__c"].str.head(15).to_list() == events["case_id"].str.head(15).to_list()
+    when = rows["Call_Datetime_vod__c"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.3fZ", time_unit="us")
+    assert when.dt.replace_time_zone("UTC").to_list() == events["timestamp"].to_list()
 
 
 def test_who_the_hcps_are_without_what_names_them(world):

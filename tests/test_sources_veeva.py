@@ -9,7 +9,7 @@ import pytest
 
 from behavio.errors import JobError, LogError
 from behavio.log import CONSENT_SCHEMA, EventLog
-from behavio.sources import CasesSettings, ConsentSettings, SourceSettings, input_files, read_log
+from behavio.sources import CasesSettings, ConsentSettings, LogInputs, SourceSettings, input_files, read_log
 
 CALLS = """\
 Id,IsDeleted,LastModifiedDate,Account_vod__c,Call_Datetime_vod__c,Status_vod__c,Call_Channel_vod__c,\
@@ -36,7 +36,7 @@ def extract(tmp_path: Path):
         for name, text in files.items():
             (tmp_path / f"{name}.csv").write_text(text)
         sources = {n: SourceSettings(path=f"{n}.csv", kind=k) for n, k in kinds.items()}
-        return read_log(sources, None, None, tmp_path)
+        return read_log(LogInputs(sources, tmp_path))
 
     return run
 
@@ -252,10 +252,12 @@ def test_accounts_and_consents(tmp_path: Path):
         "n4,A2,Maybe_vod,2025-07-02T00:00:00.000Z,,Approved_Email_vod,x@y.example\n"
     )
     log = read_log(
-        {"calls": SourceSettings(path="calls.csv", kind="veeva.call")},
-        CasesSettings(path="Account.csv", kind="veeva.account"),
-        ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
-        tmp_path,
+        LogInputs(
+            {"calls": SourceSettings(path="calls.csv", kind="veeva.call")},
+            tmp_path,
+            CasesSettings(path="Account.csv", kind="veeva.account"),
+            ConsentSettings(path="Multichannel_Consent_vod__c.csv", kind="veeva.consent"),
+        )
     )
     assert log.cases.select("case_id", "specialty", "potential", "owner_id").rows() == [
         ("A1", "Cardiology", 7, "U1"),
@@ -284,15 +286,15 @@ def test_a_folder_holds_the_usual_file(tmp_path: Path):
     )
     (tmp_path / "Product_vod__c.csv").write_text("Id,Name\nP1,Cardiovia\n")
     sources = {"calls": SourceSettings(path=".", kind="veeva.call")}
-    assert read_log(sources, None, None, tmp_path).n_events == 1
-    names = [name for name, _ in input_files(sources, None, None, tmp_path)]
+    assert read_log(LogInputs(sources, tmp_path)).n_events == 1
+    names = [name for name, _ in input_files(LogInputs(sources, tmp_path))]
     assert [Path(n).name for n in names] == ["Call2_vod__c.csv", "Product_vod__c.csv"]
 
 
 def test_a_wrong_extract_names_the_missing_column(tmp_path: Path):
     (tmp_path / "calls.csv").write_text("Id,Account_vod_c,Status_vod__c\n1,A1,Submitted_vod\n")
     with pytest.raises(LogError, match="has no column 'Call_Datetime_vod__c' for timestamp"):
-        read_log({"c": SourceSettings(path="calls.csv", kind="veeva.call")}, None, None, tmp_path)
+        read_log(LogInputs({"c": SourceSettings(path="calls.csv", kind="veeva.call")}, tmp_path))
 
 
 def test_an_unknown_kind_names_the_nearest():

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from behavio.errors import JobError
-from behavio.sources import SourceSettings, read_log
+from behavio.sources import LogInputs, SourceSettings, read_log
 
 START = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in µs
 
@@ -38,7 +38,7 @@ def portal(tmp_path: Path):
             pl.DataFrame(list(hits), infer_schema_length=None).write_parquet(tmp_path / name)
         else:
             (tmp_path / name).write_text("\n".join(json.dumps(h) for h in hits))
-        log = read_log({"portal": SourceSettings(path=name, kind="ga4")}, None, None, tmp_path)
+        log = read_log(LogInputs({"portal": SourceSettings(path=name, kind="ga4")}, tmp_path))
         count = log.sources[0]
         assert count.read == count.accepted + count.rejected + count.merged == len(hits)
         return log
@@ -103,12 +103,11 @@ def test_session_activities_are_renamed_not_named(portal, tmp_path):
     portal(*HITS)
     renamed = {"activity": {"portal_visit": "visit"}}
     source = SourceSettings(path="ga4_events.jsonl", kind="ga4", values=renamed)
-    log = read_log({"portal": source}, None, None, tmp_path)
+    log = read_log(LogInputs({"portal": source}, tmp_path))
     assert set(log.events["activity"]) == {"visit", "portal_download"}
     with pytest.raises(JobError, match="cannot name an activity"):
         read_log(
-            {"p": SourceSettings(path="ga4_events.jsonl", kind="ga4", activity="event_name")},
-            None,
-            None,
-            tmp_path,
+            LogInputs(
+                {"p": SourceSettings(path="ga4_events.jsonl", kind="ga4", activity="event_name")}, tmp_path
+            )
         )

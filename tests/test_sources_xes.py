@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles_sources import in_order
 
 from behavio.errors import LogError
-from behavio.sources import SourceSettings, read, read_log
+from behavio.sources import LogInputs, SourceSettings, read, read_log
 
 LOG = """<?xml version="1.0" encoding="UTF-8"?>
 <log xes.version="1.0">
@@ -44,7 +44,7 @@ def file(tmp_path: Path):
 def test_smallest_log(file):
     # c2's second event has no time: rejected as record 2; c3 has no event: told in the notes
     log = read(file(LOG))
-    assert log.events.drop("timestamp", "event_index", "source").rows() == [
+    assert log.events.drop("timestamp", "event_index", "source", "source_file").rows() == [
         ("c1", "B", 3, None, None, None, None),
         ("c2", "A & B", 1, "complete", "r", 5.5, 7),
     ]
@@ -58,10 +58,14 @@ def test_smallest_log(file):
 
 def test_packed_and_misnamed_files(file, tmp_path):
     packed = file(gzip.compress(LOG.encode()), "log.xes.gz")
-    assert read(packed).events.drop("source").equals(read(file(LOG)).events.drop("source"))
+    assert (
+        read(packed)
+        .events.drop("source", "source_file")
+        .equals(read(file(LOG)).events.drop("source", "source_file"))
+    )
     odd = read(file(LOG, "log.csv"))
     assert odd.n_events == 2 and "log.csv ends like csv but holds xes" in odd.sources[0].notes
-    assert read_log({"x": SourceSettings(path="log.xes.gz", kind="xes")}, None, None, tmp_path).n_events == 2
+    assert read_log(LogInputs({"x": SourceSettings(path="log.xes.gz", kind="xes")}, tmp_path)).n_events == 2
 
 
 @pytest.mark.parametrize(
@@ -101,3 +105,19 @@ def test_random_logs_written_by_r4pm_read_back(tmp_path_factory, rows):
     expected = in_order([(c, a, t.replace(tzinfo=UTC)) for c, a, t in table.rows()])
     log = read(path)
     assert log.events.select("case_id", "activity", "timestamp").rows() == expected
+
+
+def test_the_note_on_zones_is_told_only_where_a_time_has_none(file):
+    note = "times without a zone are taken as UTC"
+    assert note not in read(file(LOG)).sources[0].notes
+    naive = LOG.replace("03:04:05+00:00", "03:04:05.000")
+    assert note in read(file(naive)).sources[0].notes
+
+
+def test_a_named_zone_places_only_times_without_one(file):
+    # 02:04:05 UTC is written +01:00; a job for Zurich must not move it again
+    first = read(file(LOG), timezone="Europe/Zurich").events["timestamp"].min()
+    assert first == datetime(2024, 1, 2, 2, 4, 5, tzinfo=UTC)
+    naive = LOG.replace("03:04:05+00:00", "03:04:05").replace("03:04:05.000+01:00", "03:04:05")
+    first = read(file(naive), timezone="Europe/Zurich").events["timestamp"].min()
+    assert first == datetime(2024, 1, 2, 2, 4, 5, tzinfo=UTC)

@@ -23,9 +23,12 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "erase": "privacy",
     "check": "ask",
     "graph": "ask",
     "variants": "ask",
+    "compare": "differ",
+    "drift": "differ",
     "patterns": "ask",
     "segments": "ask",
     "predict": "ask",
@@ -39,6 +42,8 @@ SHORT = {
     "check": "Data readiness: what is there, missing, rejected, and why.",
     "graph": "What follows what, how often and after how long.",
     "variants": "Distinct journeys, most frequent first.",
+    "compare": "Two groups or periods side by side: what differs, how surely.",
+    "drift": "When the journey changed, which steps, since when.",
     "patterns": "Frequent subsequences, against chance.",
     "segments": "Groups of cases that interact alike.",
     "predict": "Next steps with probability and time.",
@@ -46,6 +51,7 @@ SHORT = {
     "view": "The whole story of one case.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "erase": "Remove people from a finished run, for good.",
 }
 
 

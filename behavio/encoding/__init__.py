@@ -27,7 +27,7 @@ from behavio.files import read_json, whole_file, write_json
 from behavio.log import EventLog, SourceCount
 from behavio.sequences import Field, SequenceSet, Vocabulary
 from behavio.sources import LogSettings, SourceSettings
-from behavio.sources.inputs import Input, find_inputs, recognise
+from behavio.sources.inputs import Input, find_inputs, held_open, recognise
 
 __all__ = ["Encoded", "Unfit", "encode", "encode_source", "is_encoded", "read_counts", "stream_source"]
 
@@ -62,6 +62,7 @@ def encode(
     log: LogSettings | None = None,
     memory: int = MEMORY,
     progress: Progress | None = None,
+    keep_text: bool = False,
     **settings: Any,
 ) -> Encoded:
     """Encode a log, into the folder `out` or, without one, for this process only.
@@ -70,17 +71,17 @@ def encode(
     memory in bytes (the log's case ids come on top). Raises what `behavio.read` raises; RunError when `out`
     holds something else.
     """
-    rule = log or LogSettings()
+    rule = log or LogSettings(keep_text=keep_text)
     if out is not None:
         _free(out)
     why = "not a plain table"
-    if isinstance(data, str | Path) and not _is_log(Path(data)) and rule.exclude is None:
+    if isinstance(data, str | Path) and not _is_log(Path(data)):
         name, own = sources.settings_of(data, **settings)
         try:
             return encode_source(name, own, Path(), out, log=rule, memory=memory, progress=progress)
         except Unfit as reason:
             why = str(reason)
-    log_read = sources.read(data, **settings)
+    log_read = sources.read(data, keep_text=rule.keep_text, **settings)
     return _carefully(log_read, out, rule, why)
 
 
@@ -99,7 +100,12 @@ def encode_source(
     tell = progress or (lambda _what, _share: None)
     draft = _draft(out)
     try:
-        coded = stream_source(name, settings, base, draft, keep=out is not None, memory=memory, progress=tell)
+        if log.exclude is not None:
+            raise Unfit("people to exclude")
+        coded = stream_source(
+            name, settings, base, draft,
+            keep=out is not None, keep_text=log.keep_text, memory=memory, progress=tell,
+        )  # fmt: skip
         tell("cases", 0.99)
         sequences = _sequences(coded, draft).marked(log.end, log.open_within)
         if out is not None:
@@ -119,6 +125,7 @@ def stream_source(
     folder: Path,
     *,
     keep: bool,
+    keep_text: bool,
     memory: int,
     progress: Progress,
 ) -> Coded:
@@ -129,14 +136,17 @@ def stream_source(
     first = files[0]
     if any(f.columns != first.columns or f.typed != first.typed for f in files):
         raise Unfit("files of different shape")
-    plan = plan_of(first.columns, first.item.shown, settings)
+    plan = plan_of(first.columns, first.item.shown, settings, keep_text=keep_text)
     if any(f.types(plan.columns) != first.types(plan.columns) for f in files):
         raise Unfit("files of different types")
     notes = [list(f.notes) for f in files]
     if len(files) > 1:
         for file, own in zip(files, notes, strict=True):
             file.notes = [f"{file.item.shown}: {n}" for n in own]
-    return Encoder(name, plan, settings, files, folder, keep, memory, progress).run()
+    coded = Encoder(name, plan, settings, files, folder, keep, memory, progress).run()
+    for file in files:
+        file.same()
+    return coded
 
 
 def _opened(item: Input, settings: SourceSettings) -> Any:
@@ -145,16 +155,21 @@ def _opened(item: Input, settings: SourceSettings) -> Any:
         raise Unfit("not a regular file")
     try:
         with item.path.open("rb") as file:
+            if held_open(file.fileno()):
+                raise Unfit("a file that is being written")
             head = file.read(HEAD)
     except OSError as problem:
         raise Unfit(str(problem)) from None
     if not head:
         raise Unfit("an empty file")
-    kind, notes = recognise(head, item, settings.format)
+    if head[:4] == b"PK\x03\x04":
+        raise Unfit("a workbook")
+    kind, more = recognise(head, item, settings.format)
+    notes = [*item.notes, *more]
     if kind in ("parquet", "arrow"):
         return Columnar(item, kind, notes)
-    if kind in ("csv", "tsv") and not notes:
-        return Delimited(item, settings.delimiter, tabs=kind == "tsv")
+    if kind in ("csv", "tsv"):
+        return Delimited(item, settings.delimiter, notes, tabs=kind == "tsv")
     raise Unfit(f"format {kind}")
 
 

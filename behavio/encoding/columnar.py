@@ -13,7 +13,7 @@ from behavio.encoding.moments import Unfit, is_text
 from behavio.encoding.texts import Slices
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import Input
-from behavio.sources.sieve import as_text
+from behavio.sources.records import as_text
 from behavio.sources.tabular import _plain_types
 
 if TYPE_CHECKING:
@@ -38,17 +38,46 @@ class Batch:
     raw: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
-class Columnar:
-    """One Parquet or Arrow file."""
+class Opened:
+    """One file that is read in batches; what kinds of files share.
+
+    notes    what to say about the file     n_wrong   records that are no rows
+    """
 
     typed = True
+    columns: list[str]
+
+    def __init__(self, item: Input, notes: list[str]) -> None:
+        self.item = item
+        self.notes = notes
+        self.n_wrong = 0
+        self._stamp = self._changed()
+
+    def _changed(self) -> tuple[int, int]:
+        found = self.item.path.stat()
+        return found.st_size, found.st_mtime_ns
+
+    def same(self) -> None:
+        """Raise Unfit when the file changed while it was read."""
+        if self._changed() != self._stamp:
+            raise Unfit("a file that is being written")
+
+    def n_bytes(self) -> int:
+        """Size on disk."""
+        return self._stamp[0]
+
+    def wrong(self, place: int) -> pl.DataFrame:
+        """Records that are no rows, as the careful path tells them."""
+        return pl.DataFrame(schema=REJECTED_SCHEMA).drop("source")
+
+
+class Columnar(Opened):
+    """One Parquet or Arrow file."""
 
     def __init__(self, item: Input, kind: str, notes: list[str]) -> None:
         import pyarrow as pa
 
-        self.item = item
-        self.notes = notes
-        self.n_wrong = 0
+        super().__init__(item, notes)
         self.kind = kind
         try:
             schema = self._open([]).schema_arrow if kind == "parquet" else self._ipc().schema
@@ -74,14 +103,6 @@ class Columnar:
     def types(self, columns: Sequence[str]) -> list[str]:
         """Names of the Arrow types of these columns."""
         return [str(self.schema.field(c).type) for c in columns]
-
-    def wrong(self, place: int) -> pl.DataFrame:
-        """Records that are no rows: there are none."""
-        return pl.DataFrame(schema=REJECTED_SCHEMA).drop("source")
-
-    def n_bytes(self) -> int:
-        """Size on disk."""
-        return self.item.path.stat().st_size
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[Batch, float]]:
         """Batches with the share of the file that is read after each. Raises Unfit for a damaged file."""
@@ -125,6 +146,15 @@ class Columnar:
                 if chunk.total_uncompressed_size < CHEAP * max(chunk.num_values, 1):
                     found.append(name)
         return found
+
+    def head(self, n: int) -> pl.DataFrame:
+        """All columns of the first rows."""
+        import pyarrow as pa
+
+        batch, _ = next(self._record_batches(self.columns), (None, 0.0))
+        if batch is None:
+            return pl.DataFrame()
+        return _plain_types(pl.DataFrame(pa.table(batch.slice(0, n))))[0]
 
     def frame(self, rows: np.ndarray) -> pl.DataFrame:
         """All columns of these records (1-based, rising), as the careful path sees them."""

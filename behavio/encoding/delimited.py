@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from behavio.encoding.columnar import Batch
+from behavio.encoding.columnar import Batch, Opened
 from behavio.encoding.moments import Unfit
 from behavio.encoding.texts import EVERY, Slices, frozen
 from behavio.errors import LogError
@@ -18,7 +18,7 @@ from behavio.kernels import delimited as kernel
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import MARKS, Input
 from behavio.sources.tabular import ROW, shorten
-from behavio.sources.text import DELIMITERS, _header, _sniff, _unique, read_delimited
+from behavio.sources.text import DELIMITERS, _header, _sniff, read_delimited, unique_names
 
 BLOCK = 16 << 20
 MOST = 1 << 18
@@ -26,14 +26,13 @@ MOST = 1 << 18
 SAMPLE = 1 << 20
 
 
-class Delimited:
+class Delimited(Opened):
     """One delimited text file in UTF-8. Raises Unfit for anything that needs a closer look."""
 
     typed = False
 
-    def __init__(self, item: Input, delimiter: str | None, *, tabs: bool) -> None:
-        self.item = item
-        self.n_wrong = 0
+    def __init__(self, item: Input, delimiter: str | None, notes: list[str], *, tabs: bool) -> None:
+        super().__init__(item, notes)
         self._kept: list[tuple[int, bytes, bool]] = []
         with self._open() as file:
             sample = _filled(file, SAMPLE)
@@ -49,8 +48,8 @@ class Delimited:
         first = data.partition(b"\n")[0]
         self.delimiter = delimiter or ("\t" if tabs and b"\t" in first else _sniff(data))
         self.header = _header(data, self.delimiter)
-        self.columns, notes = _unique(self.header)
-        self.notes = list(notes)
+        self.columns, more = unique_names(self.header)
+        self.notes += more
         if delimiter is None and self.delimiter != ("\t" if tabs else ","):
             self.notes.append(f"delimiter {DELIMITERS.get(self.delimiter, self.delimiter)}")
         if len(self.columns) < 2 or self.delimiter == '"' or self.columns != self.header:
@@ -74,9 +73,16 @@ class Delimited:
         """All columns are text."""
         return ["text" for _ in columns]
 
-    def n_bytes(self) -> int:
-        """Size on disk."""
-        return self.item.path.stat().st_size
+    def head(self, n: int) -> pl.DataFrame:
+        """All columns of the first rows (of the first block)."""
+        with self._open() as file:
+            sample = _filled(file, BLOCK)
+        whole = sample if len(sample) < BLOCK else sample[: sample.rindex(b"\n") + 1]
+        whole = whole.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return read_delimited(whole, self.item, self.delimiter, tabs=False).frame.head(n)
+        except (LogError, UnicodeDecodeError) as problem:
+            raise Unfit(str(problem)) from None
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[Batch, float]]:
         """Batches with the share of the file that is read after each. Raises Unfit for damaged text."""
@@ -128,6 +134,8 @@ class Delimited:
             )  # fmt: skip
             if why in (kernel.SWALLOWED, kernel.STRAY):
                 raise Unfit("quotes that need a closer look")
+            if last and n_wrong and at >= size and wrong[n_wrong - 1, 2] >= size:
+                raise Unfit("a file that ends in the middle of a row")
             for place, a, b in wrong[:n_wrong].tolist():
                 self._kept.append((record + place, block[a:b], True))
             self.n_wrong += n_wrong

@@ -11,7 +11,9 @@ from behavio.encoding.moments import Unfit
 from behavio.log import REJECTED_SCHEMA
 from behavio.sequences import FIELDS
 from behavio.sources.events import with_settings
+from behavio.sources.guess import plain
 from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.privacy import OPT_OUT
 from behavio.sources.settings import SourceSettings
 from behavio.sources.tabular import FILE, ROW, RawTable
 
@@ -23,6 +25,7 @@ class Plan:
     mapping   the whole mapping, as the careful path has it
     fields    attribute ← column, for the attributes that are coded beside the activity
     complete  no other column exists, so equal rows can be told from what is read
+    carried   other columns, which would travel along with the events
     """
 
     mapping: SourceMapping
@@ -32,6 +35,8 @@ class Plan:
     fields: Mapping[str, str]
     complete: bool
     renamed: Mapping[str, str]
+    carried: tuple[str, ...]
+    keep_text: bool
 
     @property
     def columns(self) -> list[str]:
@@ -41,17 +46,19 @@ class Plan:
 
 def can_stream(settings: SourceSettings) -> bool:
     """True when nothing in the settings asks for what only the careful path does."""
-    careful = (settings.mapping, settings.order, settings.encoding)
+    careful = (settings.mapping, settings.order, settings.encoding, settings.url)
     plain = settings.kind == "table" and all(c is None for c in careful) and not settings.joins
     named = all(n == "activity" and not isinstance(v, str) for n, v in settings.values.items())
     return plain and named and settings.repeats == "keep"
 
 
-def plan_of(columns: Sequence[str], shown: str, settings: SourceSettings) -> Plan:
+def plan_of(columns: Sequence[str], shown: str, settings: SourceSettings, *, keep_text: bool) -> Plan:
     """The plan for a table with these columns. Raises LogError where a column is missing, Unfit where the
     careful path has to look."""
     if len(set(columns)) < len(columns) or any(c.startswith("__") for c in columns):
         raise Unfit("column names")
+    if any(plain(c) in OPT_OUT for c in columns):
+        raise Unfit("people who opted out")
     empty = pl.DataFrame(schema={**dict.fromkeys(columns, pl.String()), ROW: pl.Int64(), FILE: pl.Int32()})
     none = pl.DataFrame(schema=REJECTED_SCHEMA).drop("source")
     mapping = with_settings(SourceMapping(), settings, RawTable(empty, (shown,), none), plain=True)
@@ -67,7 +74,10 @@ def plan_of(columns: Sequence[str], shown: str, settings: SourceSettings) -> Pla
     used = {case_id, activity, timestamp, *fields.values()}
     renamed = settings.values.get("activity", {})
     assert not isinstance(renamed, str)
-    return Plan(mapping, case_id, activity, timestamp, fields, set(columns) <= used, dict(renamed))
+    asked = {*mapping.needs, *mapping.keep}
+    carried = tuple(c for c in columns if c not in asked) if "*" in mapping.keep else ()
+    complete = set(columns) <= used
+    return Plan(mapping, case_id, activity, timestamp, fields, complete, dict(renamed), carried, keep_text)
 
 
 def _column(field: Field) -> str:

@@ -19,8 +19,38 @@ from behavio.sources.events import _activities, _cases, _moments
 from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 
+SAMPLE = 100_000
+"""Rows by which a column is told to hold free text; the careful path looks at 2,000 values of each."""
 MOST = 5_000_000
 """More rejected rows than this are left to the careful path."""
+
+
+class _Told(Sieve):
+    """A sieve over a few rows of a source whose columns of free text are known."""
+
+    def __init__(self, texts: Sequence[str], *given: Any, **more: Any) -> None:
+        self._given = texts
+        super().__init__(*given, **more)
+
+    def _texts(self, columns: list[str]) -> list[str]:
+        return [c for c in columns if c in self._given]
+
+
+def free_text(files: Sequence[Any], plan: Plan) -> tuple[list[str], list[str]]:
+    """Carried columns that hold free text or name somebody, by the first rows; and the note on them."""
+    if not plan.carried or plan.keep_text:
+        return [], []
+    heads: list[pl.DataFrame] = []
+    for file in files:
+        heads.append(file.head(SAMPLE))
+        if sum(h.height for h in heads) >= SAMPLE:
+            break
+    frame = pl.concat(heads, how="diagonal_relaxed").with_columns(
+        pl.lit(1, dtype=pl.Int64).alias(ROW), pl.lit(0, dtype=pl.Int32).alias(FILE)
+    )
+    none = pl.DataFrame(schema=REJECTED_SCHEMA).drop("source")
+    sieve = Sieve("", RawTable(frame, ("",), none), plan.mapping, private=False, keep=plan.mapping.keep)
+    return sieve.texts, sieve.notes
 
 
 class Suspects:
@@ -50,31 +80,29 @@ class Suspects:
         if batch.raw is not None:
             self.files[place].keep(batch, rows)
 
-    def close(self, place: int, file: Any) -> None:
-        """A file is read to its end."""
-
     def rejected(
-        self, name: str, plan: Plan, cases: Keys, activities: Keys, streams: Streams
+        self, name: str, plan: Plan, cases: Keys, activities: Keys, streams: Streams, texts: Sequence[str]
     ) -> pl.DataFrame:
-        """REJECTED_SCHEMA: what the careful path says about the rows that are no events."""
+        """REJECTED_SCHEMA: what the careful path says about the rows that are no events.
+
+        `texts` are the columns that hold free text: they are not shown.
+        """
         files = tuple(f.item.shown for f in self.files)
         typed = all(f.typed for f in self.files)
-        none = pl.DataFrame(schema=REJECTED_SCHEMA).drop("source")
         if not self.n and not self.n_wrong:
             return pl.DataFrame(schema=REJECTED_SCHEMA)
-        if not self.n:
-            wrong = pl.concat([f.wrong(p) for p, f in enumerate(self.files)])
-            return wrong.with_columns(pl.lit(name).alias("source")).select(list(REJECTED_SCHEMA))
-        places, rows, at = (np.concatenate(x) for x in (self._places, self._rows, self._at))
+        places, rows, at = (
+            np.concatenate([np.zeros(0, np.int64), *x]) for x in (self._places, self._rows, self._at)
+        )
         times = _still_bad(streams, at, cases, activities)
         keep = times[0]
-        frames, wrongs = [], [none]
+        frames, wrongs = [], []
         for place, file in enumerate(self.files):
             own = (places == place) & keep
-            frame = file.frame(rows[own])
             wrongs.append(file.wrong(place))
-            if frame is None or not own.any():
+            if not own.any():
                 continue
+            frame = file.frame(rows[own])
             frames.append(
                 frame.with_columns(
                     pl.Series(ROW, rows[own], dtype=pl.Int64),
@@ -84,11 +112,12 @@ class Suspects:
             )
         early = pl.concat(wrongs)
         if not frames:
-            return early.with_columns(pl.lit(name).alias("source")).select(list(REJECTED_SCHEMA))
+            empty = {**dict.fromkeys(self.files[0].columns, pl.String()), ROW: pl.Int64(), FILE: pl.Int32()}
+            frames.append(pl.DataFrame(schema={**empty, "__time__": TIME}))
         whole = pl.concat(frames, how="diagonal_relaxed")
         time = whole["__time__"]
         table = RawTable(whole.drop("__time__"), files, early, (), typed)
-        sieve = Sieve(name, table, plan.mapping, private=False)
+        sieve = _Told(texts, name, table, plan.mapping, private=False, keep=plan.mapping.keep)
         micros = time.dt.epoch("us")
         sieve.frame = sieve.frame.with_columns(time.set(micros == int(MISSING), None).alias("__time__"))
         _cases(sieve, plan.mapping)

@@ -21,7 +21,7 @@ from behavio.encoding.columnar import Batch, as_texts
 from behavio.encoding.moments import Moments, Unfit
 from behavio.encoding.names import Keys, ids_of
 from behavio.encoding.plan import Plan
-from behavio.encoding.rejects import Suspects
+from behavio.encoding.rejects import Suspects, free_text
 from behavio.encoding.spill import Streams
 from behavio.encoding.texts import Texts
 from behavio.kernels import arrange as kernel
@@ -99,7 +99,6 @@ class Encoder:
                 self._take(batch, place, streams)
                 done = (before + share * sizes[place]) / max(sum(sizes), 1)
                 self.tell(f"reading, {streams.n:,} events", READING * done)
-            self.suspects.close(place, file)
 
     def _take(self, batch: Batch, place: int, streams: Streams) -> None:
         """One batch: codes and times appended, rows that may be rejected remembered."""
@@ -137,7 +136,9 @@ class Encoder:
     def _arrange(self, streams: Streams) -> Coded:
         n_read = streams.n
         notes = self._notes(streams)
-        rejected = self.suspects.rejected(self.name, self.plan, self.cases, self.activities, streams)
+        hidden, told = free_text(self.files, self.plan)
+        notes += told
+        rejected = self.suspects.rejected(self.name, self.plan, self.cases, self.activities, streams, hidden)
         ranks, case_ids, _ = self.cases.ranks()
         self.cases.texts.release()
         per_case = np.zeros(len(case_ids), np.int64)

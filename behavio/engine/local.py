@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import reduce
 
-from behavio.engine import Answer, Count
+from behavio.engine import Answer, Count, Encoded
+from behavio.errors import LogError
 from behavio.sequences import SequenceSet
 
 
@@ -18,9 +19,13 @@ class LocalEngine:
     n_shards: int = 8
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
 
-    def run(self, count: Count[Answer], sequences: SequenceSet) -> Answer:
+    def run(self, count: Count[Answer], log: Encoded) -> Answer:
         """Ask every shard, join the answers in shard order."""
-        shards = sequences.shards(self.n_shards if sequences.n_events > 100_000 else 1)
+        if not isinstance(log, SequenceSet):
+            raise LogError(
+                f"a {type(log).__name__} is not on this machine", hint="give the engine it lives on"
+            )
+        shards = log.shards(self.n_shards if log.n_events > 100_000 else 1)
         if len(shards) == 1:
             return count.of(shards[0])
         with ThreadPoolExecutor(min(self.threads, len(shards))) as pool:

@@ -9,26 +9,54 @@ from typing import Any
 
 import polars as pl
 
+from behavio.engine import Encoded, Engine
 from behavio.errors import JobError
 from behavio.files import whole_file
+from behavio.journeys.eventually import eventually_follows
 from behavio.journeys.follows import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
+from behavio.journeys.funnel import funnel
+from behavio.journeys.groups import Grouped, group_activities, join_repeats, read_rules, similar_activities
 from behavio.journeys.map import process_map
+from behavio.journeys.measures import durations, rework, waiting_times
+from behavio.journeys.retention import lifecycle, lifecycle_states, retention, retention_matrix
+from behavio.journeys.sessions import Pieces, episodes, sessions
+from behavio.journeys.steps import step_matrix, steps
 from behavio.journeys.traces import VARIANTS, Variants, case_table, distinct, variants
+from behavio.journeys.whole import variants_of
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 __all__ = [
     "DIRECTLY_FOLLOWS",
-    "VARIANTS",
     "DirectlyFollowsGraph",
+    "Grouped",
     "JourneySettings",
+    "Pieces",
+    "VARIANTS",
     "Variants",
     "case_table",
     "directly_follows",
     "distinct",
+    "durations",
+    "episodes",
+    "eventually_follows",
+    "funnel",
     "graph",
+    "group_activities",
+    "join_repeats",
+    "lifecycle",
+    "lifecycle_states",
     "process_map",
+    "read_rules",
+    "retention",
+    "retention_matrix",
+    "rework",
+    "sessions",
+    "similar_activities",
+    "step_matrix",
+    "steps",
     "variants",
+    "waiting_times",
     "write_journeys",
 ]
 
@@ -81,15 +109,24 @@ def write_journeys(
     settings: JourneySettings,
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    engine: Engine | None = None,
+    whole: Encoded | None = None,
 ) -> dict[str, Any]:
     """Write graph, activities, variants, cases (Parquet), map.svg, process.bpmn and process.pnml.
+
+    `whole` is the log that `engine` counts where `sequences` is only a part of it: cases.parquet then
+    lists the cases of `sequences`, everything else is about the whole log.
 
     Returns facts for the manifest and the closing summary.
     """
     progress("directly-follows graph", 0.0)
-    found = directly_follows(sequences)
+    found = directly_follows(sequences if whole is None else whole, engine)
     progress("variants", 0.3)
-    all_variants = variants(sequences)
+    all_variants = (
+        variants(sequences, engine)
+        if whole is None or engine is None
+        else variants_of(whole, engine, sequences)
+    )
     tables = {
         "graph": found.edges,
         "activities": found.activities,
@@ -103,13 +140,13 @@ def write_journeys(
     with whole_file(folder / "map.svg") as draft:
         draft.write_text(process_map(found, settings.max_nodes, PAGE), encoding="utf-8")
     facts: dict[str, Any] = {
-        "rows_in": sequences.n_events,
+        "rows_in": found.n_events,
         "rows_out": sum(frame.height for frame in tables.values()),
-        "n_cases": sequences.n_cases,
+        "n_cases": int(all_variants.cases.sum()),
         "n_activities": found.activities.height,
         "n_edges": found.edges.height,
         "n_variants": len(all_variants),
-        "top_variant_share": float(all_variants.cases[0] / sequences.n_cases),
+        "top_variant_share": float(all_variants.cases[0] / all_variants.cases.sum()),
         "timed": sequences.timed,
     }
     if settings.process_model:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import LogError
-from behavio.kernels import graph as kernel
-from behavio.kernels.arrays import group_quantiles, readonly
-from behavio.sequences import SequenceSet, Vocabulary
-
-TABLE_LIMIT = 1_024
-"""More activities than this are never looked up in a square table."""
-
-SHARES = (0.1, 0.5, 0.9)
+from behavio.journeys.waits import TIME_COLUMNS, StepTally, merge_steps, tally_steps, time_columns
+from behavio.sequences import Vocabulary
 
 EDGE_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
@@ -29,7 +24,13 @@ EDGE_SCHEMA: dict[str, pl.DataType] = {
     "mean_s": pl.Float64(),
     "p90_s": pl.Float64(),
     "p10_s": pl.Float64(),
+    "min_s": pl.Float64(),
+    "max_s": pl.Float64(),
+    "std_s": pl.Float64(),
 }
+
+LATER = ("ends", "min_s", "max_s", "std_s")
+"""Columns that graphs written by earlier versions lack."""
 
 ACTIVITY_SCHEMA: dict[str, pl.DataType] = {
     "activity": pl.String(),
@@ -37,85 +38,23 @@ ACTIVITY_SCHEMA: dict[str, pl.DataType] = {
     "cases": pl.Int64(),
     "starts": pl.Int64(),
     "last_seen": pl.Int64(),
+    "ends": pl.Int64(),
     "rework_cases": pl.Int64(),
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Waits:
-    """Waiting times of one shard (int64, µs), grouped by the edges `keys`, in log order within an edge."""
-
-    keys: np.ndarray
-    offsets: np.ndarray
-    values: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GraphTally:
-    """What shards add up to.
-
-    keys        int64 (n_edges,)      source id * size + target id, rising
-    frequency   int64 (n_edges,)      how often the target came right after the source
-    cases       int64 (n_edges,)      in how many cases
-    activities  int64 (5, size)       frequency, cases, starts, last seen, rework cases
-    waits       one part per shard: exact quantiles need every waiting time
-    """
-
-    keys: np.ndarray
-    frequency: np.ndarray
-    cases: np.ndarray
-    activities: np.ndarray
-    waits: tuple[Waits, ...]
-
-    @classmethod
-    def empty(cls, size: int) -> GraphTally:
-        """The answer of no case at all, for a vocabulary of this size."""
-        none = np.zeros(0, dtype=np.int64)
-        return cls(none, none, none, np.zeros((5, size), dtype=np.int64), ())
-
-
-def tally(sequences: SequenceSet) -> GraphTally:
-    """Count one shard of whole cases."""
-    size = len(sequences.vocabulary)
-    tokens = readonly(sequences.tokens, np.int32)
-    offsets = readonly(sequences.offsets, np.int64)
-    if size <= TABLE_LIMIT and size * size <= max(1 << 16, 4 * sequences.n_events):
-        numbers, counts = kernel.edges_by_table(tokens, offsets, size)
-        order = keys = np.flatnonzero(counts)
-        rank = np.zeros(size * size, dtype=np.int64)
-    else:
-        numbers, keys = kernel.edges_by_hash(tokens, offsets, size)
-        order = np.argsort(keys)
-        rank, keys = np.empty(len(keys), dtype=np.int64), keys[order]
-    rank[order] = np.arange(len(keys))
-    times = readonly(sequences.times, np.int64)
-    frequency, cases, ends, values = kernel.tally_edges(numbers, rank, len(keys), offsets, times)
-    activities = np.stack(kernel.tally_activities(tokens, offsets, size))
-    waits = (Waits(keys, ends, values),) if sequences.timed else ()
-    return GraphTally(keys, frequency, cases, activities, waits)
-
-
-def merge(a: GraphTally, b: GraphTally) -> GraphTally:
-    """Join two answers over the same vocabulary; waiting times stay in shard order."""
-    keys = np.union1d(a.keys, b.keys)
-    frequency, cases = np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.int64)
-    for part in (a, b):
-        where = np.searchsorted(keys, part.keys)
-        frequency[where] += part.frequency
-        cases[where] += part.cases
-    return GraphTally(keys, frequency, cases, a.activities + b.activities, a.waits + b.waits)
-
-
-DIRECTLY_FOLLOWS: Count[GraphTally] = Count(of=tally, merge=merge)
+DIRECTLY_FOLLOWS: Count[StepTally] = Count(of=tally_steps, merge=merge_steps)
+"""Edges with frequency, cases and exact sums of their times: one pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DirectlyFollowsGraph:
     """Edges with frequency, distinct cases and waiting times; activities with their place in the cases.
 
-    edges       EDGE_SCHEMA, most frequent first; times in seconds, null for a log without a clock
-    activities  ACTIVITY_SCHEMA, most frequent first; last_seen counts cases whose newest event it is
-                (a case that is still open has no end)
+    edges       EDGE_SCHEMA, most frequent first; times in seconds, null for a log without a clock;
+                std_s null for a step taken once
+    activities  ACTIVITY_SCHEMA, most frequent first; last_seen counts cases whose newest event it is,
+                ends only those that are over: a case that is still open has no end
     """
 
     edges: pl.DataFrame
@@ -123,7 +62,7 @@ class DirectlyFollowsGraph:
 
     def __post_init__(self) -> None:
         for frame, schema in ((self.edges, EDGE_SCHEMA), (self.activities, ACTIVITY_SCHEMA)):
-            missing = [name for name in schema if name not in frame.columns]
+            missing = [name for name in schema if name not in frame.columns and name not in LATER]
             if missing:
                 raise LogError(
                     f"a directly-follows graph needs the columns {', '.join(missing)}",
@@ -143,7 +82,7 @@ class DirectlyFollowsGraph:
     @property
     def timed(self) -> bool:
         """False when no edge has a time."""
-        return self.edges["median_s"].null_count() < self.edges.height
+        return self.edges["mean_s"].null_count() < self.edges.height
 
     def to_frame(self) -> pl.DataFrame:
         """Edges as a table with the columns of graph.parquet."""
@@ -160,53 +99,44 @@ class DirectlyFollowsGraph:
         return f"<figure>{process_map(self)}<figcaption>{escape(said)}</figcaption></figure>"
 
 
-def finish(answer: GraphTally, vocabulary: Vocabulary) -> DirectlyFollowsGraph:
-    """Names instead of ids, waiting times as quantiles, everything in its final order."""
+def finish(
+    answer: StepTally, vocabulary: Vocabulary, times: Mapping[str, np.ndarray | list[None]] | None = None
+) -> DirectlyFollowsGraph:
+    """Names instead of ids, everything in its final order; `times` are TIME_COLUMNS of the edges."""
     size = len(vocabulary)
     names = pl.Series(vocabulary.names, dtype=pl.String)
+    n = len(answer.keys)
+    columns = {name: [None] * n for name in TIME_COLUMNS} if times is None else times
     edges = pl.DataFrame(
         {
             "source": names.gather(pl.Series(answer.keys // size)),
             "target": names.gather(pl.Series(answer.keys % size)),
             "frequency": answer.frequency,
             "cases": answer.cases,
-            **_wait_columns(answer),
+            **columns,
         },
         schema=EDGE_SCHEMA,
-    ).sort("frequency", "source", "target", descending=[True, False, False])
-    activities = (
-        pl.DataFrame(
-            {"activity": names, **dict(zip(list(ACTIVITY_SCHEMA)[1:], answer.activities, strict=True))},
-            schema=ACTIVITY_SCHEMA,
-        )
-        .filter(pl.col("frequency") > 0)
-        .sort("frequency", "activity", descending=[True, False])
+    ).with_columns(pl.col(TIME_COLUMNS).fill_nan(None))
+    activities = pl.DataFrame(
+        {"activity": names, **dict(zip(list(ACTIVITY_SCHEMA)[1:], answer.activities, strict=True))},
+        schema=ACTIVITY_SCHEMA,
+    ).filter(pl.col("frequency") > 0)
+    return DirectlyFollowsGraph(
+        edges.sort("frequency", "source", "target", descending=[True, False, False]),
+        activities.sort("frequency", "activity", descending=[True, False]),
     )
-    return DirectlyFollowsGraph(edges, activities)
 
 
-def _wait_columns(answer: GraphTally) -> dict[str, np.ndarray | list[None]]:
-    """p10, median, mean and p90 of every edge in seconds; nulls when the log has no clock."""
-    if not answer.waits:
-        return {n: [None] * len(answer.keys) for n in ("median_s", "mean_s", "p90_s", "p10_s")}
-    ends = np.concatenate([[0], np.cumsum(answer.frequency)]).astype(np.int64)
-    if len(answer.waits) == 1:
-        values = answer.waits[0].values.copy()
-    else:
-        values, cursor = np.empty(ends[-1], dtype=np.int64), ends[:-1].copy()
-        for part in answer.waits:
-            where = np.searchsorted(answer.keys, part.keys)
-            kernel.append_groups(part.values, part.offsets, where, cursor, values)
-    mean = kernel.group_sums(values, ends) / answer.frequency / 1e6
-    p10, median, p90 = (group_quantiles(values, ends, np.array(SHARES)) / 1e6).T
-    return {"median_s": median, "mean_s": mean, "p90_s": p90, "p10_s": p10}
-
-
-def directly_follows(sequences: SequenceSet, engine: Engine | None = None) -> DirectlyFollowsGraph:
+def directly_follows(
+    sequences: Encoded, engine: Engine | None = None, quantiles: bool = True
+) -> DirectlyFollowsGraph:
     """Directly-follows graph of a log (van der Aalst, Process Mining, 2016, section 6.2).
 
-    Every case counts as it is: the newest event of an open case is no end. Quantiles are exact and
-    interpolated linearly.
+    quantiles  False: only mean times, in one pass; True: also p10, median, p90 (exact, interpolated
+               linearly), least, largest and standard deviation (of the sample) on every edge
+    Every case counts as it is: the newest event of an open case is seen last, but it is no end.
     """
     engine = LocalEngine() if engine is None else engine
-    return finish(engine.run(DIRECTLY_FOLLOWS, sequences), sequences.vocabulary)
+    answer = engine.run(DIRECTLY_FOLLOWS, sequences)
+    times = time_columns(sequences, answer, "edge", engine, quantiles)
+    return finish(answer, sequences.vocabulary, times)

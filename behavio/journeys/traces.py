@@ -10,6 +10,7 @@ import polars as pl
 from behavio.engine import Count, Engine
 from behavio.engine.local import LocalEngine
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
+from behavio.kernels.graph import by_group
 from behavio.kernels.traces import distinct_traces, order_traces
 from behavio.log import TIME
 from behavio.sequences import SequenceSet
@@ -34,21 +35,19 @@ class VariantTally:
 
     tokens, offsets  the distinct traces, flat
     cases            int64 (n_variants,)
-    of_case          int64 (n_cases,)   the variant of each case, cases in shard order
-    durations        int64 (n_cases,)   µs from first to last event
+    of_case          one int64 array per shard: the variant of each case
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     cases: np.ndarray
-    of_case: np.ndarray
-    durations: np.ndarray
+    of_case: tuple[np.ndarray, ...]
 
     @classmethod
     def empty(cls) -> VariantTally:
         """The answer of no case at all."""
         none = np.zeros(0, dtype=np.int64)
-        return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64), none, none, none)
+        return cls(np.zeros(0, dtype=np.int32), np.zeros(1, dtype=np.int64), none, ())
 
 
 def tally(sequences: SequenceSet) -> VariantTally:
@@ -56,8 +55,7 @@ def tally(sequences: SequenceSet) -> VariantTally:
     tokens, offsets = readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
     firsts, of_case = distinct_traces(tokens, offsets)
     own, ends = take_groups(tokens, offsets, firsts)
-    durations = sequences.times[offsets[1:] - 1] - sequences.times[offsets[:-1]]
-    return VariantTally(own, ends, np.bincount(of_case, minlength=len(firsts)), of_case, durations)
+    return VariantTally(own, ends, np.bincount(of_case, minlength=len(firsts)), (of_case,))
 
 
 def merge(a: VariantTally, b: VariantTally) -> VariantTally:
@@ -68,8 +66,9 @@ def merge(a: VariantTally, b: VariantTally) -> VariantTally:
     own, ends = take_groups(tokens, offsets, firsts)
     cases = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
-    shifted = np.concatenate([a.of_case, b.of_case + len(a.cases)])
-    return VariantTally(own, ends, cases, group[shifted], np.concatenate([a.durations, b.durations]))
+    known, moved = len(a.cases), group[len(a.cases) :]
+    assert (group[:known] == np.arange(known)).all()
+    return VariantTally(own, ends, cases, (*a.of_case, *(moved[part] for part in b.of_case)))
 
 
 VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge)
@@ -82,16 +81,26 @@ class Variants:
     tokens, offsets    the distinct traces, flat
     cases              int64 (n_variants,)
     of_case            int64 (n_cases,)    index of each case's variant (its rank − 1)
-    median_duration_s  float64 (n_variants,)
-    sequences          the log they come from
+    sequences          the log they come from, or a part of it
+    medians            float64 (n_variants,) where they were counted elsewhere, over all of the log
     """
 
     tokens: np.ndarray
     offsets: np.ndarray
     cases: np.ndarray
     of_case: np.ndarray
-    median_duration_s: np.ndarray
     sequences: SequenceSet
+    medians: np.ndarray | None = None
+
+    @property
+    def median_duration_s(self) -> np.ndarray:
+        """float64 (n_variants,): median time from first to last event, worked out when asked for."""
+        if self.medians is not None:
+            return self.medians
+        log = self.sequences
+        durations = np.asarray(log.times[log.offsets[1:] - 1]) - log.times[log.offsets[:-1]]
+        sorted_, ends = by_group(self.of_case, durations, len(self))
+        return group_quantiles(sorted_, ends, np.array([0.5]))[:, 0] / 1e6
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -128,13 +137,9 @@ def variants(sequences: SequenceSet, engine: Engine | None = None) -> Variants:
     order = order_traces(readonly(answer.tokens, np.int32), readonly(answer.offsets, np.int64), answer.cases)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    of_case = rank[answer.of_case]
+    of_case = np.concatenate([rank[part] for part in answer.of_case])
     tokens, offsets = take_groups(answer.tokens, answer.offsets, order)
-    cases = answer.cases[order]
-    by_variant = answer.durations[np.argsort(of_case, kind="stable")]
-    ends = np.concatenate([[0], np.cumsum(cases)]).astype(np.int64)
-    median = group_quantiles(by_variant, ends, np.array([0.5]))[:, 0] / 1e6
-    return Variants(tokens, offsets, cases, of_case, median, sequences)
+    return Variants(tokens, offsets, answer.cases[order], of_case, sequences)
 
 
 def distinct(sequences: SequenceSet) -> tuple[SequenceSet, np.ndarray]:

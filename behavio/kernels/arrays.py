@@ -18,10 +18,22 @@ def readonly(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
 
 def take_groups(values: np.ndarray, offsets: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The groups values[offsets[i]:offsets[i + 1]] for i in index, joined, with their new offsets."""
-    lengths = np.diff(offsets)[index]
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    places = np.repeat(offsets[:-1][index] - ends[:-1], lengths) + np.arange(ends[-1])
-    return values[places], ends
+    return _take_groups(
+        readonly(values, values.dtype.type), readonly(offsets, np.int64), readonly(index, np.int64)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _take_groups(values: np.ndarray, offsets: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    ends = np.zeros(len(index) + 1, np.int64)
+    for k in range(len(index)):
+        ends[k + 1] = ends[k] + offsets[index[k] + 1] - offsets[index[k]]
+    taken = np.empty(ends[-1], values.dtype)
+    for k in range(len(index)):
+        shift = offsets[index[k]] - ends[k]
+        for i in range(ends[k], ends[k + 1]):
+            taken[i] = values[i + shift]
+    return taken, ends
 
 
 @njit(cache=True, nogil=True)
@@ -37,7 +49,7 @@ def grown(array: np.ndarray, used: int, needed: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _select(values: np.ndarray, first: int, last: int, k: int) -> None:
+def select(values: np.ndarray, first: int, last: int, k: int) -> None:
     """Put the k-th smallest of values[first:last] at place k, smaller ones left of it, larger right.
 
     Quickselect (Hoare 1961) with three-way partition, so ties cost nothing, and pivots drawn from a fixed
@@ -87,7 +99,7 @@ def group_quantiles(values: np.ndarray, offsets: np.ndarray, shares: np.ndarray)
                 continue
             place = shares[s] * (n - 1)
             k = offsets[g] + np.int64(place)
-            _select(values, start, last, k)
+            select(values, start, last, k)
             low = np.float64(values[k])
             rest = place - np.int64(place)
             if rest > 0.0:

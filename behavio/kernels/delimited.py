@@ -73,7 +73,7 @@ def cut(
     wanted   int64 (width,): the place of a column among those asked for, -1 for the others
     starts, ends   int32 (columns, most rows): filled with the cells asked for
     lines    int64 (most rows, 3): record number in the block (from 0), start and end of each sound row
-    wrong    int64 (most rows, 3): the same of rows with more or fewer cells
+    wrong    int64 (most rows, 3): the same of rows with more or fewer cells; empty ones too many do no harm
     free     where texts with doubled quotes may be written
     Returns rows, wrong rows, records, where it stopped, why, and the next free place. Empty lines are no
     record.
@@ -91,7 +91,7 @@ def cut(
             at += 2
             continue
         place, cell = at, 0
-        whole = False
+        whole, beyond = False, False
         row_free = free
         while True:  # cells
             if place < end and data[place] == QUOTE:
@@ -121,6 +121,7 @@ def cut(
             if cell < width and wanted[cell] >= 0:
                 starts[wanted[cell], n] = start
                 ends[wanted[cell], n] = stop
+            beyond = beyond or (cell >= width and stop > start)
             cell += 1
             if place >= end:
                 whole = last
@@ -134,7 +135,7 @@ def cut(
         stop = place
         if stop > at and data[stop - 1] == RETURN:
             stop -= 1
-        if cell == width:
+        if cell == width or (cell > width and not beyond):
             lines[n, 0], lines[n, 1], lines[n, 2] = record, at, stop
             n += 1
         else:

@@ -1,7 +1,13 @@
 """Which activity comes right after which: one pass over flat traces.
 
-Events are given the number of their edge (from the event before to this one) first; everything else is then
-a count over these numbers, so 50,000 activities cost no 50,000 × 50,000 table.
+A step is the pair of an event and the one before it in its case. Every kernel numbers it as
+`codes[i - 1] * stride + codes[i]`: with the activities as codes and their number as stride that is the edge,
+looked up in a square table; with edge numbers as codes and stride 0 it is the edge again, so 50,000
+activities cost no 50,000 × 50,000 table; with the activities as codes and stride 0 it is the activity waited
+for.
+
+Indices are unsigned in the inner loops: numba then need not ask whether they count from the end, which is a
+third of the time.
 """
 
 from __future__ import annotations
@@ -9,26 +15,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from behavio.kernels.arrays import grown
+from behavio.kernels.arrays import grown, select
 
-
-@njit(cache=True, nogil=True)
-def edges_by_table(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edge number of each event, int32 (n_events,), -1 where a trace starts; and how often each occurs.
-
-    The number of an edge is source * size + target: for few activities, size * size below 2**31.
-    """
-    counts = np.zeros(size * size, np.int64)
-    numbers = np.empty(len(tokens), np.int32)
-    for c in range(len(offsets) - 1):
-        numbers[offsets[c]] = -1
-        before = np.int64(tokens[offsets[c]])
-        for i in range(offsets[c] + 1, offsets[c + 1]):
-            now = np.int64(tokens[i])
-            numbers[i] = before * size + now
-            counts[before * size + now] += 1
-            before = now
-    return numbers, counts
+MANTISSA = 5
+"""A bucket of waiting times is 2**-5 of its lower end wide: about 3 %."""
+_SHIFT = 52 - MANTISSA
+_FIRST = 1_023 << MANTISSA
+N_BUCKETS = 63 * 2**MANTISSA + 2
+"""Enough for every int64."""
 
 
 @njit(cache=True, nogil=True)
@@ -44,16 +38,16 @@ def _slot(table: np.ndarray, keys: np.ndarray, key: np.int64) -> np.int64:
 
 @njit(cache=True, nogil=True)
 def edges_by_hash(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Edge number of each event as above, numbers in order of appearance; and each edge's key.
+    """Edge number of each event, int32 (n_events,), 0 where a trace starts; and each edge's key.
 
-    A key is source * size + target. Memory grows with the edges there are: for many activities.
+    Numbers are in order of appearance; a key is source * size + target. Memory grows with the edges there
+    are: for many activities.
     """
     table = np.full(4096, -1, np.int32)
     keys = np.empty(2048, np.int64)
-    numbers = np.empty(len(tokens), np.int32)
+    numbers = np.zeros(len(tokens), np.int32)
     n_edges = 0
     for c in range(len(offsets) - 1):
-        numbers[offsets[c]] = -1
         before = np.int64(tokens[offsets[c]])
         for i in range(offsets[c] + 1, offsets[c + 1]):
             now = np.int64(tokens[i])
@@ -75,84 +69,161 @@ def edges_by_hash(tokens: np.ndarray, offsets: np.ndarray, size: int) -> tuple[n
 
 
 @njit(cache=True, nogil=True)
-def tally_edges(
-    numbers: np.ndarray, rank: np.ndarray, n_edges: int, offsets: np.ndarray, times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Frequency and distinct cases of each edge, and its waiting times grouped by edge.
+def sum_steps(
+    codes: np.ndarray,
+    stride: int,
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    times: np.ndarray,
+    open_: np.ndarray,
+    sizes: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Everything that is a sum, in one pass.
 
-    numbers  edge number of each event, -1 at the start of a trace
-    rank     the place each edge number shall have in the answer
-    Returns frequency, cases (int64 (n_edges,)), the groups' offsets and the waiting times (int64, µs).
+    open_ bool (n_cases,): the case goes on; sizes: number of steps there may be, number of activities
+    Returns
+    steps       int64 (n_steps, 4)       frequency, (scratch), cases, sum of the waiting times in µs
+    activities  int64 (n_activities, 8)  cases, (scratch), cases that come back to it, starts, last seen, ends
+    and the sum of all waiting times: above 2**62 those of a step may have overflowed.
     """
-    frequency = np.zeros(n_edges, np.int64)
-    cases = np.zeros(n_edges, np.int64)
-    last_case = np.full(n_edges, -1, np.int64)
+    steps = np.zeros((sizes[0], 4), np.int64)
+    activities = np.zeros((sizes[1], 8), np.int64)
+    stride_, total = np.uint64(stride), 0.0
     for c in range(len(offsets) - 1):
-        for i in range(offsets[c] + 1, offsets[c + 1]):
-            edge = rank[numbers[i]]
-            frequency[edge] += 1
-            if last_case[edge] != c:
-                last_case[edge] = c
-                cases[edge] += 1
-    ends = np.zeros(n_edges + 1, np.int64)
-    cursor = np.zeros(n_edges, np.int64)
-    for edge in range(n_edges):
-        cursor[edge] = ends[edge]
-        ends[edge + 1] = ends[edge] + frequency[edge]
-    gaps = np.empty(ends[-1], np.int64)
-    for c in range(len(offsets) - 1):
-        for i in range(offsets[c] + 1, offsets[c + 1]):
-            edge = rank[numbers[i]]
-            gaps[cursor[edge]] = times[i] - times[i - 1]
-            cursor[edge] += 1
-    return frequency, cases, ends, gaps
+        first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
+        stamp = 2 * c + 2  # this case; odd: an activity seen more than once in it
+        before, since = np.uint64(codes[first]), times[first]
+        token = np.uint64(tokens[first])
+        activities[token, 0] += 1
+        activities[token, 1] = stamp
+        activities[token, 3] += 1
+        for i in range(first + np.uint64(1), end):
+            now, time, token = np.uint64(codes[i]), times[i], np.uint64(tokens[i])
+            step = before * stride_ + now
+            steps[step, 0] += 1
+            steps[step, 2] += steps[step, 1] != stamp
+            steps[step, 1] = stamp
+            steps[step, 3] += time - since
+            seen = activities[token, 1]
+            activities[token, 0] += seen < stamp
+            activities[token, 2] += seen == stamp
+            activities[token, 1] = stamp + (seen >= stamp)
+            before, since = now, time
+        total += since - times[first]
+        activities[token, 4] += 1
+        activities[token, 5] += not open_[c]
+    return steps, activities, total
 
 
 @njit(cache=True, nogil=True)
-def tally_activities(
-    tokens: np.ndarray, offsets: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Per activity, int64 (size,): frequency, cases, starts, last seen, cases that come back to it."""
-    frequency = np.zeros(size, np.int64)
-    cases = np.zeros(size, np.int64)
-    starts = np.zeros(size, np.int64)
-    last_seen = np.zeros(size, np.int64)
-    rework = np.zeros(size, np.int64)
-    last_case = np.full(size, -1, np.int64)
-    counted = np.full(size, -1, np.int64)
+def spread_steps(
+    codes: np.ndarray,
+    stride: int,
+    offsets: np.ndarray,
+    times: np.ndarray,
+    row: np.ndarray,
+    mean: np.ndarray,
+    n_heavy: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least and largest waiting time, squares around the mean, and a histogram of frequent steps.
+
+    row   int32, of each step that occurs; rows below n_heavy get a histogram
+    mean  float64 (n_rows,), µs
+    Returns extremes int64 (n_rows, 2), squares float64 (n_rows,), histogram int32 (n_heavy, N_BUCKETS).
+    """
+    extremes = np.empty((len(mean), 2), np.int64)
+    extremes[:, 0], extremes[:, 1] = np.iinfo(np.int64).max, -1
+    squares = np.zeros(len(mean))
+    histogram = np.zeros((n_heavy, N_BUCKETS), np.int32)
+    number = np.zeros(1)  # the bits of a float64 are its bucket: exponent, then leading digits
+    bits = number.view(np.int64)
+    stride_ = np.uint64(stride)
     for c in range(len(offsets) - 1):
-        starts[tokens[offsets[c]]] += 1
-        last_seen[tokens[offsets[c + 1] - 1]] += 1
-        for i in range(offsets[c], offsets[c + 1]):
-            token = tokens[i]
-            frequency[token] += 1
-            if last_case[token] != c:
-                last_case[token] = c
-                cases[token] += 1
-            elif counted[token] != c:
-                counted[token] = c
-                rework[token] += 1
-    return frequency, cases, starts, last_seen, rework
+        first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
+        before, since = np.uint64(codes[first]), times[first]
+        for i in range(first + np.uint64(1), end):
+            now, time = np.uint64(codes[i]), times[i]
+            r, wait = np.uint64(row[before * stride_ + now]), time - since
+            before, since = now, time
+            extremes[r, 0] = min(extremes[r, 0], wait)
+            extremes[r, 1] = max(extremes[r, 1], wait)
+            far = wait - mean[r]
+            squares[r] += far * far
+            if r < n_heavy:
+                number[0] = wait
+                histogram[r, np.uint64(max((bits[0] >> _SHIFT) - _FIRST + 1, 0))] += 1
+    return extremes, squares, histogram
 
 
 @njit(cache=True, nogil=True)
-def append_groups(
-    values: np.ndarray, offsets: np.ndarray, where: np.ndarray, cursor: np.ndarray, out: np.ndarray
-) -> None:
-    """Copy group g of one shard behind what group where[g] of the whole already holds; moves cursor."""
-    for g in range(len(where)):
-        place = cursor[where[g]]
-        for i in range(offsets[g], offsets[g + 1]):
-            out[place] = values[i]
-            place += 1
-        cursor[where[g]] = place
+def gather_steps(
+    codes: np.ndarray,
+    stride: int,
+    offsets: np.ndarray,
+    times: np.ndarray,
+    row: np.ndarray,
+    wanted: np.ndarray,
+    groups: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Waiting times of the wanted buckets of frequent steps, and all of the others, with their group.
+
+    wanted  int32 (n_heavy, N_BUCKETS)  group, −1: not wanted
+    groups  int32 (n_rows,)             group of a row from n_heavy on
+    Returns the groups (int32) and the waiting times (int64, µs) in log order.
+    """
+    group, value = np.empty(1024, np.int32), np.empty(1024, np.int64)
+    number = np.zeros(1)
+    bits = number.view(np.int64)
+    stride_, n_heavy, n = np.uint64(stride), np.uint64(len(wanted)), 0
+    for c in range(len(offsets) - 1):
+        first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
+        room = n + np.int64(end - first)
+        if room > len(group):
+            group, value = grown(group, int(n), int(room)), grown(value, int(n), int(room))
+        before, since = np.uint64(codes[first]), times[first]
+        for i in range(first + np.uint64(1), end):
+            now, time = np.uint64(codes[i]), times[i]
+            r, wait = np.uint64(row[before * stride_ + now]), time - since
+            before, since = now, time
+            g = groups[r]
+            if r < n_heavy:
+                number[0] = wait
+                g = wanted[r, np.uint64(max((bits[0] >> _SHIFT) - _FIRST + 1, 0))]
+            group[n], value[n] = g, wait
+            n += g >= 0
+    return group[:n], value[:n]
 
 
 @njit(cache=True, nogil=True)
-def group_sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Sum of each group in order, float64: microseconds of millions of years do not fit 64 bits."""
-    sums = np.zeros(len(offsets) - 1)
-    for g in range(len(offsets) - 1):
-        for i in range(offsets[g], offsets[g + 1]):
-            sums[g] += values[i]
-    return sums
+def by_group(group: np.ndarray, values: np.ndarray, n_groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values sorted by group, in order within one (counting sort), and the groups' offsets."""
+    ends = np.zeros(n_groups + 1, np.int64)
+    for i in range(len(group)):
+        ends[group[i] + 1] += 1
+    for g in range(n_groups):
+        ends[g + 1] += ends[g]
+    cursor = ends[:-1].copy()
+    out = np.empty(len(values), values.dtype)
+    for i in range(len(group)):
+        out[cursor[group[i]]] = values[i]
+        cursor[group[i]] += 1
+    return out, ends
+
+
+@njit(cache=True, nogil=True)
+def order_statistics(
+    values: np.ndarray, offsets: np.ndarray, group: np.ndarray, rank: np.ndarray
+) -> np.ndarray:
+    """The rank-th smallest (from 0) of values[offsets[group]:offsets[group + 1]], int64, one per question.
+
+    values is reordered within groups; questions about one group stand together, ranks rising.
+    """
+    answer = np.empty(len(group), np.int64)
+    start = np.int64(0)
+    for q in range(len(group)):
+        first, last = offsets[group[q]], offsets[group[q] + 1]
+        start = start if q > 0 and group[q] == group[q - 1] else first
+        select(values, int(start), last, first + rank[q])
+        answer[q] = values[first + rank[q]]
+        start = first + rank[q]
+    return answer

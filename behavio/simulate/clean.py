@@ -40,6 +40,9 @@ N_REPS = len(REGIONS) * TERRITORIES_PER_REGION
 MARKETING = N_REPS
 """Number of the user who sends the campaign waves."""
 
+QUICKEST_S = 5
+"""Seconds after which a person can have answered an email; readers take faster ones for machines."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CleanLog:
@@ -70,8 +73,11 @@ class CleanLog:
     events: pl.DataFrame
 
 
-def parents(what: np.ndarray) -> np.ndarray:
-    """int64: row of the last call, email or visit before each key message, mail answer or download."""
+def parents(what: np.ndarray, time: np.ndarray, case: np.ndarray) -> np.ndarray:
+    """int64: row of the last call, email or visit before each key message, mail answer or download.
+
+    Nobody answers an email within seconds: such an answer belongs to the email before it.
+    """
     rows = np.arange(len(what))
     parent = np.full(len(what), -1, dtype=np.int64)
     call, mail, visit = what <= PHONE, what == SENT, what == VISIT
@@ -79,6 +85,10 @@ def parents(what: np.ndarray) -> np.ndarray:
     answer = (what == OPEN) | (what == CLICK) | (what == UNSUBSCRIBE)
     for head, tail in ((call, talk), (mail, answer), (visit, what == DOWNLOAD)):
         last = np.maximum.accumulate(np.where(head, rows, -1))
+        if head is mail:
+            before = np.concatenate([[-1], last[:-1]])[last]
+            at_once = (last >= 0) & (time - time[last] < QUICKEST_S) & (before >= 0)
+            last = np.where(at_once & answer & (case[before] == case), before, last)
         parent[head | tail] = last[head | tail]
     return parent
 
@@ -106,7 +116,7 @@ def build_clean(history: History) -> CleanLog:
     rng = np.random.default_rng([history.settings.seed, 2])
     what, case = track.what.astype(np.int64), track.case
     time = track.time + history.settings.start_s
-    parent = parents(what)
+    parent = parents(what, time, case)
     message = np.where(track.wave >= 0, wave_message(track.wave), track.message).astype(np.int64)
     answer = (what == OPEN) | (what == CLICK) | (what == UNSUBSCRIBE)
     message[answer] = message[parent[answer]]

@@ -7,37 +7,49 @@ counted per source. New kinds of extracts need a mapping (TOML), no code: see `m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from behavio.errors import JobError, LogError
-from behavio.log import EventLog, SourceCount, SourceEvents
+from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
+from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import SourceMapping, built_in, load_mapping
+from behavio.sources.mapping import built_in, load_mapping
 from behavio.sources.people import cases_of, consents_of
+from behavio.sources.privacy import Privacy, privacy_of
+from behavio.sources.raw import files_of, raw_table, wanted_columns
 from behavio.sources.readiness import readiness
 from behavio.sources.settings import (
+    AffiliationSettings,
     CasesSettings,
     ConsentSettings,
+    LogInputs,
     LogSettings,
+    PlanSettings,
     SourceSettings,
     kinds,
     nearest,
-    one_of,
 )
-from behavio.sources.sieve import join_file
-from behavio.sources.tabular import RawTable, read_frame, read_inputs
+from behavio.sources.sieve import join_files
+from behavio.sources.smells import findings
+from behavio.sources.tabular import read_frame
+from behavio.sources.times import read_times
 
 __all__ = [
+    "AffiliationSettings",
     "CasesSettings",
     "ConsentSettings",
+    "LogInputs",
     "LogSettings",
+    "PlanSettings",
     "SourceSettings",
     "built_in",
+    "findings",
     "input_files",
     "kinds",
     "read",
@@ -47,17 +59,19 @@ __all__ = [
 ]
 
 Progress = Callable[[str, float], None]
-AnySettings = SourceSettings | CasesSettings | ConsentSettings
+Counted = tuple[SourceCount, pl.DataFrame]
 
 
-def read(data: Any, **settings: Any) -> EventLog:
+def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
     """The event log of one file, folder, pattern or frame.
 
-    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, XES; packed with gzip or zstd too), a folder
-    that `EventLog.write` left, or a pandas, Polars or Arrow table. Columns are guessed from the usual names
+    `data` is a path (CSV, TSV, JSON lines, Parquet, Arrow, Excel, XES, OCEL; packed with gzip or zstd
+    too), a database URL with `table=` or `query=`, a folder that `EventLog.write` left, or a pandas, Polars
+    or Arrow table, reader or dataset. Columns are guessed from the usual names
     or named: `case_id=`, `activity=` (a template such as "{activity}: {company}" works), `timestamp=`,
     `order=`, `timezone=`, and every other field of SourceSettings. A file that bears the usual name of a
-    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping.
+    built-in kind (Call2_vod__c.csv, ga4_events.jsonl) is read by its mapping. Columns of free text, mail and
+    postal addresses, signatures and the like stay out unless `keep=` names them or `keep_text` is true.
 
     Raises LogError when no log can be made of it; single wrong rows end in `.rejected`.
 
@@ -68,98 +82,116 @@ def read(data: Any, **settings: Any) -> EventLog:
     """
     if isinstance(data, EventLog):
         return data
+    privacy = Privacy(keep_text)
     if isinstance(data, str | Path):
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        part = _read_source(*settings_of(data, **settings), Path())
+        part = _read_source(*settings_of(data, **settings), Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
-        part = events_of("frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), None)
+        part = events_of(
+            "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), (), privacy
+        )
     return EventLog.assemble(_some([part]))
 
 
 def read_log(
-    sources: Mapping[str, SourceSettings],
-    cases: CasesSettings | None,
-    consents: ConsentSettings | None,
-    base: Path,
+    inputs: LogInputs,
     progress: Progress | None = None,
+    *,
+    part_of: Callable[[str, SourceSettings, Path, Privacy], SourceEvents] | None = None,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
 ) -> EventLog:
-    """The event log of a job: all sources in the order given, then cases and consents.
+    """The event log of a job: all sources in the order given, then the tables beside them.
 
-    Paths are relative to `base`. Raises LogError when a file cannot be read as a whole, when a source has
-    no usable row, or when logs with and without a clock are mixed; JobError for a wrong setting.
+    `part_of` reads a source where this machine does not.
+    `erased` are salted hashes (`privacy.salted`) of people who were erased from a run and stay out.
+    Raises LogError when a file cannot be read as a whole, when a source has no usable row, or when logs
+    with and without a clock are mixed; JobError for a wrong setting.
     """
     tell = progress or (lambda _what, _share: None)
-    steps = len(sources) + (cases is not None) + (consents is not None)
+    steps = len(inputs.tables)
+    privacy = privacy_of(inputs.log, inputs.base, salt, erased)
+    beside, privacy = _beside(inputs, privacy, lambda what, place: tell(what, place / steps))
     parts: list[SourceEvents] = []
-    for name, settings in sources.items():
-        tell(f"reading {name}", len(parts) / steps)
-        parts.append(_read_source(name, settings, base))
+    for name, settings in inputs.source.items():
+        tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
+        parts.append((part_of or _read_source)(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
-    done = len(parts)
-    people, given = None, []
-    more: list[tuple[SourceCount, pl.DataFrame]] = []
-    if cases is not None:
-        tell("reading cases", done / steps)
-        table, mapping, beside = _raw(cases, base)
-        people, stated, count, rejected = cases_of(table, mapping, cases, base, beside)
-        given.append(stated)
-        more.append((count, rejected))
-    if consents is not None:
-        tell("reading consents", (done + 1) / steps)
-        table, mapping, beside = _raw(consents, base)
-        dated, count, rejected = consents_of(table, mapping, consents, base, beside)
-        given.append(dated)
-        more.append((count, rejected))
     tell("sorting events", 1.0)
-    return _whole(_some(parts), people, given, more)
+    return _whole(_some(parts), beside)
 
 
-def _whole(
-    parts: list[SourceEvents],
-    people: pl.DataFrame | None,
-    consents: list[pl.DataFrame],
-    more: list[tuple[SourceCount, pl.DataFrame]],
-) -> EventLog:
-    """The log with cases for every event, and the counts and rejected rows of cases and consents."""
+@dataclass
+class _Beside:
+    """What stands beside the events: one table per role, and the counts and rejected rows of each."""
+
+    cases: pl.DataFrame | None = None
+    consents: list[pl.DataFrame] = field(default_factory=list)
+    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
+    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    counted: list[Counted] = field(default_factory=list)
+
+
+def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None]) -> tuple[_Beside, Privacy]:
+    """Everything beside the events; cases come first, for they say who opted out."""
+    found = _Beside()
+    if inputs.cases is not None:
+        tell("reading cases", len(found.counted))
+        table, mapping, folder = raw_table(inputs.cases, inputs.base)
+        found.cases, stated, count, rejected, privacy = cases_of(
+            table, mapping, inputs.cases, inputs.base, folder, privacy
+        )
+        found.consents.append(stated)
+        found.counted.append((count, rejected))
+    if inputs.consents is not None:
+        tell("reading consents", len(found.counted))
+        table, mapping, folder = raw_table(inputs.consents, inputs.base)
+        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder, privacy)
+        found.consents.append(dated)
+        found.counted.append((count, rejected))
+    for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
+        if settings is not None:
+            tell(f"reading the {shape.role}", len(found.counted))
+            table, mapping, folder = raw_table(settings, inputs.base)
+            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
+            setattr(found, shape.role, rows)
+            found.counted.append((count, rejected))
+    return found, privacy
+
+
+def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
+    """The log with cases for every event, and the counts and rejected rows of what stands beside."""
+    people = beside.cases
     if people is not None:
         seen = pl.concat([p.events["case_id"] for p in parts]).unique(maintain_order=True)
         known = set(people["case_id"].to_list())
         unknown = seen.filter(~seen.is_in(list(known))) if known else seen
         if unknown.len():
             people = pl.concat([people, unknown.to_frame("case_id")], how="diagonal_relaxed")
-    given = (
-        pl.concat(consents).sort("case_id", "channel", "timestamp", "source", "source_row")
-        if consents
-        else None
-    )
+    given = None
+    if beside.consents:
+        given = pl.concat(beside.consents).sort("case_id", "channel", "timestamp", "source", "source_row")
     log = EventLog.assemble(parts, people, given)
-    if not more:
+    if not beside.counted:
         return log
-    counts = [c for c, _ in more]
+    counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        counts[0] = _noted(counts[0], note)
-    return EventLog(
-        events=log.events,
-        cases=log.cases,
-        consents=log.consents,
-        rejected=pl.concat([log.rejected, *(r for _, r in more)]),
+        counts[0] = replace(counts[0], notes=(*counts[0].notes, note), unmatched=unknown.len())
+    return replace(
+        log,
+        rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
         sources=(*log.sources, *counts),
-        timed=log.timed,
+        plan=beside.plan,
+        affiliations=beside.affiliations,
     )
-
-
-def _noted(count: SourceCount, note: str) -> SourceCount:
-    from dataclasses import replace
-
-    return replace(count, notes=(*count.notes, note))
 
 
 def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
@@ -172,41 +204,46 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
     )
 
 
-def _read_source(name: str, settings: SourceSettings, base: Path) -> SourceEvents:
-    table, mapping, beside = _raw(settings, base)
-    return events_of(name, table, mapping, settings, base, beside)
+def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Privacy) -> SourceEvents:
+    table, mapping, beside = raw_table(settings, base)
+    try:
+        return events_of(name, table, mapping, settings, base, beside, privacy)
+    except LogError:
+        if wanted_columns(mapping, settings) is None:
+            raise
+    table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
+    return events_of(name, table, mapping, settings, base, beside, privacy)
 
 
-def _raw(settings: AnySettings, base: Path) -> tuple[RawTable, SourceMapping, Path]:
-    mapping = load_mapping(settings.mapping, settings.kind, base)
-    for name in settings.joins:
-        one_of(name, tuple(mapping.join), "join")
-    inputs = find_inputs(settings.path, base, mapping.file)
-    wanted = "xes" if settings.kind == "xes" else settings.format
-    table = read_inputs(inputs, format=wanted, delimiter=settings.delimiter, encoding=settings.encoding)
-    return table, mapping, inputs[0].path.parent
+def moment(text: str) -> int:
+    """A date or time as people write it, in µs since 1970 UTC. Raises JobError when it is none."""
+    try:
+        found = read_times(pl.Series([text])).utc[0]
+    except LogError:
+        found = None
+    if found is None:
+        raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
+    return int(found.timestamp() * 1_000_000)
 
 
-def input_files(
-    sources: Mapping[str, SourceSettings],
-    cases: CasesSettings | None,
-    consents: ConsentSettings | None,
-    base: Path,
-) -> list[tuple[str, Path]]:
-    """Name and path of every file a job reads, joined files and mappings too, each once, in order."""
+def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
+    """Name and path of every file a log is made of, joined files and mappings too, each once, in order."""
+    base = inputs.base
     found: dict[Path, Input] = {}
-    every: list[AnySettings] = [*sources.values(), *(s for s in (cases, consents) if s is not None)]
-    for settings in every:
+    if inputs.log.exclude is not None:
+        found[base / inputs.log.exclude] = Input(base / inputs.log.exclude, inputs.log.exclude)
+    for settings in inputs.tables.values():
         mapping = load_mapping(settings.mapping, settings.kind, base)
         if settings.mapping is not None:
             found.setdefault(base / settings.mapping, Input(base / settings.mapping, settings.mapping))
-        inputs = find_inputs(settings.path, base, mapping.file)
+        files, beside = files_of(settings, mapping, base, wanted_columns(mapping, settings), hold=True)
         for name, join in mapping.join.items():
             if name in settings.joins:
-                inputs += find_inputs(settings.joins[name], base, join.file)
-            elif (near := join_file(join, inputs[0].path.parent)) is not None:
-                inputs.append(Input(near, shown(near, base, settings.path)))
-        for item in inputs:
+                files += find_inputs(settings.joins[name], base, join.file)
+            else:
+                near = join_files(join, beside)
+                files += [Input(p, shown(p, base, settings.path or p.name)) for p in near]
+        for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
 
@@ -214,6 +251,8 @@ def input_files(
 def settings_of(data: str | Path, **settings: Any) -> tuple[str, SourceSettings]:
     """Name and settings under which `read` takes a path; a wrong setting is a JobError."""
     name = Path(data).name.partition(".")[0] or "log"
+    if "://" in str(data):
+        return name, _settings(url=str(data), **({"kind": "sql"} | settings))
     return name, _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,13 +12,18 @@ import polars as pl
 
 from behavio.durations import seconds
 from behavio.errors import JobError, LogError
-from behavio.log import ATTRIBUTES, EVENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount, SourceEvents
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
 from behavio.sources.guess import guess, named_or_guessed
-from behavio.sources.mapping import PLACE, Field, SourceMapping
+from behavio.sources.inputs import Folders
+from behavio.sources.latency import latency
+from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.privacy import EVERYBODY, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.settings import SourceSettings
-from behavio.sources.sieve import LONGEST, NOTHING, Sieve, as_text
+from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
+from behavio.sources.twins import PLACE
 
 HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
 
@@ -28,15 +34,17 @@ def events_of(
     mapping: SourceMapping,
     settings: SourceSettings,
     base: Path,
-    beside: Path | None,
+    beside: Folders,
+    privacy: Privacy = EVERYBODY,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes") and settings.mapping is None
+    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     mapping = with_settings(mapping, settings, table, plain=plain)
-    sieve = Sieve(name, table, mapping, private=not plain)
+    sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     timed = _times(sieve, mapping, settings)
     _cases(sieve, mapping)
+    sieve.bar()
     _moments(sieve, mapping, timed=timed)
     _machines(sieve, mapping)
     if mapping.session is not None:
@@ -72,7 +80,7 @@ def with_settings(
     if settings.timestamp_format is not None:
         changes["timestamp_format"] = settings.timestamp_format
     if settings.order is not None:
-        changes["order"] = settings.order
+        changes["order"] = (settings.order,)
     attributes = dict(mapping.attributes)
     if plain:
         taken = {f.column[0] for f in changes.values() if isinstance(f, Field) and f.column}
@@ -84,7 +92,7 @@ def with_settings(
 
 
 def _own_attributes() -> list[str]:
-    return [a for a in ATTRIBUTES if a not in ("source", "source_row")]
+    return [a for a in ATTRIBUTES if a not in ("source", "source_file", "source_row")]
 
 
 def _without_clock(table: RawTable, settings: SourceSettings) -> bool:
@@ -98,7 +106,7 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
     """Fill __time__ and __order__; False when the log has an order but no clock."""
     field = mapping.timestamp
     sieve.require(field.needs, "timestamp")
-    order = mapping.order
+    order = next((c for c in mapping.order if c in sieve.frame.columns), next(iter(mapping.order), ""))
     if order == "source_row":
         order = ROW
     elif order:
@@ -175,7 +183,7 @@ def _key(sieve: Sieve, target: str, found: pl.Expr, field: Field, what: str, nob
 
     The checks look at each distinct value once; most columns have few and all are sound.
     """
-    column = " or ".join(field.needs[:3])
+    column = " or ".join(sieve.known(field.needs)[:3])
     sieve.frame = sieve.frame.with_columns(found.alias(target))
     distinct = sieve.frame.select(pl.col(target).unique()).to_series()
     clean = distinct.str.strip_chars()
@@ -230,22 +238,26 @@ def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
     """Rows a system wrote, no person: shadows of other rows, and reactions faster than anybody."""
     for rule in mapping.shadow:
         same = [c for c in rule.same if c in sieve.frame.columns]
-        if rule.column not in sieve.frame.columns or len(same) < len(rule.same):
+        if not _there(sieve, rule.column) or len(same) < len(rule.same):
             continue
         keys = [pl.col(c) for c in same] + [pl.col("__time__")]
-        value = as_text(sieve.frame, rule.column)
+        value = sieve.text(Field(column=rule.column))
         known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
-        shadow = (value == rule.value) & known & (value == rule.beside).any().over(keys)
-        sieve.leave_out(shadow, rule.why)
+        beside = value.is_in(list(rule.beside)).fill_null(False).any().over(keys)
+        sieve.leave_out(value.is_in(list(rule.value)) & known & beside, rule.why)
     for late in mapping.too_soon:
-        if late.column not in sieve.frame.columns or late.after not in sieve.frame.columns:
+        if not _there(sieve, late.column) or late.after not in sieve.frame.columns:
             continue
         start = read_times(sieve.frame[late.after]).utc.alias("__after__")
         limit = int(seconds(late.within) * 1e6)
         soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
-        written = sieve.frame.select(as_text(sieve.frame, late.column)).to_series()
-        mask = (written == late.value) & (soon < limit) & (soon >= 0)
+        written = sieve.frame.select(sieve.text(Field(column=late.column)).alias("v"))["v"]
+        mask = written.is_in(list(late.value)) & (soon < limit) & (soon >= 0)
         sieve.leave_out(mask, late.why, filtered=True)
+
+
+def _there(sieve: Sieve, columns: tuple[str, ...]) -> bool:
+    return any(c in sieve.frame.columns for c in columns)
 
 
 def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:
@@ -279,8 +291,6 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
         sieve.frame = sieve.frame.sort(
             "__case__", "__time__", "__order__", nulls_last=True, maintain_order=True
         )
-    several = len(sieve.files) > 1
-    names = [f"{sieve.name}/{Path(f).name}" if several else sieve.name for f in sieve.files]
     columns: dict[str, pl.Expr] = {
         "case_id": pl.col("__case__"),
         "activity": pl.col("__activity__"),
@@ -294,14 +304,28 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
     for attribute, value in settings.values.items():
         if attribute != "activity":
             columns[attribute] = _by_activity(value, columns.get(attribute))
-    columns["source"] = pl.lit(names[0])
-    if several:
-        columns["source"] = pl.col(FILE).replace_strict(
-            list(range(len(names))), names, return_dtype=pl.String
-        )
+    columns |= _where(sieve)
     columns["source_row"] = pl.col(ROW).cast(pl.Int64)
     columns |= _extras(sieve, mapping, columns)
     return sieve.frame.select(e.alias(n) for n, e in columns.items())
+
+
+def _where(sieve: Sieve) -> dict[str, pl.Expr]:
+    """Which source and file a row came from; a source of several files names the file too, so that source
+    and row say where an event stands."""
+    files = list(dict.fromkeys(sieve.files))
+    kind = pl.Enum(files)
+    if len(sieve.files) == 1:
+        return {"source": pl.lit(sieve.name), "source_file": pl.lit(files[0], dtype=kind)}
+    common = os.path.commonpath([str(Path(f).parent) for f in files])
+    names = [f"{sieve.name}/{os.path.relpath(f, common or '.')}" for f in sieve.files]
+    place = list(range(len(names)))
+    return {
+        "source": pl.col(FILE).replace_strict(place, names, return_dtype=pl.String),
+        "source_file": pl.col(FILE)
+        .replace_strict(place, list(sieve.files), return_dtype=pl.String)
+        .cast(kind),
+    }
 
 
 def _typed(sieve: Sieve, attribute: str, field: Field) -> pl.Expr:
@@ -338,7 +362,12 @@ def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -
     extras: dict[str, pl.Expr] = {}
     for column in dict.fromkeys([*everything, *named]):
         name = column
-        while name in taken or name in extras or name in EVENT_SCHEMA or name in ("source", "source_row"):
+        while (
+            name in taken
+            or name in extras
+            or name in EVENT_SCHEMA
+            or name in ("source", "source_file", "source_row")
+        ):
             name += "_source"
         text = sieve.frame.schema[column] == pl.String
         extras[name] = as_text(sieve.frame, column) if text else pl.col(column)
@@ -352,7 +381,8 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         sieve.leave_out(repeats, "an equal row stands above")
         events = events.filter(~repeats)
         n_repeats = 0
-    rejected = pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+    rejected = sieve.all_rejected()
+    events = events.drop(sieve.texts, strict=False)  # only now: rows that differ in a note are no repeats
     if events.height == 0 and rejected.height:
         raise LogError(f"no row of {sieve.files[0]} could become an event", hint=most_frequent(rejected))
     span = events.select(pl.col("timestamp").min().alias("a"), pl.col("timestamp").max().alias("b")).row(0)
@@ -372,6 +402,7 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
+        **(latency(sieve, settings.timezone) if timed else {}),
     )
     return SourceEvents(count, events, rejected, timed)
 
@@ -384,7 +415,7 @@ def _repeats(events: pl.DataFrame) -> pl.Series:
         return again
     short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide below
     places = short.arg_true()
-    whole = [c for c in events.columns if c not in ("source", "source_row")]
+    whole = [c for c in events.columns if c not in ("source", "source_file", "source_row")]
     equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
     return again.scatter(places.filter(equal), True)
 

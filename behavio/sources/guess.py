@@ -28,6 +28,14 @@ USUAL: dict[str, tuple[str, ...]] = {
     "order": ("position", "order", "seq", "sequence", "step_number", "event_index", "rank"),
     "channel": ("channel", "channel_value"),
     "state": ("state", "opt_type", "consent", "status"),
+    "brand": ("brand", "product", "product_name"),
+    "goal": ("goal", "planned", "plan", "target", "planned_touches", "planned_calls", "n_planned"),
+    "start": ("start", "start_date", "valid_from", "from", "period_start", "since"),
+    "end": ("end", "end_date", "valid_to", "until", "to", "period_end", "valid_until"),
+    "account_id": ("account_id", "parent_id", "parent_account_id", "institution_id", "institution",
+                   "hospital_id", "hospital", "organisation_id", "organization_id", "hco_id", "hco"),
+    "role": ("role", "function", "position", "relationship"),
+    "influence": ("influence", "strength", "relationship_strength"),
     "expires": ("expires", "expiration_date", "valid_until", "expiry"),
 }  # fmt: skip
 """Names looked for, best first; case, spaces, dots, dashes and underscores are ignored."""

@@ -7,7 +7,6 @@ choices. Every key is checked: an unknown one is a JobError that names the neare
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,8 +16,8 @@ from typing import Any
 
 from behavio.errors import JobError
 from behavio.sources.settings import nearest
-
-PLACE = re.compile(r"\{([^{}]+)\}")
+from behavio.sources.twins import PLACE as PLACE
+from behavio.sources.twins import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +30,9 @@ class Field:
     values    what each value becomes; a value not listed stays as it is, or becomes `other`
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
-    times     factor for numbers (minutes to seconds: 60)
+    times     factor for numbers (minutes to seconds: 60), or the column that holds it
     trim      characters taken off both ends (";North;" with ";" is "North")
+    first_of  of a cell with several values, the first ("A;B" with ";" is "A")
     """
 
     column: tuple[str, ...] = ()
@@ -42,13 +42,15 @@ class Field:
     other: str | None = None
     empty: str | None = None
     strict: bool = False
-    times: float | None = None
+    times: float | str | None = None
     trim: str = ""
+    first_of: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Columns this field looks at."""
-        return (*self.column, *PLACE.findall(self.template))
+        factor = (self.times,) if isinstance(self.times, str) else ()
+        return (*self.column, *PLACE.findall(self.template), *factor)
 
     @classmethod
     def of(cls, value: Any, where: str) -> Field:
@@ -80,35 +82,47 @@ class Filter:
 class Join:
     """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
 
-    A file that is not there is an error unless `optional`, and worth a note unless `quiet`.
+    key       the first of these columns that the file has
+    where     column = value: only these rows of the second file are looked at
+    chain     a column of the second file that points to another of its rows, followed to the end (a
+              merged account to the one that survived)
+    optional  a file that is not there is no error
+    quiet     nor worth a note, like rows whose key it does not hold
+
+    Of several rows with one id the newest is taken.
     """
 
     file: str
-    key: str
+    key: tuple[str, ...]
     columns: tuple[str, ...]
     id: str = "Id"
     version: tuple[str, ...] = ("LastModifiedDate", "SystemModstamp")
+    where: Mapping[str, str] = field(default_factory=dict)
+    chain: str = ""
     optional: bool = True
     quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A row whose column holds `value` is no event of its own beside one with `beside` in the same `same`."""
+    """A row whose column holds a `value` is no event of its own beside one with `beside` in the same `same`.
 
-    column: str
-    value: str
-    beside: str
+    Of several columns the first that holds something counts, here and in TooSoon.
+    """
+
+    column: tuple[str, ...]
+    value: tuple[str, ...]
+    beside: tuple[str, ...]
     same: tuple[str, ...]
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class TooSoon:
-    """A row whose column holds `value` less than `within` after the time in column `after` is a machine's."""
+    """A row whose column holds a `value` less than `within` after the time in `after` is a machine's."""
 
-    column: str
-    value: str
+    column: tuple[str, ...]
+    value: tuple[str, ...]
     after: str
     within: str
     why: str
@@ -138,6 +152,18 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something a reader of the numbers should know, noted when the file gives cause.
+
+    Says how many rows hold which value in the column, or with `missing` that no row holds any.
+    """
+
+    column: tuple[str, ...]
+    why: str
+    missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SourceMapping:
     """Everything about one kind of extract; see the module's text and the built-in files."""
 
@@ -152,7 +178,7 @@ class SourceMapping:
     activity: Field = field(default_factory=Field)
     timestamp: Field = field(default_factory=Field)
     timestamp_format: str | None = None
-    order: str = ""
+    order: tuple[str, ...] = ()
     attributes: Mapping[str, Field] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
@@ -165,6 +191,19 @@ class SourceMapping:
     too_soon: tuple[TooSoon, ...] = ()
     session: Session | None = None
     consent: tuple[Statement, ...] = ()
+    remark: tuple[Remark, ...] = ()
+
+    @property
+    def joins(self) -> dict[str, Join]:
+        """The joins, each after those whose columns its key names; else as written."""
+        left, found = dict(self.join), dict[str, Join]()
+        while left:
+            ready = [
+                n for n, j in left.items() if not {k.partition(".")[0] for k in j.key} & (left.keys() - {n})
+            ]
+            for name in ready or list(left):  # a circle is joined as written: its keys are not there
+                found[name] = left.pop(name)
+        return found
 
     @property
     def needs(self) -> set[str]:
@@ -172,21 +211,28 @@ class SourceMapping:
         every = [self.case_id, self.activity, self.timestamp, *self.attributes.values()]
         found = {c for f in every for c in f.needs} | {
             self.id,
-            self.order,
             self.parent,
+            *self.order,
             *self.version,
             *self.once,
         }
-        found |= {c for f in self.filter for c in f.column} | {j.key for j in self.join.values()}
-        found |= {c for s in self.shadow for c in (s.column, *s.same)} | {s.column for s in self.consent}
-        found |= {c for s in self.too_soon for c in (s.column, s.after)}
+        found |= {c for f in self.filter for c in f.column} | {c for j in self.join.values() for c in j.key}
+        found |= {c for s in self.shadow for c in (*s.column, *s.same)} | {s.column for s in self.consent}
+        found |= {c for s in self.too_soon for c in (*s.column, s.after)}
+        found |= {c for r in self.remark for c in r.column}
         if self.session is not None:
             found |= {*self.session.key, self.session.column, self.session.seconds}
         return {c for c in found if c and c.partition(".")[0] not in self.join}
 
 
 RENAMED = {"in": "inside", "not_in": "outside"}
-PARTS: dict[str, type] = {"shadow": Shadow, "too_soon": TooSoon, "filter": Filter, "consent": Statement}
+PARTS: dict[str, type] = {
+    "shadow": Shadow,
+    "too_soon": TooSoon,
+    "filter": Filter,
+    "consent": Statement,
+    "remark": Remark,
+}
 
 
 def load_mapping(named: str | None, kind: str, base: Path) -> SourceMapping:
@@ -218,7 +264,8 @@ def parse_mapping(text: str, where: str) -> SourceMapping:
         raise JobError(
             f"mapping {where} is not valid TOML: {problem}", hint="quote names with dots"
         ) from None
-    return SourceMapping(**_checked(SourceMapping, table, f"mapping {where}"))
+    whole_table = whole(table, f"mapping {where}", built_in())
+    return SourceMapping(**_checked(SourceMapping, whole_table, f"mapping {where}"))
 
 
 def _checked(kind: type, table: Any, where: str) -> dict[str, Any]:
@@ -262,6 +309,8 @@ def _value(kind: type, name: str, value: Any, where: str) -> Any:
         return _texts(value if isinstance(value, list) else [value], where)
     if annotation.startswith("str"):
         return _text(value, where)
+    if "str" in annotation and isinstance(value, str):
+        return value
     wanted = {"bool": bool, "int": int}.get(annotation, (int, float))
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise JobError(f"{where} = {value!r} has the wrong type", hint=f"expected {annotation}")

@@ -9,13 +9,16 @@ from pathlib import Path
 import polars as pl
 
 from behavio.errors import LogError
-from behavio.log import CONSENT_SCHEMA, REJECTED_SCHEMA, TIME, SourceCount
+from behavio.log import CONSENT_SCHEMA, TIME, SourceCount
 from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.privacy import EVERYBODY, Privacy
+from behavio.sources.records import as_text
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
-from behavio.sources.sieve import Sieve, as_text
-from behavio.sources.tabular import ROW, RawTable
+from behavio.sources.sieve import Sieve
+from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
 CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires")
@@ -24,10 +27,18 @@ INTEGER, DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d
 
 
 def cases_of(
-    table: RawTable, mapping: SourceMapping, settings: CasesSettings, base: Path, beside: Path | None
-) -> tuple[pl.DataFrame, pl.DataFrame, SourceCount, pl.DataFrame]:
-    """Cases (case_id and attributes, one row each), consents that stand in them, counts, rejected rows."""
-    plain = settings.kind == "table" and settings.mapping is None
+    table: RawTable,
+    mapping: SourceMapping,
+    settings: CasesSettings,
+    base: Path,
+    beside: Folders,
+    privacy: Privacy = EVERYBODY,
+) -> tuple[pl.DataFrame, pl.DataFrame, SourceCount, pl.DataFrame, Privacy]:
+    """Cases (case_id and attributes, one row each), consents that stand in them, counts, rejected rows.
+
+    The last part is `privacy` with the people barred whom the table says to have opted out.
+    """
+    plain = settings.kind in ("table", "sql") and settings.mapping is None
     if settings.case_id is not None or plain:
         column = named_or_guessed("case_id", settings.case_id, table.columns, table.files[0])
         mapping = replace(mapping, case_id=Field(column=(column,)))
@@ -37,14 +48,14 @@ def cases_of(
             column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
         )
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
-    sieve = Sieve("cases", table, mapping, private=not plain)
+    sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
-    _case(sieve, mapping)
+    case_key(sieve, mapping)
     _once(sieve)
     found = {a: sieve.text(f) for a, f in attributes.items() if sieve.can_fill(f)}
     fields = [mapping.case_id, *attributes.values()]
     used = {f.column[0] for f in fields if len(f.column) == 1 and not f.values and not f.trim}
-    more = [c for c in sieve.columns if c not in used] if "*" in keep else []
+    more = [c for c in sieve.columns if c not in used and c not in sieve.texts] if "*" in keep else []
     more += [c for c in keep if c != "*" and c not in more]
     for column in more:
         sieve.require([column], "keep")
@@ -54,15 +65,21 @@ def cases_of(
     cases = sieve.frame.select(pl.col("__case__").alias("case_id"), *(e.alias(a) for a, e in found.items()))
     cases = cases.with_columns(as_number(cases[c]) for c in cases.columns if c != "case_id")
     consents = _statements(sieve, mapping, settings)
-    return cases, consents, _count(sieve, "cases", settings.kind, cases.height), _rejected(sieve)
+    count = count_of(sieve, "cases", settings.kind, cases.height)
+    return cases, consents, count, sieve.all_rejected(), sieve.privacy
 
 
 def consents_of(
-    table: RawTable, mapping: SourceMapping, settings: ConsentSettings, base: Path, beside: Path | None
+    table: RawTable,
+    mapping: SourceMapping,
+    settings: ConsentSettings,
+    base: Path,
+    beside: Folders,
+    privacy: Privacy = EVERYBODY,
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
     attributes = dict(mapping.attributes)
-    if settings.kind == "table" and settings.mapping is None:
+    if settings.kind in ("table", "sql") and settings.mapping is None:
         mapping, attributes = _guessed(table, settings)
     else:
         for what, column in settings.columns.items():
@@ -78,9 +95,10 @@ def consents_of(
     for attribute, value in settings.values.items():
         attributes[attribute] = Field(constant=value)
     mapping = replace(mapping, attributes=attributes)
-    sieve = Sieve("consents", table, mapping, private=settings.kind != "table")
+    private = settings.kind not in ("table", "sql")
+    sieve = Sieve("consents", table, mapping, private=private, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
-    _case(sieve, mapping)
+    case_key(sieve, mapping)
     for target, field, needed in (
         ("__time__", mapping.timestamp, True),
         ("__expires__", attributes.get("expires", Field()), False),
@@ -105,7 +123,7 @@ def consents_of(
         pl.lit("consents").alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
-    return consents, _count(sieve, "consents", settings.kind, consents.height), _rejected(sieve)
+    return consents, count_of(sieve, "consents", settings.kind, consents.height), sieve.all_rejected()
 
 
 def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping, dict[str, Field]]:
@@ -123,7 +141,8 @@ def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping,
     return replace(mapping, timestamp_format=settings.timestamp_format), found
 
 
-def _case(sieve: Sieve, mapping: SourceMapping) -> None:
+def case_key(sieve: Sieve, mapping: SourceMapping) -> None:
+    """Fill __case__; rows without a case are rejected, those of barred people left out."""
     sieve.require(mapping.case_id.needs, "case_id")
     found = sieve.text(mapping.case_id).str.strip_chars()
     sieve.frame = sieve.frame.with_columns(
@@ -131,10 +150,13 @@ def _case(sieve: Sieve, mapping: SourceMapping) -> None:
     )
     column = " or ".join(mapping.case_id.needs)
     sieve.reject(pl.col("__case__").is_null(), column, "the case id is empty", f"fill {column}")
+    sieve.bar()
 
 
 def _once(sieve: Sieve) -> None:
-    """One row per case: the first stays; rows that say something else are counted apart."""
+    """One row per case: the first of the last file stays; rows that say something else are counted apart."""
+    if len(sieve.files) > 1:
+        sieve.frame = sieve.frame.sort(FILE, descending=True, maintain_order=True)
     again = ~pl.struct("__case__").is_first_distinct()
     same = ~pl.struct("__case__", *sieve.columns).is_first_distinct()
     sieve.leave_out(again & same, "an equal row of the same case stands above")
@@ -196,14 +218,11 @@ def as_number(column: pl.Series) -> pl.Series:
     return column
 
 
-def _rejected(sieve: Sieve) -> pl.DataFrame:
-    return pl.concat(sieve.rejected) if sieve.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
-
-
-def _count(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
+def count_of(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
+    """What became of the rows; LogError when none could be used."""
     if accepted == 0 and sieve.n_rejected:
         raise LogError(
-            f"no row of {sieve.files[0]} could be used for {role}", hint=most_frequent(_rejected(sieve))
+            f"no row of {sieve.files[0]} could be used for {role}", hint=most_frequent(sieve.all_rejected())
         )
     several = len(sieve.files)
     return SourceCount(

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from behavio.log import ATTRIBUTES, EventLog
+from behavio.sources.smells import findings
 
 
 def readiness(log: EventLog) -> dict[str, Any]:
@@ -18,6 +19,7 @@ def readiness(log: EventLog) -> dict[str, Any]:
                 `left_out` {reason: rows}, `rejected_reasons` [{reason, column, hint, rows, example_row}]
     attributes  per canonical attribute: share of events that have it (0 when the log lacks it)
     events      events, cases, activities, events per case (median, 95 %), one-event cases, repeats, span
+    findings    what smells: finding, where, n, of, means (for the results), do; see `smells`
     notes       what to look at before believing a number
     """
     events = log.events
@@ -48,12 +50,12 @@ def readiness(log: EventLog) -> dict[str, Any]:
         .head(50)
         .to_dicts(),
     }
-    return facts | {"notes": _notes(log, facts)}
+    return facts | {"findings": findings(log), "notes": _notes(log, facts)}
 
 
 def _filled(events: pl.DataFrame) -> dict[str, float]:
     """Share of events that have each attribute, 0–1."""
-    wanted = [a for a in ATTRIBUTES if a not in ("source", "source_row")]
+    wanted = [a for a in ATTRIBUTES if a not in ("source", "source_file", "source_row")]
     here = [a for a in wanted if a in events.columns]
     counts = events.select(pl.col(here).count()).row(0) if here else ()
     found = dict(zip(here, counts, strict=True))
@@ -80,9 +82,6 @@ def _notes(log: EventLog, facts: dict[str, Any]) -> list[str]:
     notes = [f"{s.name}: {n}" for s in log.sources for n in s.notes]
     if not log.timed:
         notes.append("the log has an order but no clock: times only count positions")
-    if facts["ties"] > 0.2 * log.n_events:
-        share = facts["ties"] / log.n_events
-        notes.append(f"{share:.0%} of the events share the time of the one before: their order is the file's")
     if facts["n_cases"] == 1:
         notes.append("the log has a single case: nothing can be compared")
     if facts["n_activities"] == 1:

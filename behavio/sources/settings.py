@@ -8,14 +8,22 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import ClassVar
 
 from behavio.durations import seconds
 from behavio.errors import JobError
 
-READERS = {"events": ("table", "xes"), "cases": ("table",), "consents": ("table",)}
+READERS = {
+    "events": ("table", "xes", "ocel", "sql"),
+    "cases": ("table", "sql"),
+    "consents": ("table", "sql"),
+    "plan": ("table", "sql"),
+    "affiliations": ("table", "sql"),
+}
 """Kinds that need no mapping, by role: a plain table's columns are guessed or named."""
 ROLE = re.compile(r'^role = "(\w+)"', re.MULTILINE)
-FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "xes")
+FORMATS = ("csv", "tsv", "jsonl", "parquet", "arrow", "xlsx", "xes", "ocel")
 
 
 @cache
@@ -48,20 +56,30 @@ def one_of(value: str, known: tuple[str, ...], what: str) -> None:
         raise JobError(f"{what} {value!r} is not known", hint=f"{hint}known: {', '.join(known)}")
 
 
-def _check(kind: str, kinds: tuple[str, ...], path: str, format: str | None) -> None:
-    one_of(kind, kinds, "kind")
-    if not path.strip():
+def _check(settings: SourceSettings | CasesSettings | DatedSettings, role: str) -> None:
+    one_of(settings.kind, kinds(role), "kind")
+    if settings.format is not None:
+        one_of(settings.format, FORMATS, "format")
+    if settings.kind == "sql" or settings.url is not None:
+        from behavio.sources.database import check_address
+
+        check_address(settings.url, settings.query, settings.table, settings.path)
+    elif settings.query is not None or settings.table is not None:
+        word = "query" if settings.query is not None else "table"
+        raise JobError(f"{word} needs a database", hint='add url = "postgresql://user@host/name"')
+    elif not settings.path.strip():
         raise JobError("path is empty", hint="name a file, a folder or a pattern such as calls/*.csv")
-    if format is not None:
-        one_of(format, FORMATS, "format")
 
 
 @dataclass(frozen=True)
 class SourceSettings:
     """Where events come from and how their columns are to be understood.
 
-    kind              "table" (columns guessed or named), "xes", "veeva.…" or "ga4" (built-in mapping)
-    path              file, folder or pattern (`exports/*.csv`), relative to the job file
+    kind              "table" (columns guessed or named), "xes", "ocel", "sql" (a table by `url`), or a
+                      built-in mapping ("veeva.…", "ga4"), which reads files and databases alike
+    path              file, folder or pattern (`exports/*.csv`), relative to the job file; of several
+                      exports the newest version of each record counts, so a new export is put beside the
+                      earlier ones, and a folder may hold one folder per export
     mapping           TOML mapping used instead of the built-in one
     case_id, activity, timestamp   columns; `activity` may be a template: "{activity}: {company}"
     order             number column that breaks ties of time, and orders a log without a clock;
@@ -75,9 +93,14 @@ class SourceSettings:
                       `values.activity` renames activities
     joins             file of each joined table of the mapping, where it is not beside `path`
     repeats           "keep" counts equal rows, "merge" also leaves out all but the first
+    sheet             sheet of an Excel workbook, where several hold a table
+    url               a database instead of a path, "postgresql://user@host/name"; never with a password
+    query, table      what to read from it: a SELECT, or a table ("schema.table")
+    password_env      environment variable that holds the database's password; else ~/.pgpass
+    object_type       kind "ocel": objects of this type are the cases
     """
 
-    path: str
+    path: str = ""
     kind: str = "table"
     mapping: str | None = None
     case_id: str | None = None
@@ -94,9 +117,15 @@ class SourceSettings:
     values: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     joins: Mapping[str, str] = field(default_factory=dict)
     repeats: str = "keep"
+    sheet: str | None = None
+    url: str | None = None
+    query: str | None = None
+    table: str | None = None
+    password_env: str | None = None
+    object_type: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self.kind, kinds("events"), self.path, self.format)
+        _check(self, "events")
         one_of(self.repeats, ("keep", "merge"), "repeats =")
 
 
@@ -104,10 +133,11 @@ class SourceSettings:
 class CasesSettings:
     """Where the cases' own attributes come from: one row per case (specialty, region, segment, owner).
 
-    `columns` renames (attribute ← column); `keep` adds columns, "*" all of them.
+    `columns` renames (attribute ← column); `keep` adds columns, "*" all of them. `sheet`, `url`, `query`,
+    `table` and `password_env` are those of SourceSettings.
     """
 
-    path: str
+    path: str = ""
     kind: str = "table"
     mapping: str | None = None
     case_id: str | None = None
@@ -118,20 +148,24 @@ class CasesSettings:
     keep: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     joins: Mapping[str, str] = field(default_factory=dict)
+    sheet: str | None = None
+    url: str | None = None
+    query: str | None = None
+    table: str | None = None
+    password_env: str | None = None
 
     def __post_init__(self) -> None:
-        _check(self.kind, kinds("cases"), self.path, self.format)
+        _check(self, "cases")
 
 
 @dataclass(frozen=True)
-class ConsentSettings:
-    """Where dated consent statements come from: case, channel, state, since when, until when.
+class DatedSettings:
+    """A dated table beside the events; its columns are guessed, or named in `columns` and `values`.
 
-    For kind "table" the columns case_id, channel, state, timestamp and expires are guessed or named in
-    `columns`; `channel` and `state` may be constants in `values`.
+    `sheet`, `url`, `query`, `table` and `password_env` are those of SourceSettings.
     """
 
-    path: str
+    path: str = ""
     kind: str = "table"
     mapping: str | None = None
     case_id: str | None = None
@@ -143,9 +177,48 @@ class ConsentSettings:
     columns: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
     joins: Mapping[str, str] = field(default_factory=dict)
+    sheet: str | None = None
+    url: str | None = None
+    query: str | None = None
+    table: str | None = None
+    password_env: str | None = None
+
+    role: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        _check(self.kind, kinds("consents"), self.path, self.format)
+        _check(self, self.role)
+
+
+@dataclass(frozen=True)
+class ConsentSettings(DatedSettings):
+    """Where dated consent statements come from: case, channel, state, since when, until when.
+
+    For kind "table" the columns case_id, channel, state, timestamp and expires are guessed or named in
+    `columns`; `channel` and `state` may be constants in `values`.
+    """
+
+    role: ClassVar[str] = "consents"
+
+
+@dataclass(frozen=True)
+class PlanSettings(DatedSettings):
+    """Where the plan comes from: how many touches (goal) per case, channel, brand, from start to end.
+
+    For kind "table" the columns of behavio.log.PLAN_SCHEMA are guessed or named in `columns`; those that
+    are the same in every row may be constants in `values`.
+    """
+
+    role: ClassVar[str] = "plan"
+
+
+@dataclass(frozen=True)
+class AffiliationSettings(DatedSettings):
+    """Where affiliations come from: case, account_id, role, influence, since when, until when.
+
+    For kind "table" the columns of behavio.log.AFFILIATION_SCHEMA are guessed or named in `columns`.
+    """
+
+    role: ClassVar[str] = "affiliations"
 
 
 @dataclass(frozen=True)
@@ -153,17 +226,42 @@ class LogSettings:
     """What enters the log as a whole, whatever the source.
 
     exclude      file of case ids (one per line, or a table with a case column) that never enter
-    keep_text    free text, signatures, addresses and mail bodies are dropped unless this is true
+    keep_text    free text, signatures, addresses and mail bodies are dropped unless this is true, or a
+                 source's `keep` names the column
     end          activities that close a case; every other case's last event is only the last one seen
     open_within  a case silent for longer than this before the newest event is closed ("90d"); by default
                  the 99 % quantile of the gaps inside cases
+    sample_events  with engine = "spark": a log with more events than this is encoded as a sample of whole
+                 cases, from which models and segments learn; journeys are always counted over all of it
     """
 
     exclude: str | None = None
     keep_text: bool = False
     end: tuple[str, ...] = ()
     open_within: str | None = None
+    sample_events: int = 2_000_000
 
     def __post_init__(self) -> None:
+        if self.sample_events < 1:
+            raise JobError(f"sample_events is {self.sample_events}", hint="it must be 1 or more")
         if self.open_within is not None:
             seconds(self.open_within)
+
+
+@dataclass(frozen=True)
+class LogInputs:
+    """Everything a log is made of, named as the tables of a job; paths are relative to `base`."""
+
+    source: Mapping[str, SourceSettings]
+    base: Path
+    cases: CasesSettings | None = None
+    consents: ConsentSettings | None = None
+    plan: PlanSettings | None = None
+    affiliations: AffiliationSettings | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def tables(self) -> dict[str, SourceSettings | CasesSettings | DatedSettings]:
+        """Settings of every table that is read, sources first, by the name it is counted under."""
+        beside = {n: getattr(self, n) for n in ("cases", "consents", "plan", "affiliations")}
+        return {**self.source, **{n: s for n, s in beside.items() if s is not None}}

@@ -12,11 +12,14 @@ import polars as pl
 
 from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
-from behavio.sources.inputs import find_inputs
-from behavio.sources.mapping import PLACE, Field, Filter, Join, SourceMapping
+from behavio.sources.inputs import Folders, Input, find_inputs
+from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
+from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
+from behavio.sources.records import as_text as as_text
+from behavio.sources.records import full_ids, older_copies, spelled, to_the_end, unwanted
 from behavio.sources.settings import nearest
 from behavio.sources.tabular import FILE, RAW_LENGTH, ROW, RawTable, read_inputs
-from behavio.sources.times import read_times
+from behavio.sources.twins import PLACE
 
 NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "NaT", "<NA>", "#N/A", "N/A", "\\N")
 """What stands for an empty cell of a text file where a case, an activity or a time is expected."""
@@ -30,22 +33,62 @@ class Sieve:
     shown     raw columns that may appear in rejected rows
     """
 
-    def __init__(self, name: str, table: RawTable, mapping: SourceMapping, *, private: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        table: RawTable,
+        mapping: SourceMapping,
+        *,
+        private: bool,
+        keep: Sequence[str] = (),
+        privacy: Privacy = EVERYBODY,
+    ) -> None:
         self.name = name
+        self.privacy = privacy
+        self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
         self.nothing = [""] if table.typed else list(NOTHING)
         self.notes = list(table.notes)
-        self.left_out: dict[str, int] = {}
+        self.left_out: dict[str, int] = dict(table.left_out)
         self.filtered = 0
-        gone = [c for c in table.columns if c in mapping.drop]
-        self.frame = _flat(table.frame.drop(gone), mapping.params, self.notes)
+        gone = [c for c in table.columns if unwanted(c, mapping.drop) and c not in keep]
+        frame = spelled(table.frame.drop(gone), mapping.needs, keep, self.notes)
+        self.frame = _flat(frame, mapping.params, self.notes)
+        self.absent: set[str] = set()
         own = [c for c in self.frame.columns if c not in (ROW, FILE)]
-        self.shown = [c for c in own if not private or c in mapping.needs]
+        asked = {*mapping.needs, *keep}
+        self.texts = self._texts([c for c in own if c not in asked]) if "*" in keep else []
+        self.shown = [c for c in own if (not private or c in mapping.needs) and c not in self.texts]
         early = table.rejected.with_columns(pl.lit(name).alias("source")).select(list(REJECTED_SCHEMA))
-        if private and early.height:
+        if (private or self.texts) and early.height:
             early = early.with_columns(raw=pl.lit("(not shown: this extract holds columns that stay out)"))
         self.rejected = [early]
+
+    def _texts(self, columns: list[str]) -> list[str]:
+        """Columns that would travel along but hold free text or name somebody."""
+        found = [] if self.privacy.keep_text else text_columns(self.frame, columns)
+        if found:
+            named = ", ".join(f'"{c}"' for c in found[:8]) + (", …" if len(found) > 8 else "")
+            hint = f'keep = ["*", {named}] or [log] keep_text = true keeps them'
+            self.notes.append(f"left out as free text or personal: {', '.join(found)} ({hint})")
+        return found
+
+    def bar(self) -> None:
+        """Leave out the rows of people who may not enter; needs __case__."""
+        found = self.privacy.among(self.frame["__case__"])
+        for reason in dict.fromkeys(found.values()):
+            ids = [i for i, why in found.items() if why == reason]
+            self.leave_out(pl.col("__case__").is_in(ids), reason, filtered=True)
+        self.barred = list(found)
+
+    def all_rejected(self) -> pl.DataFrame:
+        """Every rejected row (REJECTED_SCHEMA); the text of one that names a barred person is not shown."""
+        rows = pl.concat(self.rejected) if self.rejected else pl.DataFrame(schema=REJECTED_SCHEMA)
+        if rows.height == 0 or not (self.privacy.barred or self.privacy.hashes):
+            return rows
+        hit = self.privacy.names_somebody(rows["raw"], self.barred)
+        return rows.with_columns(raw=pl.when(hit).then(pl.lit(HIDDEN)).otherwise("raw"))
 
     @property
     def columns(self) -> list[str]:
@@ -91,14 +134,19 @@ class Sieve:
         mask = rows if isinstance(rows, pl.Series) else self.frame.select(rows.alias("m")).to_series()
         return mask.fill_null(False)
 
+    def known(self, columns: Sequence[str]) -> list[str]:
+        """Those of these columns that are not joined ones whose file is not there."""
+        return [c for c in columns if c not in self.absent] or list(columns)
+
     def require(self, columns: Sequence[str], what: str) -> None:
         """Raise LogError when none of these columns is there, offering the nearest."""
-        if not columns or any(c in self.frame.columns for c in columns):
+        if not columns or any(c in self.frame.columns and c not in self.absent for c in columns):
             return
-        near = nearest(columns[0], self.columns)
+        own = self.known(columns)[0]
+        near = nearest(own, self.columns)
         hint = f"did you mean {near!r}? " if near else ""
         raise LogError(
-            f"{self.files[0]} has no column {columns[0]!r} for {what}",
+            f"{self.files[0]} has no column {own!r} for {what}",
             hint=f"{hint}it has: {', '.join(self.columns[:30])}",
         )
 
@@ -116,6 +164,8 @@ class Sieve:
         parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
         raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
         raw = raw.str.strip_chars(field.trim) if field.trim else raw
+        if field.first_of:
+            raw = raw.str.split(field.first_of).list.first().str.strip_chars()
         found = raw
         if field.values:
             known = pl.Series(list(field.values), dtype=pl.String)
@@ -124,10 +174,17 @@ class Sieve:
             mapped = raw.replace_strict(known, new, default=rest, return_dtype=pl.String)
             found = pl.when(raw.is_not_null()).then(mapped)
         if field.times is not None:
-            found = (found.cast(pl.Float64, strict=False) * field.times).cast(pl.String)
+            factor = self._factor(field.times)
+            found = (found.cast(pl.Float64, strict=False) * factor).cast(pl.String)
         if field.empty is None:
             return found
         return pl.when(raw.is_null()).then(pl.lit(field.empty)).otherwise(found)
+
+    def _factor(self, times: float | str) -> pl.Expr:
+        if not isinstance(times, str):
+            return pl.lit(times)
+        self.require([times], "a factor")
+        return as_text(self.frame, times).cast(pl.Float64, strict=False)
 
     def _template(self, template: str) -> pl.Expr:
         pieces: list[pl.Expr] = []
@@ -141,24 +198,26 @@ class Sieve:
 
     # the steps every kind of extract shares ------------------------------------------------------
 
-    def prepare(
-        self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Path | None
-    ) -> None:
+    def prepare(self, mapping: SourceMapping, joins: Mapping[str, str], base: Path, beside: Folders) -> None:
         """Full ids, one row per record, joined columns, filters, group headers."""
         if mapping.salesforce_ids:
-            ids = {
-                mapping.id,
-                mapping.parent,
-                *mapping.case_id.column,
-                *(j.key for j in mapping.join.values()),
-            }
-            for column in sorted(c for c in ids if c in self.frame.columns):
-                self.frame = self.frame.with_columns(full_ids(self.frame[column]))
+            self._full((mapping.id, mapping.parent, *mapping.case_id.column))
         self._newest(mapping.id, mapping.version)
-        for name, join in mapping.join.items():
+        if not mapping.id and mapping.title and len(self.files) > 1:
+            own = [c for c in self.frame.columns if c not in (ROW, FILE)]
+            self.leave_out(~pl.struct(own).is_first_distinct(), "the same row in an earlier export")
+        said = opted_out(
+            self.frame, self.text(mapping.case_id)
+        )  # before filters: a deleted row's still holds
+        self.privacy = self.privacy.also(said, OPTED_OUT)
+        for name, join in mapping.joins.items():
             self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
+        if mapping.salesforce_ids:
+            self._full(mapping.case_id.column)
         for rule in mapping.filter:
             self._filter(rule)
+        for remark in mapping.remark:
+            self._remark(remark)
         if mapping.parent and mapping.parent in self.frame.columns:
             self._group(mapping)
 
@@ -168,12 +227,18 @@ class Sieve:
         old = older_copies(self.frame, id, version)
         self.leave_out(old, f"an older or equal copy of a record with the same {id}")
 
+    def _full(self, columns: Sequence[str]) -> None:
+        for column in columns:
+            if column in self.frame.columns:
+                self.frame = self.frame.with_columns(full_ids(self.frame[column]))
+
     def _join(
-        self, name: str, join: Join, named: str | None, base: Path, beside: Path | None, full: bool
+        self, name: str, join: Join, named: str | None, base: Path, beside: Folders, full: bool
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
+        own = next((c for c in join.key if c in self.frame.columns and c not in self.absent), None)
         table = None
-        if join.key in self.frame.columns:
+        if own is not None:
             table = _second_file(join, named, base, beside)
             if table is None and not join.optional:
                 raise LogError(
@@ -182,23 +247,68 @@ class Sieve:
                 )
             if table is None and not join.quiet:
                 self.notes.append(f"{join.file} is not beside the file: {', '.join(columns)} stay empty")
-        if table is None:
+        elif not join.optional:
+            self.require(join.key, f"{name} of {join.file}")
+        if table is None or own is None:
+            self.absent |= set(columns)
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)
             return
-        table = table.with_columns(full_ids(table[join.id])) if full else table
-        table = table.filter(~older_copies(table, join.id, join.version) & table[join.id].is_not_null())
+        table = self._rows(name, join, table, full)
         found = [c for c in join.columns if c in table.columns]
         table = table.select(
             pl.col(join.id).cast(pl.String).alias("__key__"), *(pl.col(c).alias(f"{name}.{c}") for c in found)
         )
         table = table.with_columns(pl.lit(True).alias("__found__"))
-        key = as_text(self.frame, join.key).alias("__key__")
+        self._full([own] if full else [])
+        key = as_text(self.frame, own).alias("__key__")
         self.frame = self.frame.with_columns(key).join(table, on="__key__", how="left", maintain_order="left")
         lost = self.frame.filter(pl.col("__key__").is_not_null() & pl.col("__found__").is_null()).height
-        if lost:
-            self.notes.append(f"{lost:,} rows name a {join.key} that {join.file} does not hold")
-        empty = [pl.lit(None, dtype=pl.String).alias(c) for c in columns if c not in self.frame.columns]
+        if lost and not join.quiet:
+            self.notes.append(f"{lost:,} rows name a {own} that {join.file} does not hold")
+        chained = f"{name}.{join.chain}"
+        if chained in self.frame.columns and (n := self.frame[chained].count()):
+            self.notes.append(f"{n:,} rows name a merged {own}: counted for the one that survived")
+        lacking = [c for c in columns if c not in self.frame.columns]
+        self.absent |= set(lacking)
+        empty = [pl.lit(None, dtype=pl.String).alias(c) for c in lacking]
         self.frame = self.frame.drop("__key__", "__found__").with_columns(empty)
+
+    def _rows(self, name: str, join: Join, table: pl.DataFrame, full: bool) -> pl.DataFrame:
+        """The rows of a joined file that count: those wanted, one per id, chains followed to their end."""
+        wanted = {join.id, join.chain, *join.columns, *join.version, *join.where}
+        table = spelled(table, wanted - {""}, (), [])
+        if join.id not in table.columns:
+            raise LogError(f"{join.file} has no column {join.id!r}", hint=f"{self.name} is joined by it")
+        table = table.with_columns(full_ids(table[join.id])) if full else table
+        for column, value in join.where.items():
+            if column not in table.columns:
+                raise LogError(f"{join.file} has no column {column!r}", hint="it stands in `where`")
+            table = table.filter(as_text(table, column) == value)
+        if join.chain in table.columns:
+            table = to_the_end(table, join.id, join.chain, full=full)
+        older = older_copies(table, join.id, join.version)
+        said = [c for c in join.columns if c in table.columns and c != join.id]
+        if older.any() and join.id != "Id" and table.select(join.id, *said).n_unique() > (~older).sum():
+            note = f"{join.file} holds several rows for one {join.id}: the newest counts; `where` in a copy"
+            self.notes.append(f"{note} of the mapping chooses others")
+        return table.filter(~older & table[join.id].is_not_null())
+
+    def _remark(self, remark: Remark) -> None:
+        have = [c for c in remark.column if c in self.frame.columns and c not in self.absent]
+        if self.frame.height == 0:
+            return
+        if not have:
+            if remark.missing:
+                self.notes.append(remark.why)
+            return
+        said = self.frame.select(pl.coalesce([as_text(self.frame, c) for c in have]).alias("v"))["v"]
+        if remark.missing:
+            self.notes += [remark.why] if said.null_count() == said.len() else []
+            return
+        counted = said.drop_nulls().value_counts().sort("count", "v", descending=[True, False]).rows()
+        if counted:
+            shown = ", ".join(f"{n:,} × {v}" for v, n in counted[:6])
+            self.notes.append(f"{have[0]}: {shown}{' …' if len(counted) > 6 else ''}; {remark.why}")
 
     def _filter(self, rule: Filter) -> None:
         have = [c for c in rule.column if c in self.frame.columns]
@@ -206,12 +316,13 @@ class Sieve:
             if rule.optional:
                 return
             self.require(rule.column, "a filter")
-        found = pl.coalesce([as_text(self.frame, c) for c in have]).str.to_lowercase()
-        if rule.inside is not None:
-            stays = found.is_in([v.lower() for v in rule.inside]).fill_null(rule.empty)
-        else:
-            stays = ~found.is_in([v.lower() for v in rule.outside or ()]).fill_null(False)
-        self.leave_out(~stays, rule.why, filtered=True)
+        found = self.frame.select(pl.coalesce([as_text(self.frame, c) for c in have]).alias("v"))["v"]
+        distinct = found.drop_nulls().unique()  # few, while rows are many
+        listed = rule.inside if rule.inside is not None else rule.outside or ()
+        hit = distinct.str.to_lowercase().is_in([v.lower() for v in listed])
+        gone = distinct.filter(~hit if rule.inside is not None else hit)
+        empty_goes = rule.inside is not None and not rule.empty
+        self.leave_out(found.is_in(gone.to_list()).fill_null(empty_goes), rule.why, filtered=True)
 
     def _group(self, mapping: SourceMapping) -> None:
         """Group records: the header without a case gives way to its attendees, each case counts once."""
@@ -228,83 +339,28 @@ class Sieve:
         self.leave_out(twice, "the same case a second time in one group")
 
 
-def as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
-    """A column as text, null where empty or blank; whole floats lose their ".0", times are ISO."""
-    kind, found = frame.schema[column], pl.col(column)
-    if kind.is_float():
-        whole = (found == found.floor()) & (found.abs() < 2**53)
-        found = (
-            pl.when(found.is_nan())
-            .then(None)
-            .when(whole)
-            .then(found.cast(pl.Int64, strict=False).cast(pl.String))
-            .otherwise(found.cast(pl.String))
-        )
-    elif isinstance(kind, pl.Datetime):
-        zone = "%:z" if kind.time_zone else ""
-        found = found.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
-    elif kind != pl.String:
-        found = found.cast(pl.String)
-    return pl.when(found.str.strip_chars() == "").then(None).otherwise(found)
-
-
-def full_ids(column: pl.Series) -> pl.Series:
-    """Salesforce ids of 15 characters in their 18-character form, which survives case-blind tools.
-
-    Each block of five gives one suffix letter: bit i is set where character i is upper case.
-    """
-    short = column.str.len_chars() == 15
-    if column.dtype != pl.String or not short.any():
-        return column
-    old = column.filter(short & column.str.contains(r"^[A-Za-z0-9]{15}$")).unique(maintain_order=True)
-    return column.replace(old, pl.Series([i + _suffix(i) for i in old], dtype=pl.String))
-
-
-def _suffix(id: str) -> str:
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-    blocks = (id[0:5], id[5:10], id[10:15])
-    return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
-
-
-def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Series:
-    """True for each row whose id has a newer row; of equally new rows the last one stays."""
-    ids = frame.select(as_text(frame, id).alias("id")).to_series()
-    if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
-        return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
-    when = next((c for c in version if c in frame.columns), None)
-    ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
-    rows = pl.DataFrame({"id": ids, "age": ages, "at": pl.int_range(frame.height, eager=True)})
-    rows = rows.drop_nulls("id").sort("age", "at", nulls_last=False)
-    newest = rows.unique("id", keep="last")["at"]
-    stays = ids.is_null().scatter(newest, True)
-    return ~stays
-
-
-def _ages(column: pl.Series) -> pl.Series:
-    try:
-        return read_times(column).utc.dt.epoch("us").fill_null(-(2**62))
-    except LogError:  # day and month cannot be told apart: then the text itself decides
-        return column.cast(pl.String).rank("dense").cast(pl.Int64).fill_null(-1)
-
-
-def _second_file(join: Join, named: str | None, base: Path, beside: Path | None) -> pl.DataFrame | None:
+def _second_file(join: Join, named: str | None, base: Path, beside: Folders) -> pl.DataFrame | None:
     if named is not None:
         return read_inputs(find_inputs(named, base, join.file)).frame
-    if beside is None:
-        return None
-    found = join_file(join, beside)
-    return None if found is None else read_inputs(find_inputs(str(found), Path())).frame
+    found = join_files(join, beside)
+    return read_inputs([Input(p, str(p)) for p in found]).frame if found else None
 
 
-def join_file(join: Join, beside: Path) -> Path | None:
-    """The joined file in the folder of the source, whatever its ending."""
+def join_files(join: Join, beside: Folders) -> list[Path]:
+    """The joined file of each export: in the folder of each of the source's files, whatever its ending."""
     stem = join.file.rpartition(".")[0].lower() + "."
-    near = sorted(p for p in beside.iterdir() if p.is_file() and p.name.lower().startswith(stem))
-    return near[0] if near else None
+    found = []
+    for folder in beside:
+        near = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().startswith(stem))
+        found += near[:1]
+    return found
 
 
 def _flat(frame: pl.DataFrame, params: Sequence[str], notes: list[str]) -> pl.DataFrame:
-    """Nested columns one level down as `column.key`; keyed lists give `param.<key>`; other lists go."""
+    """Nested columns one level down as `column.key`; keyed lists give `param.<key>`.
+
+    A list of plain values (a picklist in Vault's JSON) is a text "a;b"; other lists go.
+    """
     if params and "event_params" in frame.columns:
         from behavio.sources.web import flat_params
 
@@ -314,6 +370,8 @@ def _flat(frame: pl.DataFrame, params: Sequence[str], notes: list[str]) -> pl.Da
         if isinstance(kind, pl.Struct):
             inner = [pl.col(name).struct.field(f.name).alias(f"{name}.{f.name}") for f in kind.fields]
             frame = frame.with_columns(inner).drop(name)
+    lists = [n for n, t in frame.schema.items() if isinstance(t, pl.List) and not t.inner.is_nested()]
+    frame = frame.with_columns(pl.col(n).cast(pl.List(pl.String)).list.join(";") for n in lists)
     gone = [n for n, t in frame.schema.items() if t.is_nested()]
     if gone:
         notes.append(f"nested columns left out: {', '.join(gone)}")

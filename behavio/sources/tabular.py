@@ -1,23 +1,25 @@
 """Any file or frame as one raw table: the rows as they are, with their file and record number.
 
-Text formats (CSV, TSV, JSON lines; also .gz and .zst) are checked and read by `text`; Parquet and Arrow
-keep their types. Record numbers are 1-based and count data records of one file: the header of a CSV, and
-blank lines, are not counted.
+Text formats (CSV, TSV, JSON lines; also .gz and .zst) are checked and read by `text`; Parquet, Arrow and
+Excel keep their types. Record numbers are 1-based and count data records of one file: the header of a
+CSV, and blank lines, are not counted.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from behavio.errors import LogError
-from behavio.log import REJECTED_SCHEMA, alike, as_polars
+from behavio.log import REJECTED_SCHEMA, as_polars
+from behavio.sources.alike import alike
 from behavio.sources.inputs import Input, decode, load, recognise
-from behavio.sources.text import Lines, read_delimited, read_json_lines
+from behavio.sources.text import Lines, needed, read_delimited, read_json_lines
 
 ROW, FILE = "__row__", "__file__"
 """Columns beside the raw ones: record number, and place of the file in RawTable.files."""
@@ -31,6 +33,7 @@ class RawTable:
     frame     the source's columns as they are, and __row__, __file__
     files     how each file is named in messages and tables
     rejected  REJECTED_SCHEMA without `source`: records that could not be read at all
+    left_out  reason → records that are no row of their own (an OCEL event of no case)
     typed     the format has real empty cells (Parquet, Arrow, frames): the text "nan" is then a text
     """
 
@@ -39,6 +42,7 @@ class RawTable:
     rejected: pl.DataFrame
     notes: tuple[str, ...] = ()
     typed: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -48,7 +52,19 @@ class RawTable:
     @property
     def n_read(self) -> int:
         """Records found, readable or not."""
-        return self.frame.height + self.rejected.height
+        return self.frame.height + self.rejected.height + sum(self.left_out.values())
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """What the settings say about the files; None where the file itself tells."""
+
+    format: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    sheet: str | None = None
+    object_type: str | None = None
+    columns: frozenset[str] | None = None
 
 
 def read_inputs(
@@ -57,47 +73,73 @@ def read_inputs(
     format: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
+    object_type: str | None = None,
+    columns: Collection[str] | None = None,
 ) -> RawTable:
-    """Read all files of a source into one raw table, in the order given."""
-    parts = [
-        read_input(item, place, format=format, delimiter=delimiter, encoding=encoding)
-        for place, item in enumerate(inputs)
-    ]
+    """Read all files of a source into one raw table, in the order given.
+
+    `columns` names all that is needed: columns the file has beyond them need not be read.
+    """
+    wanted = None if columns is None or "*" in columns else frozenset(columns)
+    how = How(format, delimiter, encoding, sheet, object_type, wanted)
+    parts = [read_input(item, place, how) for place, item in enumerate(inputs)]
     if len(parts) == 1:
         return parts[0]
-    names = tuple(p.files[0] for p in parts)
-    notes = tuple(f"{p.files[0]}: {n}" for p in parts for n in p.notes)
-    frame = pl.concat(alike([p.frame for p in parts]), how="diagonal_relaxed")
-    typed = all(p.typed for p in parts)
-    return RawTable(frame, names, pl.concat([p.rejected for p in parts]), notes, typed)
+    left_out: Counter[str] = Counter()
+    for part in parts:
+        left_out.update(part.left_out)
+    return RawTable(
+        frame=pl.concat(alike([p.frame for p in parts]), how="diagonal_relaxed"),
+        files=tuple(p.files[0] for p in parts),
+        rejected=pl.concat([p.rejected for p in parts]),
+        notes=tuple(f"{p.files[0]}: {n}" for p in parts for n in p.notes),
+        typed=all(p.typed for p in parts),
+        left_out=left_out,
+    )
 
 
-def read_input(
-    item: Input, place: int, *, format: str | None, delimiter: str | None, encoding: str | None
-) -> RawTable:
+def read_input(item: Input, place: int, how: How) -> RawTable:
     """Read one file. Raises one LogError for a file that cannot be read as a whole."""
     data = load(item)
-    kind, notes = recognise(data, item, format)
+    kind, notes = recognise(data, item, how.format)
+    lines, more = _lines_of(data, item, kind, how)
+    if lines.frame.height == 0 and not lines.wrong and not lines.left_out:
+        raise LogError(f"{item.shown} has no row", hint="export it again with data")
+    typed = kind in ("parquet", "arrow", "xes", "ocel")
+    return _raw(lines, item.shown, place, (*item.notes, *notes, *more, *lines.notes), typed=typed)
+
+
+def _lines_of(data: bytes, item: Input, kind: str, how: How) -> tuple[Lines, list[str]]:
+    """The rows of unpacked bytes in a known format, and notes on their encoding."""
     if kind == "xes":
         from behavio.sources.xes import read_xes
 
         frame, more = read_xes(data, item)
-        lines = Lines(frame, pl.int_range(1, frame.height + 1, eager=True), notes=more)
-    elif kind in ("parquet", "arrow"):
-        frame = _columnar(data, item, kind)
-        lines = Lines(frame, pl.int_range(1, frame.height + 1, eager=True))
+        return Lines(frame, _numbered(frame)), more
+    if kind == "ocel":
+        from behavio.sources.ocel import read_ocel
+
+        return read_ocel(data, item, how.object_type), []
+    if kind == "xlsx":
+        from behavio.sources.excel import read_excel
+
+        return read_excel(data, item, how.sheet), []
+    if kind in ("parquet", "arrow"):
+        frame = _columnar(data, item, kind, how.columns)
+        return Lines(frame, _numbered(frame)), []
+    text, found, damaged = decode(data, item, how.encoding)
+    if kind == "jsonl":
+        lines = read_json_lines(text, item)
     else:
-        text, found, damaged = decode(data, item, encoding)
-        notes += found
-        if kind == "jsonl":
-            lines = read_json_lines(text, item)
-        else:
-            lines = read_delimited(text, item, delimiter, tabs=kind == "tsv")
-        if damaged:
-            _set_aside_damaged(lines)
-    if lines.frame.height == 0 and not lines.wrong:
-        raise LogError(f"{item.shown} has no row", hint="export it again with data")
-    return _raw(lines, item.shown, place, (*notes, *lines.notes), typed=kind not in ("csv", "tsv", "jsonl"))
+        lines = read_delimited(text, item, how.delimiter, tabs=kind == "tsv", columns=how.columns)
+    if damaged:
+        _set_aside_damaged(lines)
+    return lines, found
+
+
+def _numbered(frame: pl.DataFrame) -> pl.Series:
+    return pl.int_range(1, frame.height + 1, eager=True)
 
 
 def read_frame(frame: Any, name: str) -> RawTable:
@@ -105,7 +147,7 @@ def read_frame(frame: Any, name: str) -> RawTable:
     table = as_polars(frame)
     if table.height == 0:
         raise LogError("the table has no row", hint="look at how it was filtered")
-    return _raw(Lines(table, pl.int_range(1, table.height + 1, eager=True)), name, 0, (), typed=True)
+    return _raw(Lines(table, _numbered(table)), name, 0, (), typed=True)
 
 
 def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
@@ -113,16 +155,22 @@ def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed:
     frame = frame.with_columns(lines.rows.alias(ROW), pl.lit(place, dtype=pl.Int32).alias(FILE))
     kinds = {n: t for n, t in REJECTED_SCHEMA.items() if n != "source"}
     wrong = [(shown, row, "", reason, hint, shorten(raw)) for row, reason, hint, raw in lines.wrong]
-    return RawTable(frame, (shown,), pl.DataFrame(wrong, schema=kinds, orient="row"), (*notes, *more), typed)
+    rejected = pl.DataFrame(wrong, schema=kinds, orient="row")
+    return RawTable(frame, (shown,), rejected, (*notes, *more), typed, lines.left_out)
 
 
-def _columnar(data: bytes, item: Input, kind: str) -> pl.DataFrame:
+def _columnar(data: bytes, item: Input, kind: str, columns: frozenset[str] | None) -> pl.DataFrame:
+    source = io.BytesIO(data)
     try:
         if kind == "parquet":
-            return pl.read_parquet(io.BytesIO(data))
+            names = list(pl.read_parquet_schema(source))
+            source.seek(0)
+            return pl.read_parquet(source, columns=needed(names, columns))
         if data[:6] == b"ARROW1":
-            return pl.read_ipc(io.BytesIO(data))
-        return pl.read_ipc_stream(io.BytesIO(data))
+            names = list(pl.read_ipc_schema(source))
+            source.seek(0)
+            return pl.read_ipc(source, columns=needed(names, columns))
+        return pl.read_ipc_stream(source)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
         panic = isinstance(problem, pl.exceptions.PanicException)
         first = "" if panic else f": {(str(problem).splitlines() or [''])[0]}"

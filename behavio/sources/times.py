@@ -7,6 +7,7 @@ the reader asks instead of guessing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,9 +21,10 @@ CLOCK = r"(?:[T ,]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp])?(?:
 ZONE = r"\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?$"
 ISO_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)? ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
+UNIFORM = re.compile(r"\d{4}-\d{2}-\d{2}([T ])\d{2}:\d{2}:\d{2}(?:\.0+)?Z?$")
 YEAR_FIRST = r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})" + CLOCK + ZONE + "$"
-TWO_FIRST = r"^(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
-DOTTED = r"^\d{1,2}\.\d{1,2}\.\d"
+TWO_FIRST = r"^(?P<a>\d{1,2})[-/](?P<b>\d{1,2})[-/](?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
+DOTTED = r"^(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
 COMPACT = (
     r"^(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})(?:[T ]?(\d{2})(\d{2})(?:(\d{2})(?:\.(\d+))?)?)?"
     + ZONE
@@ -42,6 +44,7 @@ SHAPES = (
     (COMPACT, "digits (yyyymmdd)"),
     (DAY_NAMED, "dates with the month's name"),
     (NAMED_DAY, "dates with the month's name"),
+    (DOTTED, "day.month.year"),
     (TWO_FIRST, ""),
 )
 NUMBER = r"^-?\d{1,20}(\.\d+)?$"
@@ -166,6 +169,8 @@ def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
         return _numbers(text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), zone, format)
     if format is not None:
         return _named(text, zone, format)
+    if (alike := _uniform(text, zone)) is not None:
+        return alike
     iso = text.str.contains(ISO)
     zoned = text.str.contains(ISO_ZONED)
     rest = (~(iso | zoned) & (text != "")).fill_null(False)
@@ -183,6 +188,20 @@ def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
                 f"times read as {what}" if n == n_read else f"{n:,} of {n_read:,} times read as {what}"
             )
     return Times(utc, (*notes, *times.notes))
+
+
+def _uniform(text: pl.Series, zone: str) -> Times | None:
+    """ISO times to the second, all written alike ("…T10:00:00.000Z"); None for anything else."""
+    sample = str(text.first(ignore_nulls=True))
+    if not (written := UNIFORM.match(sample)):
+        return None
+    tail, length = sample[19:], text.str.len_bytes()
+    if length.min() != length.max() or not (text.str.ends_with(tail) if tail else length == 19).all():
+        return None
+    local = text.str.head(19).str.to_datetime(f"%Y-%m-%d{written[1]}%H:%M:%S", strict=False, time_unit="us")
+    if local.null_count() != text.null_count():
+        return None
+    return Times(local.dt.replace_time_zone("UTC")) if tail.endswith("Z") else _placed(local, zone)
 
 
 def _named(text: pl.Series, zone: str, format: str) -> Times:
@@ -248,7 +267,7 @@ def _by_shape(
         parts = text.set(~found, None).str.extract_groups(shape).struct.unnest()
         if shape == TWO_FIRST:
             try:
-                parts, what = _day_and_month(parts, text.str.contains(DOTTED))
+                parts, what = _day_and_month(parts)
             except LogError:
                 if 2 * found.sum() >= (text != "").sum():
                     raise
@@ -271,12 +290,9 @@ def _by_shape(
     return text, numbers, read
 
 
-def _day_and_month(parts: pl.DataFrame, dotted: pl.Series) -> tuple[pl.DataFrame, str]:
-    """Which of the two numbers is the day: dots say so, else any number above 12 in the whole column."""
+def _day_and_month(parts: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Which of the two numbers is the day: any number above 12 in the whole column says so."""
     a, b = (parts[c].cast(pl.Int64, strict=False) for c in "ab")
-    written = a.is_not_null()
-    if (dotted | ~written).all():
-        return parts.rename({"a": "d", "b": "m"}), "day.month.year"
     n_day_first, n_month_first = int(((a > 12) & (b <= 12)).sum()), int(((b > 12) & (a <= 12)).sum())
     if n_day_first == n_month_first and (n_day_first > 0 or (a != b).any()):
         example = (

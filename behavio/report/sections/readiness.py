@@ -27,6 +27,10 @@ def section(c: Context) -> Section:
             "purpose, such as planned calls."
         )
         blocks.append(Sheet(sources, note=note))
+    smells = _smells(c)
+    if smells is not None:
+        tables.append(smells)
+        blocks.append(Sheet(smells, Markup("What looks odd in the data, and what it means for the results")))
     left = _left_out(c)
     if left is not None:
         tables.append(left)
@@ -73,6 +77,24 @@ def _sources(c: Context) -> Table | None:
 def _dated(source: dict[str, Any]) -> dict[str, Any]:
     name = str(source.get("name", "")).replace("_", " ")
     return {**source, "name": name, **{k: (str(source.get(k) or "")[:10] or None) for k in ("first", "last")}}
+
+
+def _smells(c: Context) -> Table | None:
+    """What the readers found odd; who it was stays in `behavio check`, this page is passed on."""
+    found = c.run.readiness.get("findings") or []
+    if not found:
+        return None
+    rows = [
+        {**f, "finding": sentence_case(str(f["finding"])), "means": sentence_case(str(f["means"]))}
+        for f in found
+    ]
+    columns = (
+        Column("finding", "Found"),
+        Column("n", "Number", "count"),
+        Column("of", "Of", "count"),
+        Column("means", "What it means"),
+    )
+    return Table.of("smells", "Odd in the data", columns, rows, "behavio check JOB")
 
 
 def _left_out(c: Context) -> Table | None:

@@ -1,0 +1,147 @@
+"""What comes before what anywhere in a case, repeats, positions, funnels: one pass over flat traces each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def sum_pairs(
+    codes: np.ndarray, offsets: np.ndarray, times: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of an event and any later one of its case: how often, in how many cases, how far apart.
+
+    codes  int32 (n_events,), 0 … size − 1, −1 for an activity not looked at
+    Returns, row a * size + b for a before b:
+    counts  int64 (size * size, 4)    pairs, (scratch), cases
+    sums    float64 (size * size, 4)  shift, sum of (µs apart − shift), sum of its squares
+
+    No pair is looked at one by one: what came earlier is kept per activity as number, mean and squares
+    around the mean (Welford 1962). The shift is the first distance seen, so it lies among the values, and
+    the squares around the mean lose at most a factor of the number of pairs in precision, never everything.
+    """
+    counts = np.zeros((size * size, 4), np.int64)
+    sums = np.zeros((size * size, 4))
+    earlier = np.zeros((size, 4))  # number, mean time and squares of each activity seen in this case
+    seen = np.empty(size, np.uint64)
+    size_, one = np.uint64(size), np.uint64(1)
+    for c in range(len(offsets) - 1):
+        stamp, n_seen = c + 1, np.uint64(0)
+        first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
+        for i in range(first, end):
+            if codes[i] < 0:
+                continue
+            now, time = np.uint64(codes[i]), np.float64(times[i] - times[first])
+            for k in range(n_seen):
+                before = seen[k]
+                pair, n = before * size_ + now, earlier[before, 0]
+                apart = time - earlier[before, 1]
+                if counts[pair, 0] == 0:
+                    sums[pair, 0] = np.rint(apart)
+                far = apart - sums[pair, 0]
+                counts[pair, 0] += np.int64(n)
+                counts[pair, 2] += counts[pair, 1] != stamp
+                counts[pair, 1] = stamp
+                sums[pair, 1] += n * far
+                sums[pair, 2] += earlier[before, 2] + n * far * far
+            if earlier[now, 0] == 0.0:
+                seen[n_seen] = now
+                n_seen += one
+            earlier[now, 0] += 1.0
+            off = time - earlier[now, 1]
+            earlier[now, 1] += off / earlier[now, 0]
+            earlier[now, 2] += off * (time - earlier[now, 1])
+        for k in range(n_seen):
+            earlier[seen[k]] = 0.0
+    return counts, sums
+
+
+@njit(cache=True, nogil=True)
+def count_repeats(tokens: np.ndarray, offsets: np.ndarray, size: int) -> np.ndarray:
+    """Repeats per activity a, int64 (size, 8).
+
+    frequency, cases, cases with a more than once, a right after a, cases with that, a after exactly one
+    other activity (a b a), cases with that; the last column is scratch
+    """
+    found = np.zeros((size, 8), np.int64)
+    stamps = np.full((size, 4), -1, np.int64)
+    for c in range(len(offsets) - 1):
+        first, end = offsets[c], offsets[c + 1]
+        for i in range(first, end):
+            a = tokens[i]
+            found[a, 0] += 1
+            found[a, 1] += stamps[a, 0] != c
+            again = stamps[a, 0] == c
+            found[a, 2] += again and stamps[a, 1] != c
+            stamps[a, 0] = c
+            if not again:
+                continue
+            stamps[a, 1] = c
+            if tokens[i - 1] == a:
+                found[a, 3] += 1
+                found[a, 4] += stamps[a, 2] != c
+                stamps[a, 2] = c
+            elif i - first >= 2 and tokens[i - 2] == a:
+                found[a, 5] += 1
+                found[a, 6] += stamps[a, 3] != c
+                stamps[a, 3] = c
+    return found
+
+
+@njit(cache=True, nogil=True)
+def count_positions(tokens: np.ndarray, offsets: np.ndarray, size: int, n_steps: int) -> np.ndarray:
+    """int64 (n_steps, size): in how many cases the event at each position, from the first on, is of what."""
+    found = np.zeros((n_steps, size), np.int64)
+    for c in range(len(offsets) - 1):
+        first = offsets[c]
+        for k in range(min(np.int64(n_steps), offsets[c + 1] - first)):
+            found[k, tokens[first + k]] += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def follow_funnel(
+    tokens: np.ndarray, offsets: np.ndarray, times: np.ndarray, member: np.ndarray, within: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far each case gets through ordered steps, other events in between allowed.
+
+    member  bool (n_steps, n_activities): which activities count as which step
+    within  µs from the first step to the one reached at most; −1: no limit
+    Returns, int64
+    started  (n_cases,)  time of the latest first step, −1 where there is none (times are never negative
+             where it is compared); waits, totals (n_cases, n_steps): µs from the step before, and from the
+             first step, when a step was reached for the first time; −1: not reached
+
+    A case may begin anew any time. Kept for each step is the way there that began last: whatever a way that
+    began earlier can still reach in time, that one can.
+    """
+    n_steps, n_cases = len(member), len(offsets) - 1
+    waits = np.full((n_cases, n_steps), -1, np.int64)
+    totals = np.full((n_cases, n_steps), -1, np.int64)
+    latest = np.full(n_cases, -1, np.int64)
+    begun, at = np.zeros(n_steps, np.int64), np.zeros(n_steps, np.int64)
+    known = np.zeros(n_steps, np.bool_)
+    used = np.zeros(member.shape[1], np.bool_)
+    for k in range(n_steps):
+        used |= member[k]
+    for c in range(n_cases):
+        known[:] = False
+        for i in range(offsets[c], offsets[c + 1]):
+            token, time = tokens[i], times[i]
+            if not used[token]:
+                continue
+            for k in range(n_steps - 1, 0, -1):  # later steps first: one event is one step only
+                if not (member[k, token] and known[k - 1]):
+                    continue
+                if within >= 0 and time - begun[k - 1] > within:
+                    continue
+                if not known[k] or begun[k - 1] > begun[k]:
+                    begun[k], at[k], known[k] = begun[k - 1], time, True
+                    if totals[c, k] < 0:
+                        waits[c, k], totals[c, k] = time - at[k - 1], time - begun[k]
+            if member[0, token]:
+                begun[0], at[0], known[0] = time, time, True
+                latest[c] = time
+                waits[c, 0], totals[c, 0] = 0, 0
+    return latest, waits, totals

@@ -1,0 +1,120 @@
+"""Records and their columns: cells as text, full ids, newest versions, names spelled differently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import polars as pl
+
+from behavio.errors import LogError
+from behavio.sources.times import read_times
+
+
+def as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
+    """A column as text, null where empty or blank; whole floats lose their ".0", times are ISO."""
+    kind, found = frame.schema[column], pl.col(column)
+    if kind.is_float():
+        whole = (found == found.floor()) & (found.abs() < 2**53)
+        found = (
+            pl.when(found.is_nan())
+            .then(None)
+            .when(whole)
+            .then(found.cast(pl.Int64, strict=False).cast(pl.String))
+            .otherwise(found.cast(pl.String))
+        )
+    elif isinstance(kind, pl.Datetime):
+        zone = "%:z" if kind.time_zone else ""
+        found = found.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.f{zone}")
+    elif kind != pl.String:
+        found = found.cast(pl.String)
+    return pl.when(found.str.strip_chars() == "").then(None).otherwise(found)
+
+
+def full_ids(column: pl.Series) -> pl.Series:
+    """Salesforce ids of 15 characters in their 18-character form, which survives case-blind tools.
+
+    Each block of five gives one suffix letter: bit i is set where character i is upper case.
+    """
+    short = column.str.len_chars() == 15
+    if column.dtype != pl.String or not short.any():
+        return column
+    old = column.filter(short & column.str.contains(r"^[A-Za-z0-9]{15}$")).unique(maintain_order=True)
+    return column.replace(old, pl.Series([i + _suffix(i) for i in old], dtype=pl.String))
+
+
+def _suffix(id: str) -> str:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
+    blocks = (id[0:5], id[5:10], id[10:15])
+    return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
+
+
+def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Series:
+    """True for each row whose id has a newer row; of equally new rows the last one stays."""
+    ids = frame.select(as_text(frame, id).alias("id")).to_series()
+    if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
+        return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
+    when = next((c for c in version if c in frame.columns), None)
+    ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
+    rows = pl.DataFrame({"id": ids, "age": ages, "at": pl.int_range(frame.height, eager=True)})
+    rows = rows.drop_nulls("id").sort("age", "at", nulls_last=False)
+    newest = rows.unique("id", keep="last")["at"]
+    stays = ids.is_null().scatter(newest, True)
+    return ~stays
+
+
+def _ages(column: pl.Series) -> pl.Series:
+    try:
+        return read_times(column).utc.dt.epoch("us").fill_null(-(2**62))
+    except LogError:  # day and month cannot be told apart: then the text itself decides
+        return column.cast(pl.String).rank("dense").cast(pl.Int64).fill_null(-1)
+
+
+def spelled(
+    frame: pl.DataFrame, wanted: Iterable[str], keep: Sequence[str], notes: list[str]
+) -> pl.DataFrame:
+    """Columns whose names differ from the wanted ones in capital letters only, under the wanted names.
+
+    Warehouses write all names in small or in capital letters; two columns that would become one stay.
+    """
+    here = set(frame.columns)
+    lacking = {w.lower(): w for w in sorted(wanted) if w not in here}
+    asked = here & {*wanted, *keep}
+    alike = {c: lacking[c.lower()] for c in frame.columns if c.lower() in lacking and c not in asked}
+    alike = {c: w for c, w in alike.items() if list(alike.values()).count(w) == 1}
+    if alike:
+        notes.append(
+            f"names of {len(alike)} columns differ in capital letters from the mapping's: read alike"
+        )
+    return frame.rename(alike)
+
+
+def unwanted(column: str, drop: Sequence[str]) -> bool:
+    """True for a column that `drop` names; names are compared without capital letters, * is anything."""
+    return any(fnmatchcase(column.lower(), pattern.lower()) for pattern in drop)
+
+
+def to_the_end(table: pl.DataFrame, id: str, chain: str, *, full: bool) -> pl.DataFrame:
+    """Each row's `chain` as the last id it leads to; a circle leads nowhere."""
+    links = table.select(pl.col(id).cast(pl.String), as_text(table, chain).alias("__next__")).drop_nulls()
+    if full:
+        links = links.with_columns(full_ids(links["__next__"]))
+    following = dict(links.rows())
+    ends: dict[str, str | None] = {}
+    for start in following:
+        seen, here = {start}, following[start]
+        while here in following and here not in seen:
+            seen.add(here)
+            here = following[here]
+        ends[start] = None if here in seen else here
+    last = (
+        pl.col(id)
+        .cast(pl.String)
+        .replace_strict(
+            pl.Series(list(ends), dtype=pl.String),
+            pl.Series(list(ends.values()), dtype=pl.String),
+            default=None,
+            return_dtype=pl.String,
+        )
+    )
+    return table.with_columns(last.alias(chain))
