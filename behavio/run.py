@@ -157,10 +157,10 @@ def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
         try:
-            return journeys.write_journeys(c.sequences, settings, folder, progress, labels, engine, whole)
+            return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
         finally:
             c.cluster.forget()
-    return journeys.write_journeys(c.sequences, settings, folder, progress, labels)
+    return journeys.write_journeys(c.sequences, settings, folder, progress, segments=labels)
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:

@@ -74,7 +74,7 @@ def table(frame: pl.DataFrame, form: str | None, *, title: str = "") -> None:
         rows = [{k: _json(v) for k, v in row.items()} for row in frame.iter_rows(named=True)]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
     elif form == "csv":
-        click.echo(_flat(frame).write_csv(), nl=False)
+        click.echo(flat(frame).write_csv(), nl=False)
     else:
         _people(frame, title)
 
@@ -146,7 +146,7 @@ def _json(value: Any) -> Any:
     return value.to_list() if hasattr(value, "to_list") else value
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists as text: CSV has no nesting."""
     import polars as pl
 

@@ -42,8 +42,9 @@ def beside() -> Iterator[None]:
 
 def main(simulator: bool = False) -> None:
     """Run every counting stage on forty cases of four activities, and a tiny simulation where asked."""
-    from behavio import api, run
+    from behavio import api, patterns, run
     from behavio.job import job_from
+    from behavio.sequences import SequenceSet
     from behavio.sources.text import cut_columns
 
     steps = [(2, "email_sent"), (1, "email_open"), (4, "portal_visit"), (3, "call_f2f"), (2, "email_sent")]
@@ -60,6 +61,12 @@ def main(simulator: bool = False) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "tiny.csv").write_text("\n".join(rows))
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
+        api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
+        log = SequenceSet.read(Path(folder) / "run/log/encoded")
+        patterns.match(
+            log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"
+        )
+        patterns.precedes(log, "portal_visit", patterns.PatternSettings(within="3d"))
         if simulator:
             api.simulate(Path(folder) / "data", n_cases=20, months=2)
 

@@ -127,15 +127,15 @@ def write_journeys(
     settings: JourneySettings,
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
-    segments: pl.DataFrame | None = None,
     engine: Engine | None = None,
     whole: Encoded | None = None,
+    segments: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write the tables of journeys/ (Parquet), map.svg, process.bpmn and process.pnml.
 
+    `whole` is the log that `engine` counts where `sequences` is only a part of it: cases.parquet then
+    lists the cases of `sequences`, and the journey map is of these; everything else is about the whole log.
     segments  case_id and segment, for phases.parquet and representatives.parquet; None leaves them out
-    whole     the log that `engine` counts where `sequences` is only a part of it: cases.parquet and what
-              segments show then speak of the cases of `sequences`, everything else of the whole log
     Returns facts for the manifest and the closing summary.
     """
     progress("directly-follows graph", 0.0)
@@ -153,7 +153,7 @@ def write_journeys(
         "cases": case_table(sequences, all_variants),
     }
     progress("times and repeats", 0.4)
-    tables |= _measures(sequences, settings)
+    tables |= _measures(sequences if whole is None else whole, settings, engine)
     if segments is not None:
         drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
@@ -180,19 +180,19 @@ def write_journeys(
     return facts
 
 
-def _measures(sequences: SequenceSet, settings: JourneySettings) -> dict[str, pl.DataFrame]:
+def _measures(log: Encoded, settings: JourneySettings, engine: Engine | None) -> dict[str, pl.DataFrame]:
     """The small tables; those about dates only for a log with a clock."""
     tables = {
-        "waiting": waiting_times(sequences),
-        "rework": rework(sequences),
-        "steps": steps(sequences, settings.steps),
-        "eventually": eventually_follows(sequences, activities=settings.pair_activities),
+        "waiting": waiting_times(log, engine),
+        "rework": rework(log, engine),
+        "steps": steps(log, settings.steps, engine),
+        "eventually": eventually_follows(log, engine, settings.pair_activities),
     }
-    if sequences.timed:
+    if log.timed:
         tables |= {
-            "durations": durations(sequences),
-            "retention": retention(sequences),
-            "lifecycle": lifecycle(sequences),
+            "durations": durations(log, engine),
+            "retention": retention(log, engine=engine),
+            "lifecycle": lifecycle(log, engine=engine),
         }
     return tables
 

@@ -62,6 +62,7 @@ __all__ = [
     "read",
     "read_log",
     "readiness",
+    "settings_of",
 ]
 
 Progress = Callable[[str, float], None]
@@ -93,11 +94,7 @@ def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        if "://" in str(data):
-            own = _settings(url=str(data), **({"kind": "sql"} | settings))
-        else:
-            own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
-        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path(), privacy)
+        part = _read_source(*settings_of(data, **settings), Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
@@ -273,6 +270,14 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
         for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
+
+
+def settings_of(data: str | Path, **settings: Any) -> tuple[str, SourceSettings]:
+    """Name and settings under which `read` takes a path; a wrong setting is a JobError."""
+    name = Path(data).name.partition(".")[0] or "log"
+    if "://" in str(data):
+        return name, _settings(url=str(data), **({"kind": "sql"} | settings))
+    return name, _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
 
 
 def _kind_of(path: Path) -> str:
