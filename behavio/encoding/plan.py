@@ -10,9 +10,9 @@ import polars as pl
 from behavio.encoding.moments import Unfit
 from behavio.log import REJECTED_SCHEMA
 from behavio.sequences import FIELDS
-from behavio.sources.events import with_settings
 from behavio.sources.guess import plain
 from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.named import with_settings
 from behavio.sources.privacy import OPT_OUT
 from behavio.sources.settings import SourceSettings
 from behavio.sources.tabular import FILE, ROW, RawTable

@@ -122,7 +122,7 @@ class Suspects:
         sieve.frame = sieve.frame.with_columns(time.set(micros == int(MISSING), None).alias("__time__"))
         _cases(sieve, plan.mapping)
         _moments(sieve, plan.mapping, timed=True)
-        _activities(sieve, plan.mapping, {"activity": plan.renamed} if plan.renamed else {})
+        _activities(sieve, plan.mapping)
         if sieve.frame.height:
             raise Unfit(f"{sieve.frame.height} rows looked wrong and are not")
         return pl.concat(sieve.rejected)
