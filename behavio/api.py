@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
+    from behavio.patterns import Matches
     from behavio.run import Result, Watcher
     from behavio.targets import Receipt
     from behavio.view import CaseStory
@@ -198,16 +199,53 @@ def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
     """Frequent subsequences with support, lift over chance and its interval.
 
-    `settings` are those of [patterns] (min_support, max_length, …) and the column names.
+    `settings` are those of [patterns] (min_support, max_length, …) and the column names. With `outcome` the
+    table is what comes before it instead (columns of `behavio.patterns.OUTCOME_SCHEMA`).
     """
-    from behavio.patterns import PatternSettings
-    from behavio.patterns import patterns as find
-
-    table = table_of(data, "patterns/patterns.parquet", settings)
-    if table is None:
-        own, columns = _split(PatternSettings, settings)
-        table = find(_sequences(data, columns), _settings(PatternSettings, own), seed=seed)
+    what = "outcomes" if settings.get("outcome") else "patterns"
+    table, _ = pattern_findings(data, what, seed=seed, **settings)
     return _like(data, table if top is None else table.head(top))
+
+
+def pattern_findings(
+    data: Data, what: str = "patterns", *, seed: int = 7, **settings: Any
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """`patterns`, `outcomes` (needs outcome=…) or `communications`, with the notes that belong to them."""
+    from behavio.patterns import PatternSettings, communications, find, precedes
+
+    folder = run_folder(data)
+    if folder:
+        table = table_of(data, f"patterns/{what}.parquet", settings)
+        assert table is not None
+        notes = folder / "patterns/notes.json"
+        return table, tuple(read_json(notes).get(what, ())) if notes.is_file() else ()
+    own, columns = _split(PatternSettings, settings)
+    wanted: PatternSettings = _settings(PatternSettings, own)
+    sequences = _sequences(data, columns)
+    if what == "communications":
+        sent = communications(sequences, wanted)
+        return sent.frame, sent.notes
+    if what == "outcomes":
+        before = precedes(sequences, str(wanted.outcome), wanted)
+        return before.frame, before.notes
+    found = find(sequences, wanted, seed)
+    return found.frame, found.notes
+
+
+def match(data: Data, pattern: str, **columns: Any) -> Matches:
+    """Who matches a pattern ("email_sent -> portal_visit within 14d, no call_f2f"), and who nearly does.
+
+    The language is described in `behavio.patterns.language` and docs/guides/patterns-language.md.
+    """
+    import re
+
+    from behavio.patterns import match as find
+    from behavio.sequences import FIELDS
+
+    asked = set(re.findall(r"[\[,]\s*([^\s\[\],=!~<>]+)\s*(?:=|!=|~|<|>)", pattern)) - set(FIELDS)
+    if isinstance(data, SequenceSet) or not asked:
+        return find(_sequences(data, columns), pattern)
+    return find(SequenceSet.from_log(read(data, **columns), (*FIELDS, *sorted(asked))), pattern)
 
 
 def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:

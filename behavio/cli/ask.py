@@ -49,29 +49,6 @@ def check(source: str, form: str | None, **columns: Any) -> None:
     show.value(api.check(source, **show.given(columns)), form, draw)
 
 
-@asks("patterns")
-@click.option("--top", type=click.IntRange(1), help="Only the first rows.")
-@click.option("--min-support", type=click.FloatRange(0, 1), help="Least share of cases, for example 0.05.")
-@click.option("--max-length", type=click.IntRange(1), help="Longest pattern in events.")
-@click.option("--segment", help="Only what sets this segment apart (RUN only).")
-def patterns(source: str, form: str | None, segment: str | None, **options: Any) -> None:
-    """Frequent subsequences: support, and lift over the same cases with their events shuffled.
-
-    \b
-    Example:
-      behavio patterns visits.csv --min-support 0.05 --top 20
-      behavio patterns runs/demo --segment "Portal explorers"
-    """
-    from behavio import api
-
-    top = options.pop("top", None)
-    found = api.patterns(source, **show.given(options))
-    if segment is not None:
-        found = only(found, "segment", segment)
-    found = found if top is None else found.head(top)
-    show.table(found if form == "json" else found.drop("activities"), form)
-
-
 @asks("segments")
 @click.option(
     "--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood)."
