@@ -58,11 +58,13 @@ class PairTally:
 
 def tally_pairs(sequences: SequenceSet, kept: np.ndarray) -> PairTally:
     """Count one shard of whole cases; `kept` are the ids of the activities looked at, rising."""
-    codes = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
-    codes[kept] = np.arange(len(kept))
-    n = len(kept)
+    n, codes = len(kept), sequences.tokens
+    if n < len(sequences.vocabulary):
+        table = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
+        table[kept] = np.arange(n)
+        codes = table[codes]
     counts, sums = sum_pairs(
-        readonly(codes[sequences.tokens], np.int32),
+        readonly(codes, np.int32),
         readonly(sequences.offsets, np.int64),
         readonly(sequences.times, np.int64),
         n,
@@ -111,7 +113,9 @@ def eventually_follows(
     engine = LocalEngine() if engine is None else engine
     names = pl.Series(sequences.vocabulary.names, dtype=pl.String)
     size = len(sequences.vocabulary)
-    found = engine.run(pairs_count(most_frequent(sequences, min(activities, MOST), engine)), sequences)
+    most = min(activities, MOST)
+    kept = np.arange(size) if size <= most else most_frequent(sequences, most, engine)
+    found = engine.run(pairs_count(kept), sequences)
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.sqrt(found.squares / (found.frequency - 1)) / 1e6
     frame = pl.DataFrame(
