@@ -28,6 +28,7 @@ CALLS = (
     "demo",
     "deliver",
     "drift",
+    "encode",
     "evaluate",
     "graph",
     "predict",

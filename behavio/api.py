@@ -43,11 +43,38 @@ def read(data: Data, **columns: Any) -> EventLog:
     if folder:
         _refuse_settings(folder, columns)
         return EventLog.read(folder / "log")
+    if _encoded_folder(data):
+        from behavio import encoding
+
+        _refuse_settings(Path(data), columns)
+        return encoding.read_log(Path(data))
     if isinstance(data, str | Path) and str(data).endswith(".toml"):
         raise JobError(
             f"{data} is a job file, not a log", hint=f"behavio run {data}, then give its run folder"
         )
     return sources.read(data, **columns)
+
+
+def encode(
+    data: Data,
+    out: str | Path | None = None,
+    *,
+    end: Sequence[str] = (),
+    open_within: str | None = None,
+    progress: Any = None,
+    **columns: Any,
+) -> SequenceSet:
+    """The log as coded sequences, in the folder `out` or, without one, for this process only.
+
+    Plain tables are streamed, so a log may be larger than memory. `end` and `open_within` say which cases are
+    closed (see SequenceSet.open_cases). The folder answers every question that a log does.
+    """
+    from behavio import encoding
+    from behavio.sources import LogSettings
+
+    rule = LogSettings(keep_text=columns.pop("keep_text", False), end=tuple(end), open_within=open_within)
+    target = None if out is None else Path(out)
+    return encoding.encode(data, target, log=rule, progress=progress, **columns).sequences
 
 
 def check(data: Data, **columns: Any) -> dict[str, Any]:
@@ -278,7 +305,20 @@ def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
     folder = _run_folder(data)
     if folder:
         return SequenceSet.read(folder / "log" / "encoded")
+    if _encoded_folder(data):
+        _refuse_settings(Path(data), columns)
+        return SequenceSet.read(Path(data))
+    if isinstance(data, str | Path) and not str(data).endswith(".toml"):
+        from behavio import encoding
+
+        return encoding.encode(data, **columns).sequences
     return SequenceSet.from_log(read(data, **columns))
+
+
+def _encoded_folder(data: Data) -> bool:
+    """True when `data` names a folder that `encode` left."""
+    folder = Path(data) if isinstance(data, str | Path) else None
+    return folder is not None and (folder / "tokens.npy").is_file()
 
 
 def _run_folder(data: Data) -> Path | None:
@@ -310,8 +350,9 @@ def _of_run(data: Data, table: str, settings: Mapping[str, Any]) -> pl.DataFrame
 def _refuse_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """A run answers as it was made: a setting that would change nothing is an error."""
     if settings:
+        what = "an encoded log" if _encoded_folder(folder) else "a finished run"
         raise JobError(
-            f"{folder} is a finished run: {', '.join(settings)} would change nothing",
+            f"{folder} is {what}: {', '.join(settings)} would change nothing",
             hint="give the log itself, or change the job (behavio run … --set) and run it again",
         )
 
