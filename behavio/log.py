@@ -107,7 +107,8 @@ class SourceCount:
     `behind_days` is how far the newest event lies behind the newest of all sources; `exported` is the day
     in the file's name, or the newest change of a record in it; `delay` holds seconds from an event to the
     making and the last change of its record (created_median, created_p90, changed_median, changed_p90);
-    `unmatched` counts cases with events that a case table does not know.
+    `unmatched` counts cases with events that a case table does not know; `unmatched_ids` the rows of each
+    id that the identity map knows no single case for, most frequent first.
     """
 
     name: str
@@ -128,6 +129,7 @@ class SourceCount:
     exported: str = ""
     delay: Mapping[str, float] = field(default_factory=dict)
     unmatched: int = 0
+    unmatched_ids: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lost = self.read - self.accepted - self.rejected - self.merged
@@ -140,31 +142,34 @@ class SourceCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceEvents:
-    """What one source gave: events without an index yet, rejected rows, counts."""
+    """What one source gave: events without an index yet, rejected rows, counts, consents it implies."""
 
     count: SourceCount
     events: pl.DataFrame
     rejected: pl.DataFrame
     timed: bool = True
+    consents: pl.DataFrame = field(default_factory=lambda: empty(CONSENT_SCHEMA))
 
 
 def as_polars(frame: Any) -> pl.DataFrame:
-    """A Polars table of any frame: Polars (lazy too), pandas, Arrow, or a dict of columns.
+    """A Polars table of any frame: Polars (lazy too), pandas, Arrow (readers and datasets too), or a dict.
 
     pandas columns of mixed types become text. The caller's frame is never changed.
     Raises LogError for anything else.
     """
     if isinstance(frame, pl.DataFrame):
         return frame
-    if isinstance(frame, pl.LazyFrame):
-        return frame.collect()
     try:
+        if isinstance(frame, pl.LazyFrame):
+            return frame.collect()
+        if hasattr(frame, "to_table") and not hasattr(frame, "__arrow_c_stream__"):
+            return pl.DataFrame(frame.to_table(), strict=False)
         if type(frame).__module__.partition(".")[0] == "pandas":
             return _from_pandas(frame)
         if not isinstance(frame, Mapping | list) and not hasattr(frame, "__arrow_c_stream__"):
             raise TypeError("no table")
         return pl.DataFrame(frame, strict=False)
-    except (TypeError, ValueError, pl.exceptions.PolarsError) as problem:
+    except (TypeError, ValueError, OSError, pl.exceptions.PolarsError) as problem:
         raise LogError(
             f"a {type(frame).__name__} cannot be read as a table",
             hint="give a path, or a pandas, Polars or Arrow table",

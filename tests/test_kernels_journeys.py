@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from behavio.kernels import graph
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
 from behavio.kernels.matching import build_trie
-from behavio.kernels.mining import reach
 from behavio.kernels.traces import distinct_traces, order_traces
+from behavio.kernels.windows import moments, windows
 from behavio.sequences import SequenceSet
 
 
@@ -98,12 +98,33 @@ def test_take_groups_joins_the_groups_asked_for():
     assert taken.tolist() == [4, 5, 6, 1, 2] and ends.tolist() == [0, 3, 5]
 
 
-def test_reach_ends_at_the_gap_at_the_time_and_at_the_case():
+def test_windows_end_at_the_gap_at_the_time_and_at_the_case():
     offsets, times = np.array([0, 5, 6]), np.array([0, 1, 2, 10, 11, 11])
-    assert reach(offsets, times, 0, -1).tolist() == [5, 5, 5, 5, 5, 6]
-    assert reach(offsets, times, 1, -1).tolist() == [2, 3, 4, 5, 5, 6]
-    assert reach(offsets, times, 0, 8).tolist() == [3, 3, 4, 5, 5, 6]
-    assert reach(offsets, times, 1, 1).tolist() == [2, 3, 3, 5, 5, 6]
+
+    def ends(max_events: int, max_time: int) -> list[int]:
+        return windows(offsets, times, times, (1, max_events, 0), (0, max_time, -1))[1].tolist()
+
+    assert ends(0, -1) == [5, 5, 5, 5, 5, 6]
+    assert ends(1, -1) == [2, 3, 4, 5, 5, 6]
+    assert ends(0, 8) == [3, 3, 4, 5, 5, 6]
+    assert ends(1, 1) == [2, 3, 3, 5, 5, 6]
+
+
+def test_windows_start_after_the_least_gap_and_span_the_whole():
+    offsets, times = np.array([0, 5, 6]), np.array([0, 1, 2, 10, 11, 11])
+    first, _, span = windows(offsets, times, times, (2, 0, 3), (0, -1, -1))
+    assert first.tolist() == [2, 3, 4, 5, 5, 6] and span.tolist() == [3, 4, 5, 5, 5, 6]
+    first, _, span = windows(offsets, times, times, (1, 0, 0), (5, -1, 2))
+    assert first.tolist() == [3, 3, 3, 5, 5, 6] and span.tolist() == [3, 3, 3, 5, 5, 6]
+
+
+def test_moments_join_the_same_time_and_the_same_conversation():
+    offsets, times = np.array([0, 4, 6]), np.array([0, 0, 3, 9, 9, 10])
+    kind = np.array([0, 1, 1, 1, 2, 3], np.int32)
+    of_event, starts = moments(offsets, times, kind, 5)
+    assert of_event.tolist() == [0, 0, 0, 1, 2, 3] and starts.tolist() == [0, 2, 4]
+    of_event, _ = moments(offsets, times, kind, -1)
+    assert of_event.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_trie_shares_prefixes_and_knows_what_to_skip():

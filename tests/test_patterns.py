@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,13 @@ from conftest import traces
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from oracles_journeys import load, slow_closed, slow_holds, slow_patterns
+from oracles_journeys import load, slow_closed
+from oracles_patterns import slow_embedding, slow_ends, slow_frequent, slow_moments
 from scipy import stats
 
+from behavio.engine.local import LocalEngine
 from behavio.errors import JobError, ModelError
+from behavio.kernels import mining
 from behavio.patterns import (
     PATTERN_SCHEMA,
     Matcher,
@@ -25,11 +29,14 @@ from behavio.patterns import (
     against_rest,
     false_discovery,
     frequent,
+    holding,
     matching_cases,
+    most_frequent,
     patterns,
     write_patterns,
 )
-from behavio.sequences import SequenceSet
+from behavio.patterns.mine import _prepare
+from behavio.sequences import Field, SequenceSet, Vocabulary
 
 DAY = 86_400
 # open → click twice, click → open once, a visit alone
@@ -43,14 +50,14 @@ def named(found: Patterns, log: SequenceSet) -> dict[tuple[str, ...], int]:
 
 def test_patterns_of_four_cases_by_hand():
     log = SequenceSet.from_traces(FOUR)
-    everything = Rules(min_cases=2, max_length=0, max_gap=0, closed=False)
+    everything = Rules(min_cases=2, max_length=0, max_gap_events=0, closed=False)
     assert named(frequent(log, everything), log) == {
         ("click",): 3,
         ("open",): 3,
         ("visit",): 2,
         ("open", "click"): 2,
     }
-    assert named(frequent(log, replace(everything, max_gap=1)), log) == {
+    assert named(frequent(log, replace(everything, max_gap_events=1)), log) == {
         ("click",): 3,
         ("open",): 3,
         ("visit",): 2,
@@ -63,43 +70,125 @@ def test_the_window_counts_in_days_too():
         [["a", "b"], ["a", "b"], ["a", "a", "b"]], [[0, 3 * DAY], [0, 5 * DAY], [0, 9 * DAY, 10 * DAY]]
     )
     for days, cases in ((0, 0), (1, 1), (3, 2), (5, 3)):
-        rules = Rules(min_cases=1, max_gap=0, within=days * DAY * 1_000_000)
+        rules = Rules(min_cases=1, max_gap_events=0, max_gap=days * DAY * 1_000_000)
         assert named(frequent(log, rules), log).get(("a", "b"), 0) == cases
 
 
 def test_closed_leaves_out_what_a_longer_pattern_says():
     # a b c in both cases: every shorter pattern has the same two cases
     log = SequenceSet.from_traces([["a", "b", "c"], ["a", "x", "b", "c"]])
-    assert named(frequent(log, Rules(min_cases=2, max_gap=0)), log) == {("a", "b", "c"): 2}
+    assert named(frequent(log, Rules(min_cases=2, max_gap_events=0)), log) == {("a", "b", "c"): 2}
 
 
-gaps, lengths = st.sampled_from([0, 1, 2, 3]), st.sampled_from([0, 1, 2, 4])
+gaps = st.sampled_from([0, 1, 2, 3])
 rare_and_common = st.lists(
-    st.lists(st.sampled_from("aaabbcdefghijkl"), min_size=1, max_size=9), min_size=1, max_size=7
+    st.lists(st.sampled_from("aaabbcdefghijkl"), min_size=1, max_size=8), min_size=1, max_size=6
+)
+second = 1_000_000
+every_limit = st.builds(
+    Rules,
+    min_cases=st.integers(1, 3),
+    max_length=st.sampled_from([0, 2, 3, 4]),
+    max_gap_events=st.sampled_from([0, 0, 1, 2, 3]),
+    max_gap=st.sampled_from([-1, -1, 0, 2 * second, 6 * second]),
+    min_gap_events=st.sampled_from([1, 1, 2]),
+    min_gap=st.sampled_from([0, 0, second]),
+    max_span_events=st.sampled_from([0, 0, 2, 3, 5]),
+    max_span=st.sampled_from([-1, -1, 0, 3 * second, 9 * second]),
+    closed=st.just(False),
+    apart=st.sampled_from([-1, 0]),
 )
 
 
-@given(
-    rare_and_common, st.integers(1, 3), gaps, lengths, st.sampled_from([None, 0, 2, 6]), st.integers(0, 99)
-)
-@hypothesis_settings(max_examples=120)
-def test_mining_matches_the_oracle(made, min_cases, max_gap, max_length, days, seed):
-    if max_length == 0 and min_cases == 1:
-        max_length = 4  # every subsequence of a case would be frequent
+def with_times(made: list[list[str]], seed: int, width: int) -> tuple[list[list[int]], SequenceSet]:
+    """Random times, many of them equal where width is small."""
     rng = np.random.default_rng(seed)
-    times = [np.sort(rng.integers(0, 20, len(t))).tolist() for t in made]
-    log = SequenceSet.from_traces(made, times)
-    within = -1 if days is None else days * 1_000_000
-    rules = Rules(min_cases, max_length, max_gap, within, closed=False)
-    slow = slow_patterns(made, times, min_cases, max_length or 9, max_gap, days)
+    times = [np.sort(rng.integers(0, width, len(t))).tolist() for t in made]
+    return times, SequenceSet.from_traces(made, times)
+
+
+@given(rare_and_common, every_limit, st.integers(0, 99), st.integers(1, 12))
+@hypothesis_settings(max_examples=100)
+def test_mining_under_every_limit_matches_the_oracle(made, rules, seed, width):
+    times, log = with_times(made, seed, width)
+    slow = slow_frequent(made, times, rules)
     assert named(frequent(log, rules), log) == slow
     assert named(frequent(log, replace(rules, closed=True)), log) == slow_closed(slow)
+
+
+@given(rare_and_common, every_limit, st.integers(0, 99), st.integers(1, 12))
+@hypothesis_settings(max_examples=60)
+def test_finding_given_patterns_matches_the_oracle(made, rules, seed, width):
+    times, log = with_times(made, seed, width)
+    found = frequent(log, rules)
+    group = np.random.default_rng(seed).integers(-1, 2, len(made))
+    matcher = Matcher.of(found, len(log.vocabulary))
+    counts = matcher.count(log, group, 2)
+    held = [
+        {c: e for c, (t, s) in enumerate(zip(made, times, strict=True)) if (e := slow_ends(t, s, p, rules))}
+        for p in found.named(log.vocabulary.names)
+    ]
+    assert LocalEngine().run(matcher.support(), log).tolist() == [len(h) for h in held]
+    assert counts.tolist() == [[sum(group[c] == g for c in h) for g in (0, 1)] for h in held]
+    rows = holding(log, found).to_dicts() if len(found) else []
+    assert len(rows) == sum(len(h) for h in held)
+    for row in rows:
+        case, pattern = log.case_ids.to_list().index(row["case_id"]), row["pattern"].split(" → ")
+        moments = slow_moments(times[case], rules.apart)
+        assert [made[case][e] for e in row["events"]] == pattern
+        assert slow_embedding(row["events"], times[case], moments, rules)
+        assert moments[row["events"][-1]] == min(slow_ends(made[case], times[case], pattern, rules))
+
+
+@given(traces, st.integers(1, 6), gaps, st.booleans())
+def test_the_most_frequent_are_the_best_of_all(made, k, max_gap, closed):
+    log = SequenceSet.from_traces(made)
+    rules = Rules(1, 0, max_gap, closed=closed)
+    everything = {p: n for p, n in named(frequent(log, rules), log).items() if len(p) > 1}
+    border = sorted(everything.values(), reverse=True)[:k][-1] if everything else 0
+    top = most_frequent(log, k, rules)
+    assert named(top, log) == {p: n for p, n in everything.items() if n >= border}
+    assert top.cases.tolist() == sorted(top.cases.tolist(), reverse=True)
+
+
+def test_counts_by_lists_by_bits_and_by_windows_are_the_same():
+    rng = np.random.default_rng(8)
+    few = [rng.choice(list("abcdefgh"), 30).tolist() for _ in range(40)] * 3  # long lists, weights of 3
+    many = [rng.choice([f"p{i}" for i in range(300)], 4).tolist() for _ in range(300)] * 2
+    for made, way in ((few, mining.BITS), (many, mining.LISTS)):
+        log = SequenceSet.from_traces(made)
+        rules = Rules(6, 3, 0, closed=False)
+        assert _prepare(log, rules, None).way == way
+        wide = replace(rules, max_gap_events=1_000)  # anywhere, said as a window
+        assert _prepare(log, wide, None).way == mining.WINDOWS
+        assert named(frequent(log, rules), log) == named(frequent(log, wide), log)
+
+
+def test_weights_count_a_trace_as_often_as_they_say():
+    log = SequenceSet.from_traces([["a", "b"], ["b", "a"], ["a", "b", "c"]])
+    found = frequent(log, Rules(1, 2, 0, closed=False), np.array([5, 2, 1]))
+    # a → b in the first and the third: 5 + 1
+    assert named(found, log)["a", "b"] == 6 and named(found, log)["b", "a"] == 2
+
+
+def test_what_happens_in_one_conversation_does_not_follow_itself():
+    # the visit, what was shown and answered in it (minutes later), an email two days on
+    made = [["call_f2f", "reaction_positive", "email_sent"]] * 3
+    times = [[0, 120, 2 * DAY]] * 3
+    log = SequenceSet.from_traces(made, times)
+    channel = Vocabulary.of(["f2f", "email"])
+    codes = channel.encode(pl.Series(["f2f", "f2f", "email"] * 3))
+    log = replace(log, fields={"channel": Field(codes, channel)})
+    told = patterns(log, PatternSettings(closed=False))["pattern"].to_list()
+    assert sorted(told) == ["call_f2f → email_sent", "reaction_positive → email_sent"]
+    apart = patterns(log, PatternSettings(closed=False, same_moment=""))["pattern"].to_list()
+    assert "call_f2f → reaction_positive" in apart
 
 
 @given(traces, st.integers(1, 30), gaps)
 def test_max_patterns_keeps_the_best_supported(made, max_patterns, max_gap):
     log = SequenceSet.from_traces(made)
-    rules = Rules(min_cases=1, max_length=3, max_gap=max_gap, closed=False)
+    rules = Rules(min_cases=1, max_length=3, max_gap_events=max_gap, closed=False)
     everything = named(frequent(log, rules), log)
     kept = frequent(log, replace(rules, max_patterns=max_patterns))
     within = {p: n for p, n in everything.items() if len(p) <= kept.rules.max_length}
@@ -125,27 +214,11 @@ def test_equal_cases_are_counted_with_their_weight():
 )
 def test_counts_on_which_independent_miners_agree(real_log, name, min_cases, everything, closed, gap_3):
     log = load(real_log(name))
-    rules = Rules(min_cases, max_length=0, max_gap=0, closed=False)
+    rules = Rules(min_cases, max_length=0, max_gap_events=0, closed=False)
     assert len(frequent(log, rules)) == everything
     assert len(frequent(log, replace(rules, closed=True))) == closed
     if gap_3 is not None:
-        assert len(frequent(log, replace(rules, max_gap=3))) == gap_3
-
-
-@given(rare_and_common, gaps, st.sampled_from([None, 2, 6]), st.integers(0, 99))
-def test_counting_given_patterns_matches_the_oracle(made, max_gap, days, seed):
-    rng = np.random.default_rng(seed)
-    times = [np.sort(rng.integers(0, 20, len(t))).tolist() for t in made]
-    log = SequenceSet.from_traces(made, times)
-    rules = Rules(1, 3, max_gap, -1 if days is None else days * 1_000_000, closed=False)
-    found = frequent(log, rules)
-    group = rng.integers(-1, 2, len(made))
-    counts = Matcher.of(found, len(log.vocabulary)).count(log, group, 2)
-    whole = Matcher.of(found, len(log.vocabulary)).count(log, np.zeros(len(made)), 1)[:, 0]
-    assert whole.tolist() == found.cases.tolist()
-    for pattern, row in zip(named(found, log), counts, strict=True):
-        holds = [slow_holds(t, s, pattern, max_gap, days) for t, s in zip(made, times, strict=True)]
-        assert row.tolist() == [sum(h for h, g in zip(holds, group, strict=True) if g == k) for k in (0, 1)]
+        assert len(frequent(log, replace(rules, max_gap_events=3))) == gap_3
 
 
 def test_counting_in_cases_longer_than_a_machine_word():
@@ -228,7 +301,7 @@ def test_the_interval_of_the_lift_holds_its_true_value_most_of_the_time():
 
 def test_the_list_opens_with_findings_that_do_not_hold_each_other():
     made = [["a", "b", "c"]] * 60 + [["x", "y"]] * 50 + [["c", "b", "a"], ["y", "x"]] * 5
-    frame = patterns(SequenceSet.from_traces(made), PatternSettings(closed=False, max_gap=0))
+    frame = patterns(SequenceSet.from_traces(made), PatternSettings(closed=False, max_gap_events=0))
     # a → b → c: 60 cases, 11 by chance; x → y: 50, 27 by chance; a → b: 60, 32 by chance, but already said
     listed = frame["pattern"].to_list()
     assert listed[0] == "a → b → c"
@@ -286,25 +359,12 @@ def test_segments_that_say_nothing_get_no_row():
     assert patterns(log, segments=segments)["segment"].null_count() == 2
 
 
-def test_patterns_before_an_outcome():
-    # open → click comes before buy in 30 of 30 buyers, and in 10 of 40 others
-    made = [["open", "click", "buy", "open"]] * 30 + [["open", "click"]] * 10 + [["click", "open"]] * 30
-    log = SequenceSet.from_traces(made)
-    rows = patterns(log, PatternSettings(outcome="buy")).filter(pl.col("segment") == "before buy")
-    row = rows.row(by_predicate=pl.col("pattern") == "open → click", named=True)
-    assert (row["n_cases"], row["support"], row["lift"]) == (30, 1.0, 4.0)
-    assert not any("buy" in a for a in rows["activities"])
-    with pytest.raises(JobError, match="bye") as raised:
-        patterns(log, PatternSettings(outcome="bye"))
-    assert "buy" in raised.value.hint
-
-
 def test_matching_cases_by_hand():
     times = [[0, DAY], [0, DAY, 40 * DAY], [0, DAY], [0]]
     log = SequenceSet.from_traces(FOUR, times)
     assert matching_cases(log, ["open", "click"]).to_list() == ["c0", "c1"]
-    assert matching_cases(log, ["open", "click"], max_gap=1).to_list() == ["c0"]
-    assert matching_cases(log, ["open", "click"], within="30d").to_list() == ["c0"]
+    assert matching_cases(log, ["open", "click"], max_gap_events=1).to_list() == ["c0"]
+    assert matching_cases(log, ["open", "click"], max_gap="30d").to_list() == ["c0"]
     assert matching_cases(log, ["visit"]).to_list() == ["c1", "c3"]
     with pytest.raises(JobError, match="no activity to look for"):
         matching_cases(log, [])
@@ -326,7 +386,7 @@ def test_tiny_logs_give_a_table(made, tmp_path):
 def test_fifty_thousand_activities():
     names = [f"page {i}" for i in range(50_000)]
     log = SequenceSet.from_traces([names, names[:10], names[:10]])
-    assert patterns(log, PatternSettings(min_support=0.9, max_gap=1)).height > 0
+    assert patterns(log, PatternSettings(min_support=0.9, max_gap_events=1)).height > 0
 
 
 def test_writing_twice_gives_the_same_bytes_and_facts_say_what_was_raised(tmp_path):
@@ -343,13 +403,15 @@ def test_writing_twice_gives_the_same_bytes_and_facts_say_what_was_raised(tmp_pa
         assert seen == sorted(seen) and seen[-1] == 1.0
     assert contents[0] == contents[1]
     assert facts["min_cases"] > facts["min_cases_asked"] == 4 and facts["n_frequent"] <= 100
+    (note,) = json.loads((tmp_path / "one" / "notes.json").read_text())["patterns"][:1]
+    assert f"fewer than {facts['min_cases']} cases" in note and "max_patterns" in note
 
 
-def test_a_log_without_a_clock_ignores_within():
+def test_a_log_without_a_clock_ignores_limits_in_time():
     log = SequenceSet.from_traces([["a", "b"]] * 5, [[0, 10**6]] * 5)
     untimed = replace(log, timed=False)
-    assert patterns(log, PatternSettings(within="1d")).height == 0
-    assert patterns(untimed, PatternSettings(within="1d")).height == 1
+    assert patterns(log, PatternSettings(max_gap="1d")).height == 0
+    assert patterns(untimed, PatternSettings(max_gap="1d")).height == 1
 
 
 @pytest.mark.parametrize(
@@ -359,6 +421,10 @@ def test_a_log_without_a_clock_ignores_within():
         {"max_length": 1},
         {"max_gap": -1},
         {"within": "30"},
+        {"within": "0d"},
+        {"max_gap": "30"},
+        {"max_span": "ever"},
+        {"min_gap": "9d", "max_gap": "2d"},
         {"top": 0},
         {"permutations": 1},
     ],

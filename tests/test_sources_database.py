@@ -149,9 +149,8 @@ def test_a_mapping_reads_a_database_too_and_only_its_columns(base, monkeypatch):
     source = SourceSettings(kind="veeva.call", url="sqlite:///calls.db", table="call2_vod__c")
     log = read_log(LogInputs({"calls": source}, base))
     assert log.events.select("case_id", "activity").rows() == [("a1", "call_video")]
-    assert fetched == [
-        ["Id", "Account_vod__c", "Call_Datetime_vod__c", "Status_vod__c", "Call_Channel_vod__c"]
-    ]
+    wanted = ["id", "account_vod__c", "call_datetime_vod__c", "status_vod__c", "call_channel_vod__c"]
+    assert fetched == [wanted]
 
 
 def spy(method, columns):

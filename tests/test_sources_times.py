@@ -146,3 +146,22 @@ def test_any_text_is_a_time_or_null(texts):
     except LogError:
         return
     assert len(found) == len(texts)
+
+
+def test_dotted_dates_do_not_follow_what_slashes_decide():
+    # slashes say month first (12/31), a date with dots is day.month all the same: 1 February
+    times = read_times(pl.Series("t", ["12/31/2025", "01.02.2025", "01/02/2025"]))
+    assert times.utc.dt.strftime("%Y-%m-%d").to_list() == ["2025-12-31", "2025-02-01", "2025-01-02"]
+    times = read_times(pl.Series("t", ["03.04.2025 10:00", "31/12/2025"]))
+    assert times.utc.dt.strftime("%Y-%m-%d").to_list() == ["2025-04-03", "2025-12-31"]
+
+
+@pytest.mark.parametrize("tail", ["", "Z", ".000Z", ".0"])
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich"])
+def test_times_written_alike_are_what_they_are_among_others(tail, zone):
+    texts = [f"2025-03-30{s}0{h}:30:59{tail}" for s in "T" for h in range(6)] + [None]
+    alike = read_times(pl.Series("t", texts), zone)
+    among = read_times(pl.Series("t", [*texts, "2025-03-30"]), zone)
+    assert alike.utc.to_list() == among.utc.to_list()[:-1] and alike.utc.null_count() == 1
+    odd = read_times(pl.Series("t", [*texts[:3], f"2025-13-30T00:00:00{tail}"]), zone)
+    assert odd.utc.is_null().to_list() == [False, False, False, True]

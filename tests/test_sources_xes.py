@@ -105,3 +105,19 @@ def test_random_logs_written_by_r4pm_read_back(tmp_path_factory, rows):
     expected = in_order([(c, a, t.replace(tzinfo=UTC)) for c, a, t in table.rows()])
     log = read(path)
     assert log.events.select("case_id", "activity", "timestamp").rows() == expected
+
+
+def test_the_note_on_zones_is_told_only_where_a_time_has_none(file):
+    note = "times without a zone are taken as UTC"
+    assert note not in read(file(LOG)).sources[0].notes
+    naive = LOG.replace("03:04:05+00:00", "03:04:05.000")
+    assert note in read(file(naive)).sources[0].notes
+
+
+def test_a_named_zone_places_only_times_without_one(file):
+    # 02:04:05 UTC is written +01:00; a job for Zurich must not move it again
+    first = read(file(LOG), timezone="Europe/Zurich").events["timestamp"].min()
+    assert first == datetime(2024, 1, 2, 2, 4, 5, tzinfo=UTC)
+    naive = LOG.replace("03:04:05+00:00", "03:04:05").replace("03:04:05.000+01:00", "03:04:05")
+    first = read(file(naive), timezone="Europe/Zurich").events["timestamp"].min()
+    assert first == datetime(2024, 1, 2, 2, 4, 5, tzinfo=UTC)

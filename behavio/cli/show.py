@@ -42,6 +42,10 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--timestamp-format", help="For example '%d.%m.%Y %H:%M'."),
         click.option("--delimiter", help="Column separator of a text file."),
         click.option("--encoding", help="Encoding of a text file."),
+        click.option("--sheet", help="Sheet of an Excel workbook."),
+        click.option("--object-type", help="Object type of an OCEL log that is the case."),
+        click.option("--query", help="SELECT for a database named by URL (postgresql://…, sqlite:///…)."),
+        click.option("--password-env", help="Environment variable that holds the database's password."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -70,7 +74,7 @@ def table(frame: pl.DataFrame, form: str | None, *, title: str = "") -> None:
         rows = [{k: _json(v) for k, v in row.items()} for row in frame.iter_rows(named=True)]
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
     elif form == "csv":
-        click.echo(_flat(frame).write_csv(), nl=False)
+        click.echo(flat(frame).write_csv(), nl=False)
     else:
         _people(frame, title)
 
@@ -142,7 +146,7 @@ def _json(value: Any) -> Any:
     return value.to_list() if hasattr(value, "to_list") else value
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists as text: CSV has no nesting."""
     import polars as pl
 

@@ -1,7 +1,14 @@
 """Given patterns counted in traces, as they are and shuffled: a trie of patterns walked over bit sets.
 
-The places of a trace are bits. A pattern's ends are the places of its last item within reach of the ends of
-its prefix; where they are none, everything below in the trie is skipped.
+The moments of a trace are bits. A pattern's ends are the moments of its last item within reach of the ends
+of its prefix; where they are none, everything below in the trie is skipped. Where the whole pattern has a
+limit, it is walked from each of its starts.
+
+Arrays that travel together:
+log    codes int32 (n_events,): item of the trie, -1 for any other activity; moment_of int64 (n_events,);
+       offsets of events and of moments, int64 (n_traces + 1,)
+reach  first, last, span int64 (n_moments,) from `windows`
+trie   items, depths, node after everything below, from `build_trie`
 """
 
 from __future__ import annotations
@@ -9,10 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-DEEP = np.uint64(0x03F79D71B4CB0A89)
-LOWEST = np.zeros(64, np.int64)
-for _bit in range(64):
-    LOWEST[((1 << _bit) * 0x03F79D71B4CB0A89 % (1 << 64)) >> 58] = _bit
+from behavio.kernels.arrays import ones
 
 
 @njit(cache=True, nogil=True)
@@ -52,8 +56,8 @@ def build_trie(
 
 
 @njit(cache=True, nogil=True)
-def _spread(ends: np.ndarray, window: np.ndarray, shift: int, words: int, within: np.ndarray) -> None:
-    """Mark every place in the window after one of the ends; windows start and end in rising order."""
+def _spread(ends: np.ndarray, reach: tuple, shift: int, words: int, limit: int, within: np.ndarray) -> None:
+    """Mark every moment before `limit` in the windows of the ends; windows start and end in rising order."""
     for w in range(words):
         within[w] = np.uint64(0)
     done = np.int64(0)
@@ -62,102 +66,209 @@ def _spread(ends: np.ndarray, window: np.ndarray, shift: int, words: int, within
         while rest != np.uint64(0):
             low = rest & (~rest + np.uint64(1))
             rest ^= low
-            end = 64 * w + LOWEST[np.int64((low * DEEP) >> np.uint64(58))]
-            first, last = max(end + 1, done), window[shift + end] - shift
+            end = shift + 64 * w + ones(low - np.uint64(1))
+            first, last = max(reach[0][end] - shift, done), min(reach[1][end] - shift, limit)
             while first < last:
                 word, bit = first >> 6, first & 63
                 n = min(64 - bit, last - first)
-                ones = ~np.uint64(0) if n == 64 else (np.uint64(1) << np.uint64(n)) - np.uint64(1)
-                within[word] |= ones << np.uint64(bit)
+                run = ~np.uint64(0) if n == 64 else (np.uint64(1) << np.uint64(n)) - np.uint64(1)
+                within[word] |= run << np.uint64(bit)
                 first += n
             done = max(done, last)
 
 
 @njit(cache=True, nogil=True)
-def _match(
-    trie_item: np.ndarray,
-    trie_depth: np.ndarray,
-    trie_after: np.ndarray,
+def _walk(
+    trie: tuple,
+    nodes: tuple[int, int],
+    start: int,
     masks: np.ndarray,
-    window: np.ndarray,
+    reach: tuple,
     shift: int,
     words: int,
-    allowed: np.ndarray,
-    ends: np.ndarray,
-    hits: np.ndarray,
+    room: tuple,
+    n_hits: int,
 ) -> int:
-    """Nodes of the trie that the trace holds, written to hits; returns how many."""
-    n_hits = 0
-    node = 0
-    while node < len(trie_item):
-        depth, item = trie_depth[node], trie_item[node]
-        some = np.uint64(0)
+    """Walk nodes[0] to nodes[1] of the trie from one start (a moment), or from every start (-1).
+
+    room  allowed uint64 (depth, words), ends (words,), hits int64 (n_nodes,), earliest int64 (n_nodes,): the
+          first moment in which a pattern ends, -1 while not found
+    """
+    allowed, ends, hits, earliest = room
+    limit = 64 * words if start < 0 else reach[2][shift + start] - shift
+    node = nodes[0]
+    while node < nodes[1]:
+        depth, item = trie[1][node], trie[0][node]
+        found = -1
         for w in range(words):
-            ends[w] = masks[item, w] & (allowed[depth, w] if depth > 0 else ~np.uint64(0))
-            some |= ends[w]
-        if some == np.uint64(0):
-            node = trie_after[node]
+            ends[w] = masks[item, w]
+            if depth > 0:
+                ends[w] &= allowed[depth, w]
+            elif start >= 0:
+                ends[w] = np.uint64(1) << np.uint64(start & 63) if w == start >> 6 else np.uint64(0)
+            if found < 0 and ends[w] != np.uint64(0):
+                found = 64 * w + ones((ends[w] & (~ends[w] + np.uint64(1))) - np.uint64(1))
+        if found < 0:
+            node = trie[2][node]
             continue
-        hits[n_hits] = node
-        n_hits += 1
-        if trie_after[node] > node + 1:
-            _spread(ends, window, shift, words, allowed[depth + 1])
+        if earliest[node] < 0:
+            hits[n_hits] = node
+            n_hits += 1
+        if earliest[node] < 0 or found < earliest[node]:
+            earliest[node] = found
+        if trie[2][node] > node + 1:
+            _spread(ends, reach, shift, words, limit, allowed[depth + 1])
         node += 1
     return n_hits
 
 
 @njit(cache=True, nogil=True)
-def _mark(codes: np.ndarray, masks: np.ndarray, words: int, clear: bool) -> None:
-    """Set the bit of every place in the mask of its item; or empty the masks of these items."""
+def _match(
+    trie: tuple, masks: np.ndarray, reach: tuple, shift: int, words: int, room: tuple, spanned: bool
+) -> int:
+    """Nodes of the trie that the trace holds, written to hits, and where they first end; returns how many."""
+    n_nodes = len(trie[0])
+    if not spanned:
+        return _walk(trie, (0, n_nodes), -1, masks, reach, shift, words, room, 0)
+    n_hits, root = 0, 0
+    while root < n_nodes:
+        nodes = (root, trie[2][root])
+        for w in range(words):
+            rest = masks[trie[0][root], w]
+            while rest != np.uint64(0):
+                low = rest & (~rest + np.uint64(1))
+                rest ^= low
+                start = 64 * w + ones(low - np.uint64(1))
+                n_hits = _walk(trie, nodes, start, masks, reach, shift, words, room, n_hits)
+        root = nodes[1]
+    return n_hits
+
+
+@njit(cache=True, nogil=True)
+def _mark(codes: np.ndarray, moments: np.ndarray, masks: np.ndarray, words: int, clear: bool) -> None:
+    """Set the bit of every event's moment in the mask of its item; or empty the masks of these items."""
     for i in range(len(codes)):
         if codes[i] >= 0:
             if clear:
                 for w in range(words):
                     masks[codes[i], w] = np.uint64(0)
             else:
-                masks[codes[i], i >> 6] |= np.uint64(1) << np.uint64(i & 63)
+                masks[codes[i], moments[i] >> 6] |= np.uint64(1) << np.uint64(moments[i] & 63)
 
 
 @njit(cache=True, nogil=True)
-def _room(offsets: np.ndarray, first: int, last: int, depths: np.ndarray) -> tuple[int, int]:
-    """Words that the longest trace takes, and levels that the walk needs."""
+def _room(log: tuple, cases: tuple[int, int], trie: tuple, n_codes: int) -> tuple:
+    """Masks for the longest trace, and what the walk needs."""
     longest, deepest = np.int64(1), np.int64(0)
-    for c in range(first, last):
-        longest = max(longest, offsets[c + 1] - offsets[c])
-    for depth in depths:
+    for c in range(cases[0], cases[1]):
+        longest = max(longest, log[3][c + 1] - log[3][c])
+    for depth in trie[1]:
         deepest = max(deepest, depth)
-    return int(longest + 63) >> 6, int(deepest) + 2
+    words = (longest + 63) >> 6
+    hits, earliest = np.empty(len(trie[0]), np.int64), np.full(len(trie[0]), -1, np.int64)
+    allowed, ends = np.zeros((deepest + 2, words), np.uint64), np.zeros(words, np.uint64)
+    return np.zeros((n_codes, words), np.uint64), (allowed, ends, hits, earliest)
+
+
+@njit(cache=True, nogil=True)
+def _one_trace(
+    log: tuple, reach: tuple, trie: tuple, case: int, masks: np.ndarray, room: tuple, spanned: bool
+) -> int:
+    """Match one trace as it is; the caller clears room's earliest at the hits."""
+    first, last, shift = log[2][case], log[2][case + 1], log[3][case]
+    words = (log[3][case + 1] - shift + 63) >> 6
+    moments = log[1][first:last] - shift
+    _mark(log[0][first:last], moments, masks, words, False)
+    n = _match(trie, masks, reach, shift, words, room, spanned)
+    _mark(log[0][first:last], moments, masks, words, True)
+    return n
 
 
 @njit(cache=True, nogil=True)
 def count_by_group(
-    codes: np.ndarray,
-    offsets: np.ndarray,
-    window: np.ndarray,
-    trie: tuple[np.ndarray, np.ndarray, np.ndarray],
-    n_codes: int,
-    group: np.ndarray,
-    n_groups: int,
+    log: tuple, reach: tuple, trie: tuple, n_codes: int, group: np.ndarray, n_groups: int, spanned: bool
 ) -> np.ndarray:
     """In how many traces of each group each node of the trie occurs, int64 (n_nodes, n_groups).
 
-    codes int32 (n_events,): item of the trie, -1 for any other activity; group int64 (n_traces,), -1: none.
+    group int64 (n_traces,), -1: none
     """
-    size, deepest = _room(offsets, 0, len(offsets) - 1, trie[1])
-    masks = np.zeros((n_codes, size), np.uint64)
-    allowed, ends = np.zeros((deepest, size), np.uint64), np.zeros(size, np.uint64)
-    hits = np.empty(len(trie[0]), np.int64)
+    masks, room = _room(log, (0, len(group)), trie, n_codes)
     counts = np.zeros((len(trie[0]), n_groups), np.int64)
-    for c in range(len(offsets) - 1):
+    for c in range(len(group)):
         if group[c] < 0:
             continue
-        first, last = offsets[c], offsets[c + 1]
-        words = (last - first + 63) >> 6
-        _mark(codes[first:last], masks, words, False)
-        n = _match(trie[0], trie[1], trie[2], masks, window, first, words, allowed, ends, hits)
-        _mark(codes[first:last], masks, words, True)
-        for h in range(n):
-            counts[hits[h], group[c]] += 1
+        for h in range(_one_trace(log, reach, trie, c, masks, room, spanned)):
+            counts[room[2][h], group[c]] += 1
+            room[3][room[2][h]] = -1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def first_ends(
+    log: tuple, reach: tuple, trie: tuple, n_codes: int, wanted: np.ndarray, spanned: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every trace that holds each wanted node: nodes, traces, and the moment in which it first ends."""
+    n_traces = len(log[2]) - 1
+    masks, room = _room(log, (0, n_traces), trie, n_codes)
+    size, n = 1024, 0
+    found = np.empty((size, 3), np.int64)
+    for c in range(n_traces):
+        for h in range(_one_trace(log, reach, trie, c, masks, room, spanned)):
+            node = room[2][h]
+            if wanted[node]:
+                if n == size:
+                    size *= 2
+                    larger = np.empty((size, 3), np.int64)
+                    larger[:n] = found
+                    found = larger
+                found[n, 0], found[n, 1], found[n, 2] = node, c, log[3][c] + room[3][node]
+                n += 1
+            room[3][node] = -1
+    return found[:n, 0].copy(), found[:n, 1].copy(), found[:n, 2].copy()
+
+
+@njit(cache=True, nogil=True)
+def count_outcomes(
+    log: tuple,
+    reach: tuple,
+    trie: tuple,
+    n_codes: int,
+    stratum: np.ndarray,
+    label: np.ndarray,
+    compared: np.ndarray,
+    n_strata: int,
+    spanned: bool,
+) -> np.ndarray:
+    """What follows the first end of each node, and what followed the moments it may not be compared with.
+
+    stratum   int64 (n_moments,)
+    label     int8 (n_moments,): 1 the outcome follows in time, 0 it does not, -1 not known
+    compared  bool (n_moments,): moments that stand for cases without the pattern
+    Returns int64 (n_nodes, n_strata, 4): ends with a known label, of them with the outcome; compared moments
+    at or after an end, of them with the outcome.
+    """
+    n_traces = len(log[2]) - 1
+    masks, room = _room(log, (0, n_traces), trie, n_codes)
+    counts = np.zeros((len(trie[0]), n_strata, 4), np.int64)
+    chosen = np.empty(room[0].shape[1] * 64, np.int64)
+    for c in range(n_traces):
+        n_chosen = 0
+        for m in range(log[3][c], log[3][c + 1]):
+            if compared[m] and label[m] >= 0:
+                chosen[n_chosen] = m
+                n_chosen += 1
+        for h in range(_one_trace(log, reach, trie, c, masks, room, spanned)):
+            node = room[2][h]
+            end = log[3][c] + room[3][node]
+            room[3][node] = -1
+            if label[end] >= 0:
+                counts[node, stratum[end], 0] += 1
+                counts[node, stratum[end], 1] += label[end]
+            for k in range(n_chosen - 1, -1, -1):
+                if chosen[k] < end:
+                    break
+                counts[node, stratum[chosen[k]], 2] += 1
+                counts[node, stratum[chosen[k]], 3] += label[chosen[k]]
     return counts
 
 
@@ -183,73 +294,81 @@ def _shuffle(codes: np.ndarray, state: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
+def _one_order(log: tuple, case: int) -> bool:
+    """True when putting the moments of the trace in another order changes nothing."""
+    first, last = log[2][case], log[2][case + 1]
+    if log[3][case + 1] - log[3][case] < last - first:
+        return bool(log[3][case + 1] - log[3][case] == 1)
+    for i in range(first + 1, last):  # noqa: SIM110 – numba compiles loops, not generators
+        if log[0][i] != log[0][first]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _add_chance(
+    sums: np.ndarray, touched: np.ndarray, often: np.ndarray, real: np.ndarray, n_shuffles: int
+) -> None:
+    """Add one trace to the sums of `count_by_chance` and forget it."""
+    for node in touched:
+        p = often[node] / n_shuffles
+        variance = p * (1.0 - p) * n_shuffles / (n_shuffles - 1)
+        sums[1, node] += p
+        sums[2, node] += variance
+        sums[3, node] += p * p - variance / n_shuffles
+        sums[4, node] += p * real[node]
+        often[node] = real[node] = 0
+
+
+@njit(cache=True, nogil=True)
 def count_by_chance(
-    codes: np.ndarray,
-    offsets: np.ndarray,
-    window: np.ndarray,
-    trie: tuple[np.ndarray, np.ndarray, np.ndarray],
+    log: tuple,
+    reach: tuple,
+    trie: tuple,
     n_codes: int,
     cases: tuple[int, int],
     n_shuffles: int,
     seed: int,
+    spanned: bool,
 ) -> np.ndarray:
-    """What shuffling the activities within each trace (times stay) makes of each node's support.
+    """What shuffling the moments of each trace (times stay) makes of each node's support.
 
     cases  first and last (exclusive) trace to count; a trace's shuffles depend on seed and its number only
     Returns float64 (5, n_nodes), summed over traces, where x is 1 if the trace holds the node and p is the
     share of its shuffles that do: x, p, variance of x by chance, p squared, x times p (last two unbiased).
     """
-    size, deepest = _room(offsets, cases[0], cases[1], trie[1])
-    masks = np.zeros((n_codes, size), np.uint64)
-    allowed, ends = np.zeros((deepest, size), np.uint64), np.zeros(size, np.uint64)
-    hits = np.empty(len(trie[0]), np.int64)
+    masks, room = _room(log, cases, trie, n_codes)
+    hits, earliest = room[2], room[3]
     often, real = np.zeros(len(trie[0]), np.int64), np.zeros(len(trie[0]), np.int64)
     touched = np.empty(len(trie[0]), np.int64)
     sums = np.zeros((5, len(trie[0])))
     for c in range(cases[0], cases[1]):
-        first, last = offsets[c], offsets[c + 1]
-        words = (last - first + 63) >> 6
-        own = codes[first:last].copy()
-        mixed = False
-        for i in range(1, len(own)):
-            mixed |= own[i] != own[0]
-        _mark(own, masks, words, False)
-        n = _match(trie[0], trie[1], trie[2], masks, window, first, words, allowed, ends, hits)
-        _mark(own, masks, words, True)
-        n_touched = 0
-        for h in range(n):
-            node = hits[h]
+        first, last, shift = log[2][c], log[2][c + 1], log[3][c]
+        words, codes = (log[3][c + 1] - shift + 63) >> 6, log[0][first:last]
+        alike = _one_order(log, c)
+        n_touched = _one_trace(log, reach, trie, c, masks, room, spanned)
+        for h in range(n_touched):
+            node = touched[h] = hits[h]
+            earliest[node] = -1
             sums[0, node] += 1.0
-            if mixed:
-                real[node] = 1
-                touched[n_touched] = node
-                n_touched += 1
-            else:  # every order is the same order
-                sums[1, node] += 1.0
-                sums[3, node] += 1.0
-                sums[4, node] += 1.0
-        if not mixed:
-            continue
+            real[node] = 1
+            if alike:
+                often[node] = n_shuffles
+        order = np.arange(log[3][c + 1] - shift)
         state = np.uint64(seed) * np.uint64(0xD1342543DE82EF95) + np.uint64(c)
         state = _random(_random(state)[1])[1]
-        for _ in range(n_shuffles):
-            state = _shuffle(own, state)
-            _mark(own, masks, words, False)
-            n = _match(trie[0], trie[1], trie[2], masks, window, first, words, allowed, ends, hits)
-            _mark(own, masks, words, True)
+        for _ in range(0 if alike else n_shuffles):
+            state = _shuffle(order, state)
+            moments = order[log[1][first:last] - shift]
+            _mark(codes, moments, masks, words, False)
+            n = _match(trie, masks, reach, shift, words, room, spanned)
+            _mark(codes, moments, masks, words, True)
             for h in range(n):
                 node = hits[h]
+                earliest[node] = -1
                 if often[node] == 0 and real[node] == 0:
                     touched[n_touched] = node
                     n_touched += 1
                 often[node] += 1
-        for t in range(n_touched):
-            node = touched[t]
-            p = often[node] / n_shuffles
-            variance = p * (1.0 - p) * n_shuffles / (n_shuffles - 1)
-            sums[1, node] += p
-            sums[2, node] += variance
-            sums[3, node] += p * p - variance / n_shuffles
-            sums[4, node] += p * real[node]
-            often[node] = real[node] = 0
+        _add_chance(sums, touched[:n_touched], often, real, n_shuffles)
     return sums

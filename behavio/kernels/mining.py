@@ -1,8 +1,17 @@
 """Frequent sequential patterns by pseudo-projection (PrefixSpan: Pei et al. 2001), depth first.
 
-A pattern's occurrences are the places where it can end: all of them when the next event must come within a
-window, only the first of each trace when it may come any time later. All frequent continuations of a
-pattern are projected in one pass.
+A pattern's occurrences are the places where it can end. When the next event must lie in a window, all of
+them are kept, each with the latest start that leads there, since that start leaves most of the span; when
+it may come any time later, only the first of each trace. All frequent continuations of a pattern are
+projected in one pass.
+
+Arrays that travel together:
+log    items, first, last and span (from `windows`) int32 (n_events,), weights int64 (n_traces,)
+lists  starts, item_at, list_at from `followers`, bits from `follower_bits`, the list after each event
+
+An occurrence is one row. By windows: trace, first and last (exclusive) place that may come next, last
+(exclusive) place of the whole pattern. By lists: weight of the trace, number of the list of what follows.
+Occurrences that nothing can follow are left out.
 """
 
 from __future__ import annotations
@@ -10,30 +19,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from behavio.kernels.arrays import grown
+from behavio.kernels.arrays import grown, ones
 
-
-@njit(cache=True, nogil=True)
-def reach(offsets: np.ndarray, times: np.ndarray, max_gap: int, within: int) -> np.ndarray:
-    """Where the window after each event ends (exclusive), int64 (n_events,).
-
-    max_gap  the next event of a pattern lies at most so many events on; 0: any number
-    within   and at most so many µs on; negative: any time
-    """
-    ends = np.empty(len(times), np.int64)
-    for c in range(len(offsets) - 1):
-        last = offsets[c + 1]
-        end = offsets[c]
-        for i in range(offsets[c], last):
-            limit = last if max_gap == 0 else min(last, i + max_gap + 1)
-            end = max(end, i + 1)
-            if within < 0:
-                end = limit
-            else:
-                while end < limit and times[end] - times[i] <= within:
-                    end += 1
-            ends[i] = end
-    return ends
+WINDOWS, LISTS, BITS = 0, 1, 2
+"""How continuations are counted: by walking windows, by lists of followers, by bit sets of followers."""
+PLACES = 1 << 32
+"""Support and number of occurrences are added up in one number: occurrences × PLACES + support."""
+CASE, START, STOP, LIMIT = 0, 1, 2, 3  # columns of the occurrences, by windows
+WEIGHT, LIST = 0, 1  # and by lists
+ITEM, SUPPORT, FROM, TO = 0, 1, 2, 3  # columns of the children
+FIRST, NEXT, LAST, TOP = 0, 1, 2, 3  # columns of the frames on the path
 
 
 @njit(cache=True, nogil=True)
@@ -50,86 +45,10 @@ def item_cases(items: np.ndarray, offsets: np.ndarray, weights: np.ndarray, n_it
 
 
 @njit(cache=True, nogil=True)
-def _count(
-    items: np.ndarray,
-    window: np.ndarray,
-    weights: np.ndarray,
-    cases_at: np.ndarray,
-    ends_at: np.ndarray,
-    span: tuple[int, int],
-    first_only: bool,
-    seen: np.ndarray,
-    tick: int,
-    support: np.ndarray,
-    places: np.ndarray,
-    touched: np.ndarray,
-) -> tuple[int, int]:
-    """Support of every item that may come next, and how many places its occurrences will take."""
-    n_touched = 0
-    i, last = span
-    while i < last:
-        case = cases_at[i]
-        tick += 1
-        scanned = np.int64(0)
-        while i < last and cases_at[i] == case:
-            end = np.int64(ends_at[i])
-            stop = window[end]
-            for p in range(max(end + 1, scanned), stop):
-                item = items[p]
-                if seen[item] != tick:
-                    seen[item] = tick
-                    if support[item] == 0:
-                        touched[n_touched] = item
-                        n_touched += 1
-                    support[item] += weights[case]
-                    places[item] += 1
-                elif not first_only:
-                    places[item] += 1
-            scanned = max(scanned, stop)
-            i += 1
-    return n_touched, tick
-
-
-@njit(cache=True, nogil=True)
-def _project(
-    items: np.ndarray,
-    window: np.ndarray,
-    cases_at: np.ndarray,
-    ends_at: np.ndarray,
-    span: tuple[int, int],
-    first_only: bool,
-    seen: np.ndarray,
-    tick: int,
-    slot: np.ndarray,
-    cursor: np.ndarray,
-) -> int:
-    """Write the occurrences of every kept continuation behind the current ones."""
-    i, last = span
-    while i < last:
-        case = cases_at[i]
-        tick += 1
-        scanned = np.int64(0)
-        while i < last and cases_at[i] == case:
-            end = np.int64(ends_at[i])
-            stop = window[end]
-            for p in range(max(end + 1, scanned), stop):
-                item = items[p]
-                child = slot[item]
-                if child >= 0 and not (first_only and seen[item] == tick):
-                    seen[item] = tick
-                    cases_at[cursor[child]] = case
-                    ends_at[cursor[child]] = p
-                    cursor[child] += 1
-            scanned = max(scanned, stop)
-            i += 1
-    return tick
-
-
-@njit(cache=True, nogil=True)
-def _roots(
+def places_of_items(
     items: np.ndarray, offsets: np.ndarray, n_items: int, first_only: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Occurrences of every single item, grouped by item: cases, ends, and where each group starts."""
+    """Occurrences of every single item, grouped by item: traces, places (int32), where each group starts."""
     starts = np.zeros(n_items + 1, np.int64)
     last = np.full(n_items, -1, np.int64)
     for c in range(len(offsets) - 1):
@@ -143,194 +62,406 @@ def _roots(
         starts[item + 1] += starts[item]
         cursor[item] = starts[item]
         last[item] = -1
-    cases_at = np.empty(starts[-1], np.int32)
-    ends_at = np.empty(starts[-1], np.int32)
+    cases_at, places_at = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
     for c in range(len(offsets) - 1):
         for i in range(offsets[c], offsets[c + 1]):
             item = items[i]
             if not (first_only and last[item] == c):
                 last[item] = c
-                cases_at[cursor[item]] = c
-                ends_at[cursor[item]] = i
+                cases_at[cursor[item]], places_at[cursor[item]] = c, i
                 cursor[item] += 1
-    return cases_at, ends_at, starts
+    return cases_at, places_at, starts
+
+
+@njit(cache=True, nogil=True)
+def _rows(table: np.ndarray, used: int, needed: int) -> np.ndarray:
+    """The table with room for `needed` rows, the first `used` kept."""
+    if needed <= len(table):
+        return table
+    size = len(table)
+    while size < needed:
+        size *= 2
+    larger = np.empty((size, table.shape[1]), table.dtype)
+    larger[:used] = table[:used]
+    return larger
+
+
+@njit(cache=True, nogil=True)
+def _count_windows(
+    log: tuple,
+    occ: np.ndarray,
+    span: tuple[int, int],
+    seen: np.ndarray,
+    both: np.ndarray,
+    touched: np.ndarray,
+) -> int:
+    """Add up every item in the windows of the occurrences; returns how many items were touched."""
+    items, weights = log[0], log[4]
+    n_touched, case, tick, one = 0, -1, seen[-1], np.int64(PLACES)
+    for i in range(span[0], span[1]):
+        if occ[i, CASE] != case:
+            case = occ[i, CASE]
+            tick += 1
+            one = PLACES + weights[case]
+        stop = occ[i, STOP]
+        if i + 1 < span[1] and occ[i + 1, CASE] == case:
+            stop = min(stop, occ[i + 1, START])  # the next occurrence leads there with a later start
+        for p in range(occ[i, START], stop):
+            item = items[p]
+            if seen[item] != tick:
+                seen[item] = tick
+                if both[item] == 0:
+                    touched[n_touched] = item
+                    n_touched += 1
+                both[item] += one
+            else:
+                both[item] += PLACES
+    seen[-1] = tick
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _project_windows(
+    log: tuple, occ: np.ndarray, span: tuple[int, int], slot: np.ndarray, children: np.ndarray
+) -> None:
+    """Write the occurrences of every kept continuation behind the current ones."""
+    items, first, last = log[0], log[1], log[2]
+    for i in range(span[0], span[1]):
+        case, stop, limit = occ[i, CASE], occ[i, STOP], occ[i, LIMIT]
+        if i + 1 < span[1] and occ[i + 1, CASE] == case:
+            stop = min(stop, occ[i + 1, START])
+        for p in range(occ[i, START], stop):
+            child = slot[items[p]]
+            if child >= 0 and first[p] < min(last[p], limit):
+                to = children[child, TO]
+                occ[to, CASE], occ[to, START] = case, first[p]
+                occ[to, STOP], occ[to, LIMIT] = min(last[p], limit), limit
+                children[child, TO] = to + 1
+
+
+@njit(cache=True, nogil=True)
+def _count_lists(
+    lists: tuple, occ: np.ndarray, span: tuple[int, int], both: np.ndarray, touched: np.ndarray
+) -> int:
+    """Add up every follower of the occurrences; returns how many items were touched."""
+    starts, item_at = lists[0], lists[1]
+    n_touched = 0
+    for i in range(span[0], span[1]):
+        one, which = PLACES + np.int64(occ[i, WEIGHT]), occ[i, LIST]
+        for k in range(starts[which], starts[which + 1]):
+            item = item_at[k]
+            if both[item] == 0:
+                touched[n_touched] = item
+                n_touched += 1
+            both[item] += one
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _project_lists(
+    lists: tuple, occ: np.ndarray, span: tuple[int, int], slot: np.ndarray, children: np.ndarray
+) -> None:
+    """Write the first occurrence of every kept follower behind the current ones."""
+    starts, item_at, list_at = lists[0], lists[1], lists[2]
+    nothing = len(starts) - 2
+    for i in range(span[0], span[1]):
+        for k in range(starts[occ[i, LIST]], starts[occ[i, LIST] + 1]):
+            child = slot[item_at[k]]
+            if child >= 0 and list_at[k] != nothing:
+                to = children[child, TO]
+                occ[to, WEIGHT], occ[to, LIST] = occ[i, WEIGHT], list_at[k]
+                children[child, TO] = to + 1
+
+
+@njit(cache=True, nogil=True)
+def _project_bits(
+    lists: tuple,
+    occ: np.ndarray,
+    span: tuple[int, int],
+    slot: np.ndarray,
+    children: np.ndarray,
+    kept: np.ndarray,
+) -> None:
+    """Like `_project_lists`, jumping to the kept items: an item's place in a list is its rank in the bits."""
+    starts, list_at, bits = lists[0], lists[2], lists[3]
+    nothing = len(starts) - 2
+    for i in range(span[0], span[1]):
+        which, weight = occ[i, LIST], occ[i, WEIGHT]
+        base = starts[which]
+        for w in range(bits.shape[1]):
+            word = bits[which, w]
+            rest = word & kept[w]
+            while rest != np.uint64(0):
+                low = rest & (~rest + np.uint64(1))
+                rest ^= low
+                below = low - np.uint64(1)
+                then = list_at[base + ones(word & below)]
+                if then != nothing:
+                    child = slot[64 * w + ones(below)]
+                    to = children[child, TO]
+                    occ[to, WEIGHT], occ[to, LIST] = weight, then
+                    children[child, TO] = to + 1
+            base += ones(word)
+
+
+@njit(cache=True, nogil=True)
+def _add_bits(
+    bits: np.ndarray, occ: np.ndarray, span: tuple[int, int], planes: np.ndarray, weighted: bool
+) -> None:
+    """Add 1, or its weight, to the counter of every follower; planes[w, k] hold bit k of 64 counters."""
+    for i in range(span[0], span[1]):
+        which = occ[i, LIST]
+        left, level = np.int64(occ[i, WEIGHT]) if weighted else np.int64(1), 0
+        while left > 0:
+            if left & 1:
+                for w in range(bits.shape[1]):
+                    carry, k = bits[which, w], level
+                    while carry != np.uint64(0):
+                        more = planes[w, k] & carry
+                        planes[w, k] ^= carry
+                        carry = more
+                        k += 1
+            left >>= 1
+            level += 1
+
+
+@njit(cache=True, nogil=True)
+def _at_least(planes: np.ndarray, w: int, least: int) -> np.uint64:
+    """Which of 64 counters are at least `least`."""
+    above, equal = np.uint64(0), ~np.uint64(0)
+    for k in range(planes.shape[1] - 1, -1, -1):
+        if (least >> k) & 1:
+            equal &= planes[w, k]
+        else:
+            above |= equal & planes[w, k]
+            equal &= ~planes[w, k]
+    return above | equal
+
+
+@njit(cache=True, nogil=True)
+def _read_bits(planes: np.ndarray, w: int, kept: np.uint64, both: np.ndarray, unit: int) -> None:
+    """Add unit × counter to both[item] for every kept item; clears the counters."""
+    while kept != np.uint64(0):
+        low = kept & (~kept + np.uint64(1))
+        kept ^= low
+        n = np.int64(0)
+        for k in range(planes.shape[1]):
+            if planes[w, k] & low:
+                n += np.int64(1) << k
+        both[64 * w + ones(low - np.uint64(1))] += unit * n
+    for k in range(planes.shape[1]):
+        planes[w, k] = np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def _count_bits(
+    bits: np.ndarray,
+    occ: np.ndarray,
+    span: tuple[int, int],
+    planes: np.ndarray,
+    limits: tuple[int, bool],
+    both: np.ndarray,
+    touched: np.ndarray,
+    kept: np.ndarray,
+) -> int:
+    """Like `_count_lists`, for items with support of at least limits[0] only; limits[1]: weights count.
+
+    Marks these items in `kept`, uint64 (words,).
+    """
+    _add_bits(bits, occ, span, planes, limits[1])
+    n_touched = 0
+    for w in range(bits.shape[1]):
+        kept[w] = rest = _at_least(planes, w, limits[0])
+        _read_bits(planes, w, rest, both, 1 if limits[1] else 1 + PLACES)
+        while rest != np.uint64(0):
+            low = rest & (~rest + np.uint64(1))
+            rest ^= low
+            touched[n_touched] = 64 * w + ones(low - np.uint64(1))
+            n_touched += 1
+    if limits[1] and n_touched > 0:
+        _add_bits(bits, occ, span, planes, False)
+        for w in range(bits.shape[1]):
+            _read_bits(planes, w, kept[w], both, PLACES)
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _add_children(
+    children: np.ndarray,
+    n_children: int,
+    touched: np.ndarray,
+    both: np.ndarray,
+    slot: np.ndarray,
+    rules: tuple[int, int, int],
+) -> tuple[int, int]:
+    """Put continuations with at least rules[1] cases on the stack; rules: rare item, min_cases, first place.
+
+    Clears the sums. Returns the height of the stack and where the occurrences will end.
+    """
+    to = rules[2]
+    for t in range(len(touched)):
+        item = touched[t]
+        support = both[item] & (PLACES - 1)
+        if support >= rules[1] and item != rules[0]:
+            children[n_children, ITEM], children[n_children, SUPPORT] = item, support
+            children[n_children, FROM] = children[n_children, TO] = to
+            slot[item] = n_children
+            to += both[item] >> 32
+            n_children += 1
+        both[item] = 0
+    return n_children, to
+
+
+@njit(cache=True, nogil=True)
+def _next_child(frames: np.ndarray, children: np.ndarray, depth: int, min_cases: int) -> tuple[int, int]:
+    """Depth and number of the next continuation to enter; depth -1 when there is none."""
+    while depth >= 0:
+        while frames[depth, NEXT] < frames[depth, LAST]:
+            child = frames[depth, NEXT]
+            frames[depth, NEXT] += 1
+            if children[child, SUPPORT] >= min_cases:
+                return depth, child
+        depth -= 1
+    return -1, -1
+
+
+@njit(cache=True, nogil=True)
+def _raised(histogram: np.ndarray, kept: int, min_cases: int, top: tuple[int, bool]) -> tuple[int, int]:
+    """min_cases raised while there are too many patterns; top: how many, and do ties at the border stay."""
+    while top[0] > 0 and kept > top[0]:
+        border = histogram[min_cases]
+        if top[1] and kept - border < top[0]:
+            break
+        kept -= border
+        min_cases += 1
+    return min_cases, kept
+
+
+@njit(cache=True, nogil=True)
+def _expand(
+    log: tuple,
+    lists: tuple,
+    occ: np.ndarray,
+    children: np.ndarray,
+    frames: np.ndarray,
+    depth: int,
+    span: tuple[int, int],
+    sums: tuple,
+    rules: tuple[int, int, bool, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count and project the continuations of the pattern at `depth`; occurrences and children may move.
+
+    sums   both, touched, seen, slot, planes, kept
+    rules  rare, min_cases, do weights count, way
+    """
+    both, touched, seen, slot, planes, kept = sums
+    rare, min_cases, weighted, way = rules
+    n_before, top = frames[depth, FIRST], frames[depth, TOP]
+    if way == WINDOWS:
+        n = _count_windows(log, occ, span, seen, both, touched)
+    elif way == LISTS:
+        n = _count_lists(lists, occ, span, both, touched)
+    else:
+        n = _count_bits(lists[3], occ, span, planes, (min_cases, weighted), both, touched, kept)
+    children = _rows(children, n_before, n_before + n)
+    n_after, to = _add_children(children, n_before, touched[:n], both, slot, (rare, min_cases, top))
+    occ = _rows(occ, top, to)
+    if n_after > n_before:
+        if way == WINDOWS:
+            _project_windows(log, occ, span, slot, children)
+        elif way == LISTS:
+            _project_lists(lists, occ, span, slot, children)
+        else:
+            _project_bits(lists, occ, span, slot, children, kept)
+        for k in range(n_before, n_after):
+            slot[children[k, ITEM]] = -1
+    frames[depth + 1, FIRST], frames[depth + 1, TOP] = n_after, to
+    frames[depth, LAST] = n_after
+    return occ, children
+
+
+@njit(cache=True, nogil=True)
+def _root(log: tuple, lists: tuple, rooted: tuple, root: int, occ: np.ndarray, way: int) -> tuple[int, int]:
+    """The occurrences of a single item; returns where they lie."""
+    n, nothing = 0, len(lists[0]) - 2
+    for i in range(rooted[2][root], rooted[2][root + 1]):
+        case, place = rooted[0][i], rooted[1][i]
+        if way == WINDOWS:
+            stop = min(log[2][place], log[3][place])
+            occ[n, CASE], occ[n, START], occ[n, STOP], occ[n, LIMIT] = (
+                case,
+                log[1][place],
+                stop,
+                log[3][place],
+            )
+            n += log[1][place] < stop
+        else:
+            occ[n, WEIGHT], occ[n, LIST] = log[4][case], lists[4][place]
+            n += lists[4][place] != nothing
+    return 0, n
 
 
 @njit(cache=True, nogil=True)
 def mine(
-    items: np.ndarray,
-    offsets: np.ndarray,
-    window: np.ndarray,
-    weights: np.ndarray,
+    log: tuple,
+    lists: tuple,
+    rooted: tuple,
     roots: np.ndarray,
     limits: tuple[int, int, int, int],
-    first_only: bool,
+    top: tuple[int, bool],
+    way: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Every pattern that starts with one of `roots` and at least `min_cases` traces hold.
 
-    items    int32 (n_events,), 0 to rare; the number `rare` stands for all infrequent items together and is
-             part of no pattern: it only keeps places, so that gaps stay what they are
-    window   int64 (n_events,) from `reach`
-    weights  int64 (n_traces,)
-    limits   rare, min_cases, max_length, max_patterns. When more patterns turn up, min_cases is raised to
-             the smallest number that leaves at most max_patterns (0: never)
+    log     items run from 0 to rare; the number `rare` stands for all infrequent items together and is part
+            of no pattern: it only keeps places, so that gaps stay what they are
+    rooted  cases_at, places_at, starts from `places_of_items`, and the support of every item
+    limits  rare, min_cases, max_length, least length that counts for `top`
+    top     how many patterns are wanted (0: all) and whether those as good as the last of them stay: when
+            more turn up, min_cases is raised
+    way     WINDOWS, LISTS or BITS
     Returns the patterns' items flat, their offsets, their support and the min_cases that was reached; the
     caller drops patterns found before it was raised.
     """
-    rare, min_cases, max_length, max_patterns = limits
-    n_items = rare + 1
-    root_case, root_end, root_start = _roots(items, offsets, n_items, first_only)
-    alone = item_cases(items, offsets, weights, n_items)
-    found, n_found_items = np.empty(1 << 12, np.int32), 0
-    supports, found_offsets, n_found = np.empty(1 << 10, np.int64), np.zeros(1 << 10, np.int64), 0
-    histogram, n_kept = np.zeros(weights.sum() + 2, np.int64), 0
-    cases_at, ends_at = np.empty(1 << 14, np.int32), np.empty(1 << 14, np.int32)
-    # children of the patterns on the path, all depths in one stack
-    child_item, child_support = np.empty(1 << 10, np.int32), np.empty(1 << 10, np.int64)
-    child_first, child_last = np.empty(1 << 10, np.int64), np.empty(1 << 10, np.int64)
-    next_child, last_child = np.zeros(max_length + 1, np.int64), np.zeros(max_length + 1, np.int64)
-    first_child, top = np.zeros(max_length + 1, np.int64), np.zeros(max_length + 1, np.int64)
-    path = np.zeros(max_length + 1, np.int32)
-    support, places = np.zeros(n_items, np.int64), np.zeros(n_items, np.int64)
-    seen, slot = np.full(n_items, -1, np.int64), np.full(n_items, -1, np.int64)
-    touched = np.empty(n_items, np.int32)
-    tick = 0
+    rare, min_cases, max_length, counted = limits
+    weighted, total = log[4].max() > 1, log[4].sum()
+    found, n_items = np.empty(1 << 12, np.int32), 0
+    supports, ends, n_found = np.empty(1 << 10, np.int64), np.zeros(1 << 10, np.int64), 0
+    histogram, kept = np.zeros(total + 2, np.int64), 0
+    occ = np.empty((1 << 14, 4 if way == WINDOWS else 2), np.int32)
+    children = np.empty((1 << 10, 4), np.int64)
+    frames, path = np.zeros((max_length + 1, 4), np.int64), np.zeros(max_length + 1, np.int32)
+    words = lists[3].shape[1]
+    planes, kept_bits = np.zeros((words, int(np.log2(total + 1)) + 2), np.uint64), np.zeros(words, np.uint64)
+    both, touched = np.zeros(rare + 65, np.int64), np.empty(rare + 65, np.int32)
+    sums = (both, touched, np.zeros(rare + 2, np.int64), np.full(rare + 65, -1, np.int64), planes, kept_bits)
     for root in roots:
-        if alone[root] < min_cases:
+        if rooted[3][root] < min_cases:
             continue
-        first, last = root_start[root], root_start[root + 1]
-        if last - first > len(cases_at):
-            cases_at, ends_at = grown(cases_at, 0, last - first), grown(ends_at, 0, last - first)
-        for i in range(first, last):
-            cases_at[i - first] = root_case[i]
-            ends_at[i - first] = root_end[i]
-        first, last = np.int64(0), last - first
-        depth, path[0], top[0], now, n_children = 0, root, last, alone[root], 0
-        entering = True
+        occ = _rows(occ, 0, rooted[2][root + 1] - rooted[2][root])
+        span = _root(log, lists, rooted, root, occ, way)
+        depth, path[0], now = 0, root, rooted[3][root]
+        frames[0, FIRST], frames[0, TOP] = 0, span[1]
         while depth >= 0:
-            if not entering:
-                if next_child[depth] >= last_child[depth]:
-                    n_children = first_child[depth]
-                    depth -= 1
-                    continue
-                child = next_child[depth]
-                next_child[depth] += 1
-                if child_support[child] < min_cases:
-                    continue
-                now, first, last = child_support[child], child_first[child], child_last[child]
-                depth += 1
-                path[depth] = child_item[child]
-            entering = False
+            if n_items + depth + 1 > len(found):
+                found = grown(found, n_items, n_items + depth + 1)
             if n_found + 2 > len(supports):
-                supports = grown(supports, n_found, n_found + 2)
-                found_offsets = grown(found_offsets, n_found + 1, n_found + 2)
-            if n_found_items + depth + 1 > len(found):
-                found = grown(found, n_found_items, n_found_items + depth + 1)
-            for step in range(depth + 1):
-                found[n_found_items] = path[step]
-                n_found_items += 1
-            supports[n_found] = now
+                supports, ends = grown(supports, n_found, n_found + 2), grown(ends, n_found + 1, n_found + 2)
+            for k in range(depth + 1):
+                found[n_items + k] = path[k]
+            n_items += depth + 1
+            supports[n_found], ends[n_found + 1] = now, n_items
             n_found += 1
-            found_offsets[n_found] = n_found_items
-            histogram[now] += 1
-            n_kept += 1
-            while max_patterns > 0 and n_kept > max_patterns:
-                n_kept -= histogram[min_cases]
-                min_cases += 1
-            first_child[depth] = last_child[depth] = next_child[depth] = n_children
-            if depth + 1 >= max_length:
-                continue
-            span = (first, last)
-            n_touched, tick = _count(
-                items,
-                window,
-                weights,
-                cases_at,
-                ends_at,
-                span,
-                first_only,
-                seen,
-                tick,
-                support,
-                places,
-                touched,
-            )
-            if n_children + n_touched > len(child_item):
-                child_item = grown(child_item, n_children, n_children + n_touched)
-                child_support = grown(child_support, n_children, n_children + n_touched)
-                child_first = grown(child_first, n_children, n_children + n_touched)
-                child_last = grown(child_last, n_children, n_children + n_touched)
-            needed = top[depth]
-            for t in range(n_touched):
-                item = touched[t]
-                if support[item] >= min_cases and item != rare:
-                    child_item[n_children] = item
-                    child_support[n_children] = support[item]
-                    child_first[n_children] = child_last[n_children] = needed
-                    slot[item] = n_children
-                    needed += places[item]
-                    n_children += 1
-                support[item] = places[item] = 0
-            last_child[depth] = n_children
-            top[depth + 1] = needed
-            if needed > len(cases_at):
-                cases_at, ends_at = (
-                    grown(cases_at, top[depth], needed),
-                    grown(ends_at, top[depth], needed),
-                )
-            if n_children > first_child[depth]:
-                tick = _project(
-                    items, window, cases_at, ends_at, span, first_only, seen, tick, slot, child_last
-                )
-                for k in range(first_child[depth], n_children):
-                    slot[child_item[k]] = -1
-    return found[:n_found_items], found_offsets[: n_found + 1], supports[:n_found], min_cases
-
-
-@njit(cache=True, nogil=True)
-def _hash(tokens: np.ndarray, first: int, last: int, without: int) -> np.uint64:
-    """FNV-1a over tokens[first:last], leaving out the place `without`."""
-    mixed = np.uint64(14695981039346656037)
-    for i in range(first, last):
-        if i != without:
-            mixed = (mixed ^ np.uint64(tokens[i])) * np.uint64(1099511628211)
-    return (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15)
-
-
-@njit(cache=True, nogil=True)
-def closed(tokens: np.ndarray, offsets: np.ndarray, supports: np.ndarray) -> np.ndarray:
-    """Which patterns no pattern one item longer holds with the same support, bool (n_patterns,).
-
-    Looks up every pattern with one item left out among the patterns given; compares token by token.
-    """
-    n = len(supports)
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    mask = size - 1
-    table = np.full(size, -1, np.int64)
-    for p in range(n):
-        place = np.int64(_hash(tokens, offsets[p], offsets[p + 1], -1) >> np.uint64(16)) & mask
-        while table[place] >= 0:
-            place = (place + 1) & mask
-        table[place] = p
-    keep = np.ones(n, np.bool_)
-    for p in range(n):
-        first, last = offsets[p], offsets[p + 1]
-        for without in range(first, last):
-            if last - first == 1 or (without > first and tokens[without] == tokens[without - 1]):
-                continue
-            place = np.int64(_hash(tokens, first, last, without) >> np.uint64(16)) & mask
-            while table[place] >= 0:
-                q = table[place]
-                same = supports[q] == supports[p] and offsets[q + 1] - offsets[q] == last - first - 1
-                k = offsets[q]
-                for i in range(first, last):
-                    if same and i != without:
-                        same = tokens[k] == tokens[i]
-                        k += 1
-                if same:
-                    keep[q] = False
-                    break
-                place = (place + 1) & mask
-    return keep
+            if depth + 1 >= counted:
+                histogram[now] += 1
+                min_cases, kept = _raised(histogram, kept + 1, min_cases, top)
+            frames[depth, NEXT] = frames[depth, LAST] = frames[depth, FIRST]
+            if depth + 1 < max_length:
+                rules = (rare, min_cases, weighted, way)
+                occ, children = _expand(log, lists, occ, children, frames, depth, span, sums, rules)
+            depth, child = _next_child(frames, children, depth, min_cases)
+            if depth >= 0:
+                now, span = children[child, SUPPORT], (children[child, FROM], children[child, TO])
+                depth += 1
+                path[depth] = children[child, ITEM]
+    return found[:n_items], ends[: n_found + 1], supports[:n_found], min_cases

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from behavio.kernels import matching, mining
-from behavio.kernels.arrays import readonly
-from behavio.patterns.mine import Patterns, Rules
+from behavio.kernels import matching
+from behavio.patterns.matcher import Matcher
+from behavio.patterns.mine import Patterns
 from behavio.sequences import SequenceSet
 
 CHUNKS = 8
@@ -18,46 +18,6 @@ Z95 = 1.959963984540054
 WORK = 2e9
 """Steps that comparing with chance may take: some seconds."""
 LEAST_P = 1e-300
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Matcher:
-    """Patterns ready to be counted in any cases of the same vocabulary."""
-
-    trie: tuple[np.ndarray, np.ndarray, np.ndarray]
-    node_of: np.ndarray  # int64 (n_patterns,)
-    code: np.ndarray  # int32 (n_activities,): item of the trie behind each activity, -1 for none
-    rules: Rules
-
-    @classmethod
-    def of(cls, patterns: Patterns, n_activities: int) -> Matcher:
-        """Build the trie; patterns must be in lexicographic order, as `frequent` gives them."""
-        used = np.unique(patterns.tokens)
-        code = np.full(n_activities, -1, dtype=np.int32)
-        code[used] = np.arange(len(used), dtype=np.int32)
-        tokens = readonly(code[patterns.tokens], np.int32)
-        item, depth, after, node_of = matching.build_trie(tokens, readonly(patterns.offsets, np.int64))
-        return cls((item, depth, after), node_of, code, patterns.rules)
-
-    @property
-    def n_nodes(self) -> int:
-        """Size of the trie."""
-        return len(self.trie[0])
-
-    def encode(self, sequences: SequenceSet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Items, offsets and windows of a log for the kernels."""
-        offsets = readonly(sequences.offsets, np.int64)
-        times = readonly(sequences.times, np.int64)
-        window = mining.reach(offsets, times, self.rules.max_gap, self.rules.within)
-        return readonly(self.code[sequences.tokens], np.int32), offsets, window
-
-    def count(self, sequences: SequenceSet, group: np.ndarray, n_groups: int) -> np.ndarray:
-        """Cases of each group that hold each pattern, int64 (n_patterns, n_groups); group -1 is left out."""
-        items, offsets, window = self.encode(sequences)
-        own = readonly(group, np.int64)
-        n_codes = max(int(self.code.max(initial=-1)) + 1, 1)
-        nodes = matching.count_by_group(items, offsets, window, self.trie, n_codes, own, n_groups)
-        return nodes[self.node_of]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,15 +61,15 @@ def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, 
     independently (delta method for a ratio of means, on the log scale) plus the error of the shuffles.
     """
     matcher = Matcher.of(patterns, len(sequences.vocabulary))
-    items, offsets, window = matcher.encode(sequences)
-    n_codes = max(int(matcher.code.max(initial=-1)) + 1, 1)
-    cuts = np.searchsorted(offsets, np.linspace(0, sequences.n_events, CHUNKS + 1)[1:-1])
+    log, reach = matcher.encode(sequences)
+    cuts = np.searchsorted(log[2], np.linspace(0, sequences.n_events, CHUNKS + 1)[1:-1])
     bounds = [0, *(int(c) for c in cuts), sequences.n_cases]
 
     def part(k: int) -> np.ndarray:
-        span = (bounds[k], bounds[k + 1])
-        trie = matcher.trie
-        return matching.count_by_chance(items, offsets, window, trie, n_codes, span, n_shuffles, seed)
+        span, spanned = (bounds[k], bounds[k + 1]), patterns.rules.spanned
+        return matching.count_by_chance(
+            log, reach, matcher.trie, matcher.n_codes, span, n_shuffles, seed, spanned
+        )
 
     with ThreadPoolExecutor(2) as pool:
         sums = sum(pool.map(part, range(CHUNKS)), start=np.zeros((5, matcher.n_nodes)))
@@ -120,11 +80,11 @@ def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, 
     spread = np.maximum(seen - 2 * lift * both + lift**2 * squares, 0.0) / np.maximum(seen, 0.5) ** 2
     spread = spread + variance / n_shuffles / mean**2
     half = np.exp(Z95 * np.sqrt(spread))
-    p_value = _two_sided(seen, mean, variance * (1 + 1 / n_shuffles) + floor)
+    p_value = two_sided(seen, mean, variance * (1 + 1 / n_shuffles) + floor)
     return Chance(seen.astype(np.int64), expected, lift, lift / half, lift * half, p_value, n_shuffles)
 
 
-def _two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+def two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Translated Poisson: a Poisson with the given variance, shifted by a whole number to the given mean.
 
     Its upper tail, which bounds that of such a sum (Bennett 1962), is taken on both sides.

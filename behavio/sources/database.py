@@ -56,7 +56,10 @@ def check_address(url: str | None, query: str | None, table: str | None, path: s
         raise JobError("path and url are both given", hint="a source is a file or a database: leave out one")
     if (query is None) == (table is None):
         what = "both are given" if query is not None else "neither is given"
-        raise JobError(f"a database needs query or table: {what}", hint='table = "schema.calls"')
+        raise JobError(
+            f"a database needs query or table: {what}",
+            hint='table = "crm.calls", or query = "SELECT …" (--query)',
+        )
     try:
         parts, user = urlsplit(url), url.partition("://")[2].rpartition("@")[0]
         given = ":" in user or any(SECRET.search(k) for k, _ in parse_qsl(parts.query))
@@ -80,7 +83,7 @@ def snapshot(
     """The rows as a Parquet file, fetched now, unless a snapshot is held that was not read yet.
 
     `hold` keeps it for the next call: a run takes fingerprints first and reads the same rows later.
-    `columns` are the only ones fetched of a table, matched without regard to case. Raises LogError when the
+    `columns` are the only ones fetched of a table. Raises LogError when the
     database, the table or a column cannot be read, or the connection breaks.
     """
     wanted = None if columns is None or "*" in columns else frozenset(columns)

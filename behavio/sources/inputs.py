@@ -8,10 +8,11 @@ import fcntl
 import gzip
 import os
 import signal
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from behavio.errors import JobError, LogError
 from behavio.sources.settings import nearest
@@ -61,11 +62,15 @@ Folders = tuple[Path, ...]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file to read: where it lies, how messages and tables name it, and what to say about it."""
+    """One file to read: where it lies, how messages and tables name it, and what to say about it.
+
+    `member` is the file meant inside a zip archive.
+    """
 
     path: Path
     shown: str
     notes: tuple[str, ...] = ()
+    member: str = ""
 
 
 def find_inputs(named: str, base: Path, usual: str = "") -> list[Input]:
@@ -142,7 +147,7 @@ def shown(path: Path, base: Path, named: str) -> str:
     return Path(os.path.relpath(path, base)).as_posix()
 
 
-def format_by_name(path: Path) -> str:
+def format_by_name(path: PurePath) -> str:
     """Format that the ending promises, "" when it promises none; .gz and .zst are looked through."""
     name = path.name.lower()
     for packed in PACKED:
@@ -154,12 +159,19 @@ def load(item: Input) -> bytes:
     """All bytes of a file, unpacked. Raises LogError when it cannot be read, is cut off or is empty."""
     try:
         data = _whole(item)
+        if item.member:
+            from behavio.sources.zipped import unzipped
+
+            return unzipped(data, item)
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         elif data[:4] == b"\x28\xb5\x2f\xfd":
             import pyarrow as pa
 
-            data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            try:
+                data = pa.CompressedInputStream(pa.BufferReader(data), "zstd").read()
+            except OSError as problem:
+                raise EOFError(str(problem)) from problem
     except PermissionError:
         raise LogError(f"no permission to read {item.shown}", hint="ask for read access") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
@@ -167,7 +179,7 @@ def load(item: Input) -> bytes:
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise LogError(f"{item.shown} cannot be read: {reason}", hint="fetch it again") from problem
-    if not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
+    if len(data) < 1_000_000 and not data.strip(b"\x00 \t\r\n\xef\xbb\xbf\xff\xfe"):
         raise LogError(f"{item.shown} is empty", hint="export it again, with a header and at least one row")
     return data
 
@@ -176,6 +188,8 @@ def _whole(item: Input) -> bytes:
     """All bytes of a file that nobody is writing. Raises LogError when somebody is."""
     with item.path.open("rb") as stream:
         before = os.fstat(stream.fileno())
+        if not stat.S_ISREG(before.st_mode):  # a pipe has no size, and ends when its writer is done
+            return stream.read()
         held = held_open(stream.fileno())
         data = stream.read()
         after = os.fstat(stream.fileno())
@@ -274,10 +288,11 @@ def decode(data: bytes, item: Input, named: str | None) -> tuple[bytes, list[str
     if zeros > len(sample) * 0.3:
         encoding = "utf-16-le" if sample[1::2].count(0) > sample[::2].count(0) else "utf-16-be"
         return _decode_found(data, encoding, f"encoding {encoding.upper()}, found without its mark")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return _decode_guessed(data)
+    if not data.isascii():
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return _decode_guessed(data)
     return data, [], False
 
 

@@ -70,7 +70,7 @@ def from_xml(data: bytes, item: Input) -> ObjectLog:
                 event.objects += [(o, r.get("qualifier", "")) for o, r in _relations(element)]
                 log.events.append(event)
                 element.clear()
-    except (ET.ParseError, ValueError) as problem:
+    except (ET.ParseError, ValueError, LookupError) as problem:
         raise LogError(
             f"{item.shown} is cut off or damaged XML: {problem}",
             hint="fetch it again; " + WAIT,

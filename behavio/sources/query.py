@@ -19,6 +19,7 @@ from behavio.errors import JobError, LogError
 from behavio.sources.alike import alike
 from behavio.sources.database import Address
 from behavio.sources.settings import nearest
+from behavio.sources.text import needed
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, Inspector
@@ -132,22 +133,13 @@ def _statement(
     schema, _, name = (address.table or "").rpartition(".")
     names = [str(c["name"]) for c in inspector.get_columns(name, schema or None)]
     quoted = engine.dialect.identifier_preparer.quote_identifier
-    wanted = [f"{quoted(n)} AS {quoted(new)}" for n, new in _chosen(names, columns).items()]
+    wanted = [quoted(n) for n in needed(names, columns)]
     whole = ".".join(quoted(p) for p in (schema, name) if p)
     key = inspector.get_pk_constraint(name, schema or None).get("constrained_columns") or []
     order = key or [n for n in names if n == address.order]
     by = f" ORDER BY {', '.join(quoted(c) for c in order)}" if order else ""
     note = f"the table {name} has no primary key: row numbers are those of this reading"
     return f"SELECT {', '.join(wanted)} FROM {whole}{by}", () if order else (note,)
-
-
-def _chosen(names: list[str], columns: frozenset[str] | None) -> dict[str, str]:
-    """Columns to fetch and their names: those of a mapping, whatever case the database writes them in."""
-    if columns is None:
-        return {n: n for n in names}
-    spelled = {c.lower(): c for c in columns}
-    found = {n: n if n in columns else spelled[n.lower()] for n in names if n.lower() in spelled}
-    return found or {n: n for n in names[:1]}
 
 
 def _batches(

@@ -1,8 +1,8 @@
 """CSV, TSV and JSON lines as text columns: fast where the file is sound, row by row where it is not.
 
-Every cell stays the text it is ("007" stays "007"). Polars reads a sound file at once; it counts as sound
-only when the delimiters in the file equal those the table explains, so a short or a long row, or a quote
-that was never closed, always leads to the slow reader, which rejects just that row and says why.
+Every cell stays the text it is ("007" stays "007"). A compiled reader checks each row and cuts the wanted
+columns out of the bytes; where a quote was never closed, the slow reader takes over, which rejects just
+the rows that are wrong and says why.
 """
 
 from __future__ import annotations
@@ -10,17 +10,28 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import JobError, LogError
-from behavio.sources.inputs import Input
+from behavio.sources.alike import EXACT
+from behavio.sources.guess import plain
+from behavio.sources.inputs import WAIT, Input
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 JSON_BLOCK = 16 << 20
 """Bytes Arrow parses at a time; a longer line is read the slow way."""
+SMALL = 200_000
+"""Bytes up to which the slow reader needs less time than loading the compiled one."""
+MOST_BAD = 10_000
+WINDOW = 30
+"""Buffers of string views begin every 2^30 bytes: Arrow counts the place in a buffer with 31 bits."""
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
@@ -42,10 +53,18 @@ class Lines:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def read_delimited(data: bytes, item: Input, delimiter: str | None, *, tabs: bool) -> Lines:
+def read_delimited(
+    data: bytes,
+    item: Input,
+    delimiter: str | None,
+    *,
+    tabs: bool,
+    columns: frozenset[str] | None = None,
+) -> Lines:
     """Rows of UTF-8 delimited text as String columns.
 
-    `delimiter` names it, `tabs` says that the ending promises tabs; otherwise it is recognised.
+    `delimiter` names it, `tabs` says that the ending promises tabs; otherwise it is recognised. `columns`
+    are the only ones cut out, although every row is checked as a whole.
     """
     if b"\n" not in data[:1_000_000] and b"\r" in data[:1_000_000]:
         data = data.replace(b"\r", b"\n")
@@ -55,16 +74,28 @@ def read_delimited(data: bytes, item: Input, delimiter: str | None, *, tabs: boo
         delimiter = delimiter or told[1].decode()
     if delimiter is not None and len(delimiter) != 1:
         raise JobError(f"delimiter {delimiter!r} is not one character", hint='"," ";" "|" or "\\t"')
-    data = data.lstrip(b"\r\n").rstrip(b"\r\n") + b"\n"
+    breaks_off = data[-1:] not in (b"\n", b"\r")
+    data = data.lstrip(b"\r\n")
+    if data[-1:] != b"\n":
+        data += b"\n"
     found = delimiter or ("\t" if tabs and b"\t" in data.partition(b"\n")[0] else _sniff(data))
-    lines = _fast(data, found)
+    lines = cut_columns(data, found, columns) if len(data) > SMALL else None
     if lines is None:
-        lines = _slow(data.decode("utf-8"), found)
+        lines = _slow(data.decode("utf-8"), found, columns)
+    if breaks_off:
+        _cut_short(lines)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has a header but no row", hint="export it again with data")
     if delimiter is None and found != ("\t" if tabs else ","):
         lines.notes.append(f"delimiter {DELIMITERS.get(found, found)}")
     return lines
+
+
+def _cut_short(lines: Lines) -> None:
+    """Say so where the last row is wrong and the file ends without a line break: it is not whole."""
+    if lines.wrong and lines.wrong[-1][0] > (lines.rows.max() or 0):  # type: ignore[operator]
+        row, _, _, raw = lines.wrong[-1]
+        lines.wrong[-1] = (row, "the file ends in the middle of this row", WAIT, raw)
 
 
 def _sniff(data: bytes) -> str:
@@ -86,41 +117,62 @@ def _sniff(data: bytes) -> str:
     return best
 
 
-def _fast(data: bytes, delimiter: str) -> Lines | None:
-    """The whole file by Polars, or None when anything about it is not in order."""
-    try:
-        frame = pl.read_csv(data, separator=delimiter, infer_schema=False)
-    except (pl.exceptions.PolarsError, ValueError):
-        return None
-    width = frame.width
-    inside = 0
-    if b'"' in data:
-        if width > 0 and _swallowed(frame, delimiter, width):
-            return None
-        counts = frame.select(pl.all().str.count_matches(delimiter, literal=True).sum())
-        inside = sum(v or 0 for v in counts.row(0)) if frame.height else 0
-        inside += sum(c.count(delimiter) for c in frame.columns)
-    if width < 2 or data.count(delimiter.encode()) != (frame.height + 1) * (width - 1) + inside:
-        return None
+def cut_columns(data: bytes, delimiter: str, columns: frozenset[str] | None) -> Lines | None:
+    """The wanted columns by the compiled reader, or None where quotes are not in order."""
+    from behavio.kernels.cells import read_cells
+
     names, notes = unique_names(_header(data, delimiter))
-    if len(names) != width:
+    sign = delimiter.encode()
+    if len(names) < 2 or len(sign) > 1:
         return None
-    frame.columns = names
-    return Lines(frame, pl.int_range(1, frame.height + 1, eager=True), notes=notes)
+    wanted = needed(names, columns)
+    slots = np.array([wanted.index(n) if n in wanted else -1 for n in names], dtype=np.int64)
+    capacity = data.count(b"\n")
+    views = np.empty((len(wanted), capacity, 2), dtype=np.uint64)
+    filled = np.empty((len(wanted), capacity), dtype=np.bool_)
+    rows, bad = np.empty(capacity, dtype=np.int64), np.empty((MOST_BAD, 3), dtype=np.int64)
+    extra = np.empty(len(data) if b'""' in data else 0, dtype=np.uint8)
+    windows = _windows(data)
+    array = np.frombuffer(data, dtype=np.uint8)
+    kept, n_bad = read_cells(array, sign[0], slots, views, filled, rows, bad, extra, len(windows), WINDOW)
+    if kept < 0:
+        return None
+    buffers = windows + _windows(extra)
+    frame = pl.DataFrame(
+        [_as_series(n, views[s, :kept], filled[s, :kept], buffers) for s, n in enumerate(wanted)]
+    )
+    numbers = pl.Series(rows[:kept]) if n_bad else pl.int_range(1, kept + 1, eager=True)
+    lines = Lines(frame, numbers, notes=notes)
+    for row, start, end in bad[:n_bad].tolist():
+        raw, fields, _ = next(_records(data[start : end + 1].decode("utf-8"), delimiter))
+        assert fields is not None
+        if len(fields) > len(names) and not any(fields[len(names) :]):
+            return None  # nothing but empty cells too many: such a row is kept
+        lines.wrong.append(_wrong_width(row, raw, len(fields), len(names)))
+    return lines
+
+
+def _windows(data: bytes | np.ndarray) -> list[pa.Buffer]:
+    """The bytes as overlapping buffers, so that 31 bits reach each cell from the start of one."""
+    import pyarrow as pa
+
+    whole = pa.py_buffer(data)
+    return [whole[at : at + (1 << 31) - 1] for at in range(0, whole.size, 1 << WINDOW)]
+
+
+def _as_series(name: str, views: np.ndarray, filled: np.ndarray, buffers: list[pa.Buffer]) -> pl.Series:
+    import pyarrow as pa
+
+    valid = None if filled.all() else pa.py_buffer(np.packbits(filled, bitorder="little"))
+    cells = pa.py_buffer(np.ascontiguousarray(views))
+    array = pa.Array.from_buffers(pa.string_view(), len(views), [valid, cells, *buffers])
+    return pl.Series(name, array)
 
 
 def _header(data: bytes, delimiter: str) -> list[str]:
     for _, fields, _ in _records(data[:1_000_000].decode("utf-8", "ignore"), delimiter):
         return fields or []
     return []
-
-
-def _swallowed(frame: pl.DataFrame, delimiter: str, width: int) -> bool:
-    """True when a quoted cell holds a line that looks like a whole row: its quote was never meant."""
-    inner = (
-        r"\n" + rf"[^{re.escape(delimiter)}\n]*" + rf"(?:{re.escape(delimiter)}[^\n]*)" * (width - 1) + r"\n"
-    )
-    return bool(frame.select(pl.any_horizontal(pl.all().str.contains(inner).any())).item())
 
 
 def _records(text: str, delimiter: str, width: int = 0) -> Iterator[tuple[str, list[str] | None, str]]:
@@ -159,7 +211,7 @@ def _quoted_record(text: str, at: int, delimiter: str, width: int) -> tuple[list
             line = text.find("\n", at)
             cut = text.find(delimiter, at, line if line >= 0 else end)
             stop = cut if cut >= 0 else (line if line >= 0 else end)
-            fields.append(text[at:stop])
+            fields.append(text[at:stop] if cut >= 0 else text[at:stop].removesuffix("\r"))
             at = stop
         if text.startswith(delimiter, at):
             at += 1
@@ -170,7 +222,6 @@ def _quoted_record(text: str, at: int, delimiter: str, width: int) -> tuple[list
             return fields, end
         if text[at] != "\n":
             return None, at
-        fields[-1] = fields[-1].removesuffix("\r")
         return fields, at + 1
 
 
@@ -179,7 +230,12 @@ def _holds_a_row(cell: str, delimiter: str, width: int) -> bool:
     return any(line.count(delimiter) >= width - 1 for line in inner)
 
 
-def _slow(text: str, delimiter: str) -> Lines:
+def _wrong_width(row: int, raw: str, found: int, width: int) -> tuple[int, str, str, str]:
+    few = f"the row has {found:,} cells, the header has {width:,}"
+    return row, few, "quote cells that hold the delimiter or a line break", raw
+
+
+def _slow(text: str, delimiter: str, columns: frozenset[str] | None = None) -> Lines:
     _, header, _ = next(_records(text, delimiter), ("", None, ""))
     if header is None:
         raise LogError("the header cannot be read: its quotes do not close", hint="mend the first line")
@@ -191,19 +247,32 @@ def _slow(text: str, delimiter: str) -> Lines:
     records = _records(text, delimiter, width)
     next(records)
     for row, (raw, fields, reason) in enumerate(records, start=1):
-        while fields is not None and len(fields) > width and fields[-1] == "":
-            fields.pop()
+        if fields is not None and len(fields) > width and not any(fields[width:]):
+            fields = fields[:width]
         if fields is None:
             wrong.append((row, reason, "close the quote, or double quotes inside a cell", raw))
         elif len(fields) != width:
-            few = f"the row has {len(fields):,} cells, the header has {width:,}"
-            wrong.append((row, few, "quote cells that hold the delimiter or a line break", raw))
+            wrong.append(_wrong_width(row, raw, len(fields), width))
         else:
             kept.append(fields)
             rows.append(row)
-    columns = list(zip(*kept, strict=True)) if kept else [()] * width
-    frame = pl.DataFrame({n: pl.Series(n, c, dtype=pl.String) for n, c in zip(names, columns, strict=True)})
+    cells = list(zip(*kept, strict=True)) if kept else [()] * width
+    table = {n: pl.Series(n, c, dtype=pl.String) for n, c in zip(names, cells, strict=True)}
+    frame = pl.DataFrame({n: table[n] for n in needed(names, columns)})
     return Lines(frame, pl.Series(rows, dtype=pl.Int64), wrong, notes)
+
+
+def needed(names: Sequence[str], columns: frozenset[str] | None) -> list[str]:
+    """The columns that are asked for, whatever their case and separators; all without a wish.
+
+    "geo.country" asks for the column geo.
+    """
+    if columns is None:
+        return list(names)
+    outer = {c[:at] for c in columns for at, sign in enumerate(c) if sign == "."}
+    asked = {plain(c) for c in (*columns, *outer)}
+    found = [n for n in names if plain(n) in asked]
+    return found or list(names[:1])  # rows are counted even where no column is needed
 
 
 def unique_names(header: list[str]) -> tuple[list[str], list[str]]:
@@ -226,7 +295,8 @@ def read_json_lines(data: bytes, item: Input) -> Lines:
     frame = _fast_json(sound)
     if frame is not None and frame.height == n_lines:
         return Lines(frame, pl.int_range(1, n_lines + 1, eager=True))
-    kept, rows, wrong = [], [], []
+    kept, rows = [], []
+    wrong: list[tuple[int, str, str, str]] = []
     lines = (line for line in sound.decode("utf-8").split("\n") if line.strip())
     for row, line in enumerate(lines, start=1):
         try:
@@ -240,7 +310,10 @@ def read_json_lines(data: bytes, item: Input) -> Lines:
             rows.append(row)
         else:
             wrong.append((row, "the line is no JSON object", "write one {…} per line", line))
-    return Lines(_table_of(kept), pl.Series(rows, dtype=pl.Int64), wrong)
+    found = Lines(_table_of(kept), pl.Series(rows, dtype=pl.Int64), wrong)
+    if data[-1:] not in (b"\n", b"\r"):
+        _cut_short(found)
+    return found
 
 
 def _fast_json(data: bytes) -> pl.DataFrame | None:
@@ -257,7 +330,11 @@ def _fast_json(data: bytes) -> pl.DataFrame | None:
         times = [f.name for f in table.schema if types.is_temporal(f.type)]
         if times and not texts:
             return parse(times)
-        return None if "timestamp" in str(table.schema.types) else pl.DataFrame(table)
+        if "timestamp" in str(table.schema.types):
+            return None
+        frame = pl.DataFrame(table)
+        floats = frame.select(pl.col(pl.Float64).abs().max() >= EXACT)  # perhaps whole numbers, rounded
+        return None if any(floats.row(0) if floats.width else ()) else frame
 
     try:
         return parse([])
@@ -288,7 +365,8 @@ def _table_of(objects: list[dict[str, Any]]) -> pl.DataFrame:
     for name in names:
         values = [o.get(name) for o in objects]
         kinds = {type(v) for v in values if v is not None}
-        if len(kinds) > 1 and kinds != {int, float}:
+        rounded = any(abs(v) >= (2**63 if kinds == {int} else EXACT) for v in values if type(v) is int)
+        if rounded or (len(kinds) > 1 and kinds != {int, float}):
             values = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
         try:
             columns[name] = pl.Series(name, values, strict=False)

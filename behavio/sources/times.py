@@ -7,6 +7,7 @@ the reader asks instead of guessing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,9 +21,10 @@ CLOCK = r"(?:[T ,]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*([AaPp])?(?:
 ZONE = r"\s*(Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?"
 ISO = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?)?$"
 ISO_ZONED = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)? ?(Z|UTC|GMT|[+-]\d{2}(:?\d{2})?)$"
+UNIFORM = re.compile(r"\d{4}-\d{2}-\d{2}([T ])\d{2}:\d{2}:\d{2}(?:\.0+)?Z?$")
 YEAR_FIRST = r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})" + CLOCK + ZONE + "$"
-TWO_FIRST = r"^(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
-DOTTED = r"^\d{1,2}\.\d{1,2}\.\d"
+TWO_FIRST = r"^(?P<a>\d{1,2})[-/](?P<b>\d{1,2})[-/](?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
+DOTTED = r"^(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4}|\d{2})" + CLOCK + ZONE + "$"
 COMPACT = (
     r"^(?P<y>(?:19|20)\d{2})(?P<m>\d{2})(?P<d>\d{2})(?:[T ]?(\d{2})(\d{2})(?:(\d{2})(?:\.(\d+))?)?)?"
     + ZONE
@@ -42,8 +44,10 @@ SHAPES = (
     (COMPACT, "digits (yyyymmdd)"),
     (DAY_NAMED, "dates with the month's name"),
     (NAMED_DAY, "dates with the month's name"),
+    (DOTTED, "day.month.year"),
     (TWO_FIRST, ""),
 )
+ORDERS = {"month/day/year": {"a": "m", "b": "d"}, "day/month/year": {"a": "d", "b": "m"}}
 NUMBER = r"^-?\d{1,20}(\.\d+)?$"
 MONTH_NAMES = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
@@ -64,8 +68,8 @@ def read_times(column: pl.Series, zone: str = "UTC", format: str | None = None) 
     """Read a column of times.
 
     `zone` places the times that carry none; `format` is a strptime format, unix_s, unix_ms, unix_us,
-    unix_ns or excel. Raises JobError for an unknown zone or format, LogError when day and month cannot
-    be told apart.
+    unix_ns, excel, or "month/day/year" or "day/month/year" for times that are recognised but for that
+    order. Raises JobError for an unknown zone or format, LogError when day and month cannot be told apart.
     """
     check_zone(zone)
     kind = column.dtype
@@ -133,7 +137,7 @@ def _numbers(column: pl.Series, zone: str, format: str | None) -> Times:
     if format == "excel":
         days = column.cast(pl.Float64, strict=False) - 25_569  # Excel's day 25,569 is 1970-01-01
         return _placed((days * 86_400e6).round().cast(pl.Int64, strict=False).cast(pl.Datetime("us")), zone)
-    if format is not None and format not in SPOKEN:
+    if format is not None and format not in SPOKEN and format not in ORDERS:
         return _texts(column.cast(pl.String), zone, format)
     whole = column if column.dtype.is_integer() else column.cast(pl.Float64)
     if not column.dtype.is_integer():
@@ -164,14 +168,16 @@ def _epoch(numbers: pl.Series, unit: str) -> pl.Series:
 def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
     if format in SPOKEN or format == "excel":
         return _numbers(text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), zone, format)
-    if format is not None:
+    if format is not None and format not in ORDERS:
         return _named(text, zone, format)
+    if format is None and (alike := _uniform(text, zone)) is not None:
+        return alike
     iso = text.str.contains(ISO)
     zoned = text.str.contains(ISO_ZONED)
     rest = (~(iso | zoned) & (text != "")).fill_null(False)
     if not rest.any():
         return _iso(text, iso, zoned, zone)
-    text, numbers, shapes = _by_shape(text, rest, zone)
+    text, numbers, shapes = _by_shape(text, rest, zone, format)
     times = _iso(text, text.str.contains(ISO), text.str.contains(ISO_ZONED), zone)
     utc = times.utc.zip_with(times.utc.is_not_null(), numbers)
     n_read = utc.len() - utc.null_count()
@@ -183,6 +189,20 @@ def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
                 f"times read as {what}" if n == n_read else f"{n:,} of {n_read:,} times read as {what}"
             )
     return Times(utc, (*notes, *times.notes))
+
+
+def _uniform(text: pl.Series, zone: str) -> Times | None:
+    """ISO times to the second, all written alike ("…T10:00:00.000Z"); None for anything else."""
+    sample = str(text.first(ignore_nulls=True))
+    if not (written := UNIFORM.match(sample)):
+        return None
+    tail, length = sample[19:], text.str.len_bytes()
+    if length.min() != length.max() or not (text.str.ends_with(tail) if tail else length == 19).all():
+        return None
+    local = text.str.head(19).str.to_datetime(f"%Y-%m-%d{written[1]}%H:%M:%S", strict=False, time_unit="us")
+    if local.null_count() != text.null_count():
+        return None
+    return Times(local.dt.replace_time_zone("UTC")) if tail.endswith("Z") else _placed(local, zone)
 
 
 def _named(text: pl.Series, zone: str, format: str) -> Times:
@@ -233,7 +253,7 @@ def _first_of(text: pl.Series, formats: tuple[str, ...]) -> pl.Series:
 
 
 def _by_shape(
-    text: pl.Series, rest: pl.Series, zone: str
+    text: pl.Series, rest: pl.Series, zone: str, order: str | None = None
 ) -> tuple[pl.Series, pl.Series, list[tuple[pl.Series, str]]]:
     """Rewrite every other shape as ISO text; epoch numbers come back as times of their own.
 
@@ -248,7 +268,10 @@ def _by_shape(
         parts = text.set(~found, None).str.extract_groups(shape).struct.unnest()
         if shape == TWO_FIRST:
             try:
-                parts, what = _day_and_month(parts, text.str.contains(DOTTED))
+                if order is not None:
+                    parts, what = parts.rename(ORDERS[order]), order
+                else:
+                    parts, what = _day_and_month(parts)
             except LogError:
                 if 2 * found.sum() >= (text != "").sum():
                     raise
@@ -271,12 +294,9 @@ def _by_shape(
     return text, numbers, read
 
 
-def _day_and_month(parts: pl.DataFrame, dotted: pl.Series) -> tuple[pl.DataFrame, str]:
-    """Which of the two numbers is the day: dots say so, else any number above 12 in the whole column."""
+def _day_and_month(parts: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Which of the two numbers is the day: any number above 12 in the whole column says so."""
     a, b = (parts[c].cast(pl.Int64, strict=False) for c in "ab")
-    written = a.is_not_null()
-    if (dotted | ~written).all():
-        return parts.rename({"a": "d", "b": "m"}), "day.month.year"
     n_day_first, n_month_first = int(((a > 12) & (b <= 12)).sum()), int(((b > 12) & (a <= 12)).sum())
     if n_day_first == n_month_first and (n_day_first > 0 or (a != b).any()):
         example = (

@@ -24,6 +24,8 @@ NAMES = {
     "org:group": "group",
 }
 COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
+NAIVE = re.compile(rb"<date\b[^>]*\bvalue\s*=\s*[\"'][\d-]{10}(?:[T ][\d:.]*)?[\"']")
+ZONED = re.compile(rb"<date\b[^>]*\bvalue\s*=\s*[\"'][^\"']{10,}(?:Z|[+-]\d\d:?\d\d)[\"']")
 EVENT, TRACE = re.compile(rb"<event[\s>/]"), re.compile(rb"<trace[\s>/]")
 
 
@@ -61,13 +63,23 @@ def read_xes(data: bytes, item: Input) -> tuple[pl.DataFrame, list[str]]:
     frame = pl.DataFrame(frame).rename(_names(frame.columns))
     first = [c for c in NAMES.values() if c in frame.columns]
     frame = frame.select(*first, *sorted(c for c in frame.columns if c not in first))  # r4pm has no order
-    notes = ["times without a zone are taken as UTC"]
+    frame, notes = _zoned(frame, text)
     with_events = frame["case_id"].n_unique() if "case_id" in frame.columns else 0
     if n_traces > with_events:
         notes.append(
             f"{n_traces:,} traces, {with_events:,} names with an event: the rest is empty or shares a name"
         )
     return frame, notes
+
+
+def _zoned(frame: pl.DataFrame, text: bytes) -> tuple[pl.DataFrame, list[str]]:
+    """r4pm gives UTC without saying so; where no time carries a zone, the job's zone shall place them."""
+    naive = NAIVE.search(text) is not None
+    if naive and ZONED.search(text) is None:
+        return frame, []
+    times = [n for n, t in frame.schema.items() if isinstance(t, pl.Datetime) and t.time_zone is None]
+    frame = frame.with_columns(pl.col(times).dt.replace_time_zone("UTC"))
+    return frame, ["times without a zone are taken as UTC"] if naive else []
 
 
 def _names(columns: list[str]) -> dict[str, str]:
