@@ -21,20 +21,10 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("patterns", "report", "run", "segments", "simulate", "view")
+ROOMS = ("journeys", "patterns", "report", "run", "segments", "simulate", "view")
 CALLS = (
-    "check",
-    "compare",
-    "demo",
-    "deliver",
-    "drift",
-    "evaluate",
-    "graph",
-    "match",
-    "predict",
-    "read",
-    "variants",
-    *ROOMS,
+    *("check", "compare", "demo", "deliver", "drift", "evaluate", "funnel", "graph", "match", "predict"),
+    *("read", "retention", "steps", "variants", *ROOMS),
 )
 
 

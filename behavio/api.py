@@ -9,7 +9,7 @@ from its tables where it has them, so numbers are those of its report.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from behavio import sources
-from behavio.errors import JobError, RunError
+from behavio.errors import JobError
 from behavio.files import read_json, write_json
+from behavio.folder import checked_run, needed, refuse_settings, run_folder, table_of
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
     from behavio.erase import Erasure
+    from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
@@ -34,15 +36,18 @@ if TYPE_CHECKING:
 
 Frame = Any
 Data = Any
+Note = Callable[[str], None]
+CUTS = {"sessions", "groups"}
+"""Options that change what is counted, so that a run's own table does not answer."""
 
 
 def read(data: Data, **columns: Any) -> EventLog:
     """An EventLog from a file, a run folder or a frame; wrong rows are kept in `.rejected`."""
     if isinstance(data, EventLog):
         return data
-    folder = _run_folder(data)
+    folder = run_folder(data)
     if folder:
-        _refuse_settings(folder, columns)
+        refuse_settings(folder, columns)
         return EventLog.read(folder / "log")
     if isinstance(data, str | Path) and str(data).endswith(".toml"):
         raise JobError(
@@ -60,22 +65,81 @@ def check(data: Data, **columns: Any) -> dict[str, Any]:
     return sources.readiness(read(data, **columns))
 
 
-def graph(data: Data, **columns: Any) -> Frame:
-    """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s."""
-    from behavio.journeys import directly_follows
+def journeys(
+    data: Data,
+    *,
+    sessions: str | None = None,
+    groups: Mapping[str, str] | str | Path | int | None = None,
+    **columns: Any,
+) -> Journeys:
+    """The log encoded once and ready to be asked about its journeys: graph, funnel, steps, retention, …
 
-    table = _of_run(data, "journeys/graph.parquet", columns)
-    return _like(data, table if table is not None else directly_follows(_sequences(data, columns)).to_frame())
+    `sessions` cuts cases at gaps ("30m"); `groups` are rules {"call_*": "rep contact"}, a file of them, or
+    how many groups similar activities shall make.
+    """
+    from behavio.journeys import ask
+
+    return ask(_sequences(data, columns), sessions, groups)
 
 
-def variants(data: Data, *, top: int | None = None, **columns: Any) -> Frame:
-    """Distinct traces, most frequent first, with their share of cases and coverage."""
-    from behavio import journeys
+def graph(data: Data, *, eventually: bool = False, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Directly-follows graph: source, target, frequency, cases, median_s, mean_s, p90_s, …
 
-    table = _of_run(data, "journeys/variants.parquet", columns)
+    `eventually` counts any later event instead of the next one. `options` are `sessions` and `groups` as
+    for `journeys`, and the column names; `note` hears what they did.
+    """
+    table = None
+    if not (options.keys() & CUTS):
+        path = "journeys/eventually.parquet" if eventually else "journeys/graph.parquet"
+        table = table_of(data, path, options)
     if table is None:
-        table = journeys.variants(_sequences(data, columns)).to_frame(top)
+        asked = _journeys(data, note, options)
+        table = asked.eventually() if eventually else asked.graph().to_frame()
+    return _like(data, table)
+
+
+def variants(data: Data, *, top: int | None = None, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Distinct traces, most frequent first, with their share of cases and coverage."""
+    table = None
+    if not (options.keys() & CUTS):
+        table = table_of(data, "journeys/variants.parquet", options)
+    if table is None:
+        table = _journeys(data, note, options).variants().to_frame(top)
     return _like(data, table if top is None else table.head(top))
+
+
+def steps(data: Data, *, n: int = 10, note: Note = lambda text: None, **options: Any) -> Frame:
+    """Step matrix as a table: step, activity, cases, share of all cases."""
+    return _like(data, _journeys(data, note, options).steps(n))
+
+
+def funnel(
+    data: Data,
+    steps: Sequence[str],
+    *,
+    within: str | None = None,
+    note: Note = lambda text: None,
+    **options: Any,
+) -> Frame:
+    """How many cases take these steps in this order, within a time, and how long each takes."""
+    return _like(data, _journeys(data, note, options).funnel(steps, within))
+
+
+def retention(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
+    """Cases by first month and months since; `activities` say what counts as being active."""
+    return _like(data, _journeys(data, lambda text: None, options).retention(activities))
+
+
+def _journeys(data: Data, note: Note, options: Mapping[str, Any]) -> Journeys:
+    """The log as `journeys` gives it; a run folder is asked by its encoded log."""
+    columns = {k: v for k, v in options.items() if k not in CUTS}
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, columns)
+    asked = journeys(data, **options)
+    for text in asked.notes:
+        note(text)
+    return asked
 
 
 def compare(
@@ -109,7 +173,7 @@ def compare(
         )
     from behavio.journeys.groups_of import groups_by
 
-    folder = _run_folder(data)
+    folder = run_folder(data)
     log = EventLog.read(folder / "log") if folder else read(data, **columns)
     found = SequenceSet.from_log(log)
     names, a, b = groups_by(_with_segments(log, folder), str(by), found.case_ids, values)
@@ -149,9 +213,9 @@ def pattern_findings(
     """`patterns`, `outcomes` (needs outcome=…) or `communications`, with the notes that belong to them."""
     from behavio.patterns import PatternSettings, communications, find, precedes
 
-    folder = _run_folder(data)
+    folder = run_folder(data)
     if folder:
-        table = _of_run(data, f"patterns/{what}.parquet", settings)
+        table = table_of(data, f"patterns/{what}.parquet", settings)
         assert table is not None
         notes = folder / "patterns/notes.json"
         return table, tuple(read_json(notes).get(what, ())) if notes.is_file() else ()
@@ -188,7 +252,7 @@ def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Groups of cases that interact alike: case_id, segment_id, segment, strength."""
     from behavio.segments import SegmentSettings, find_segments
 
-    table = _of_run(data, "segments/segments.parquet", settings)
+    table = table_of(data, "segments/segments.parquet", settings)
     if table is None:
         own, columns = _split(SegmentSettings, settings)
         table = find_segments(read(data, **columns), _settings(SegmentSettings, own), seed=seed)
@@ -199,7 +263,7 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
 
-    table = _of_run(data, "next/next_steps.parquet", settings)
+    table = table_of(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)
         table = predict_next(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
@@ -210,10 +274,10 @@ def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     """Every model against its baselines on the same later-in-time events: the content of metrics.json."""
     from behavio import models
 
-    folder = _run_folder(data)
+    folder = run_folder(data)
     if folder:
-        _refuse_settings(folder, settings)
-        return dict(read_json(_needed(folder, "models/metrics.json")))
+        refuse_settings(folder, settings)
+        return dict(read_json(needed(folder, "models/metrics.json")))
     own, columns = _split(models.ModelSettings, settings)
     return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
 
@@ -222,7 +286,7 @@ def view(folder: str | Path, case_id: str) -> CaseStory:
     """One case's whole story from a finished run."""
     from behavio.view import story
 
-    return story(_checked_run(folder), case_id)
+    return story(checked_run(folder), case_id)
 
 
 def run(
@@ -282,7 +346,7 @@ def report(folder: str | Path, **settings: Any) -> Path:
     """Write a finished run's report again; the path of the HTML file."""
     from behavio.report import ReportSettings, write_report
 
-    run_folder = _checked_run(folder)
+    run_folder = checked_run(folder)
     target = run_folder / "report"
     target.mkdir(exist_ok=True)
     write_report(run_folder, _settings(ReportSettings, settings), target)
@@ -297,7 +361,7 @@ def deliver(folder: str | Path, **settings: Any) -> Receipt:
     from behavio.targets import DeliverSettings
     from behavio.targets import deliver as send
 
-    run_folder, wanted = _checked_run(folder), _settings(DeliverSettings, settings)
+    run_folder, wanted = checked_run(folder), _settings(DeliverSettings, settings)
     target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
     return send(run_folder, wanted, target)
@@ -307,65 +371,16 @@ def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
     """Remove people from a finished run and keep them out of it: rows, models, pages; see behavio.erase."""
     from behavio.erase import erase as remove
 
-    return remove(_checked_run(folder), list(ids))
+    return remove(checked_run(folder), list(ids))
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
     if isinstance(data, SequenceSet):
         return data
-    folder = _run_folder(data)
+    folder = run_folder(data)
     if folder:
         return SequenceSet.read(folder / "log" / "encoded")
     return SequenceSet.from_log(read(data, **columns))
-
-
-def _run_folder(data: Data) -> Path | None:
-    """The folder when `data` names a run, even an unfinished one with a log; else None."""
-    if not isinstance(data, str | Path):
-        return None
-    folder = Path(data)
-    if (folder / "manifest.json").is_file() and (folder / ".stages").is_dir():
-        _needed(folder, "log/events.parquet")
-    return folder if (folder / "log" / "events.parquet").is_file() else None
-
-
-def _checked_run(folder: str | Path) -> Path:
-    from behavio.run import read_manifest
-
-    read_manifest(Path(folder))
-    return Path(folder)
-
-
-def _of_run(data: Data, table: str, settings: Mapping[str, Any]) -> pl.DataFrame | None:
-    """The table of a run folder; None when `data` is a log. RunError when the run lacks it."""
-    folder = _run_folder(data)
-    if folder is None:
-        return None
-    _refuse_settings(folder, settings)
-    return pl.read_parquet(_needed(folder, table))
-
-
-def _refuse_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """A run answers as it was made: a setting that would change nothing is an error."""
-    if settings:
-        raise JobError(
-            f"{folder} is a finished run: {', '.join(settings)} would change nothing",
-            hint="give the log itself, or change the job (behavio run … --set) and run it again",
-        )
-
-
-def _needed(folder: Path, table: str) -> Path:
-    path = folder / table
-    if not path.is_file():
-        stage = table.partition("/")[0]
-        removed = (folder / ".stages" / f"{stage}.json").is_file()
-        hint = (
-            "it was removed: run the job again, which makes only that stage anew"
-            if removed
-            else f"its job does not have that stage: add it and run ({stage})"
-        )
-        raise RunError(f"{folder} has no {table}", hint=hint)
-    return path
 
 
 def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -24,6 +24,7 @@ from behavio.sources import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
+    IdentitySettings,
     LogInputs,
     LogSettings,
     PlanSettings,
@@ -48,6 +49,7 @@ class Job:
     consents: ConsentSettings | None = None
     plan: PlanSettings | None = None
     affiliations: AffiliationSettings | None = None
+    identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None

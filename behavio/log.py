@@ -107,7 +107,8 @@ class SourceCount:
     `behind_days` is how far the newest event lies behind the newest of all sources; `exported` is the day
     in the file's name, or the newest change of a record in it; `delay` holds seconds from an event to the
     making and the last change of its record (created_median, created_p90, changed_median, changed_p90);
-    `unmatched` counts cases with events that a case table does not know.
+    `unmatched` counts cases with events that a case table does not know; `unmatched_ids` the rows of each
+    id that the identity map knows no single case for, most frequent first.
     """
 
     name: str
@@ -128,6 +129,7 @@ class SourceCount:
     exported: str = ""
     delay: Mapping[str, float] = field(default_factory=dict)
     unmatched: int = 0
+    unmatched_ids: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lost = self.read - self.accepted - self.rejected - self.merged
@@ -140,12 +142,13 @@ class SourceCount:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceEvents:
-    """What one source gave: events without an index yet, rejected rows, counts."""
+    """What one source gave: events without an index yet, rejected rows, counts, consents it implies."""
 
     count: SourceCount
     events: pl.DataFrame
     rejected: pl.DataFrame
     timed: bool = True
+    consents: pl.DataFrame = field(default_factory=lambda: empty(CONSENT_SCHEMA))
 
 
 def as_polars(frame: Any) -> pl.DataFrame:

@@ -152,13 +152,15 @@ def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], dat
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet") if c.job.segments else None
+    progress = c.watcher.progress
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
         try:
-            return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress, engine, whole)
+            return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
         finally:
             c.cluster.forget()
-    return journeys.write_journeys(c.sequences, settings, folder, c.watcher.progress)
+    return journeys.write_journeys(c.sequences, settings, folder, progress, segments=labels)
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
@@ -205,9 +207,9 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
 
 STAGES = (
     Stage("log", "source", (), _log),
-    Stage("journeys", "journeys", ("log",), _journeys),
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
+    Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),

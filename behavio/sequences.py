@@ -15,8 +15,10 @@ from typing import Self
 import numpy as np
 import polars as pl
 
+from behavio.durations import seconds
 from behavio.errors import LogError
 from behavio.files import read_json, whole_file, write_json
+from behavio.kernels.arrays import readonly
 from behavio.log import EventLog
 
 PAD, UNKNOWN = 0, 1
@@ -75,6 +77,34 @@ class Field:
     vocabulary: Vocabulary
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Distinct:
+    """Identical sequences known once.
+
+    of_case  int64 (n_cases,)     which distinct sequence each case follows, numbered in order of appearance
+    first    int64 (n_distinct,)  the first case that follows it: its tokens are the sequence
+    weight   int64 (n_distinct,)  how many cases follow it
+    """
+
+    of_case: np.ndarray
+    first: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenCases:
+    """Cases that are still running at the newest event of the log, and the rule that says so.
+
+    open      bool (n_cases,)
+    end       activities that close a case when they are its last
+    within_s  a case silent for longer than this (seconds) up to the newest event is closed too
+    """
+
+    open: np.ndarray
+    end: tuple[str, ...]
+    within_s: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single ==
 class SequenceSet:
     """Many traces in flat arrays.
@@ -86,6 +116,8 @@ class SequenceSet:
     vocabulary  the activity behind each id
     fields      further coded attributes, aligned with tokens
     timed       False when times only count positions
+    known       identical sequences, where they have been looked for: see `distinct`
+    running     open cases, where they have been marked: see `open_cases`
     """
 
     tokens: np.ndarray
@@ -95,6 +127,8 @@ class SequenceSet:
     vocabulary: Vocabulary
     fields: Mapping[str, Field] = field(default_factory=dict)
     timed: bool = True
+    known: Distinct | None = None
+    running: OpenCases | None = None
 
     def __post_init__(self) -> None:
         whole = len(self.offsets) > 1 and self.offsets[0] == 0 and self.offsets[-1] == len(self.tokens)
@@ -133,6 +167,45 @@ class SequenceSet:
         gaps = np.diff(self.times, prepend=self.times[:1]) / 1e6
         gaps[self.offsets[:-1]] = 0.0
         return gaps
+
+    def distinct(self) -> Distinct:
+        """Identical sequences with their weights; compared token by token, a hash only proposes."""
+        if self.known is not None:
+            return self.known
+        from behavio.kernels.traces import distinct_traces
+
+        first, of_case = distinct_traces(readonly(self.tokens, np.int32), readonly(self.offsets, np.int64))
+        return Distinct(of_case, first, np.bincount(of_case, minlength=len(first)).astype(np.int64))
+
+    def open_cases(self, end: Sequence[str] | None = None, open_within: str | None = None) -> OpenCases:
+        """Which cases still run; without arguments as the log was marked, or by the default rule.
+
+        A case is closed when its last activity is one of `end`, or when its silence up to the newest event of
+        the log is longer than `open_within` ("90d"; default: the 99 % quantile of the gaps inside cases).
+        Without a clock silence cannot be told: only `end` closes.
+        """
+        if self.running is not None and end is None and open_within is None:
+            return self.running
+        last = self.offsets[1:] - 1
+        ends = tuple(end or ())
+        known = np.array([self.vocabulary.id(name) for name in ends], dtype=np.int32)
+        still = ~np.isin(np.asarray(self.tokens[last]), known[known > UNKNOWN])
+        within = 0
+        if self.timed:
+            from behavio.kernels.silence import gap_quantile
+
+            if open_within is not None:
+                within = int(seconds(open_within) * 1e6)
+            else:
+                times, offsets = readonly(self.times, np.int64), readonly(self.offsets, np.int64)
+                within = int(gap_quantile(times, offsets, 0.99))
+            newest = np.asarray(self.times[last])
+            still &= newest.max() - newest <= within
+        return OpenCases(still, ends, within / 1e6)
+
+    def marked(self, end: Sequence[str] = (), open_within: str | None = None) -> SequenceSet:
+        """The same sequences with their open cases marked by this rule."""
+        return replace(self, running=self.open_cases(end, open_within))
 
     @classmethod
     def from_log(cls, log: EventLog, fields: Sequence[str] = FIELDS) -> Self:
@@ -179,7 +252,8 @@ class SequenceSet:
         lengths = self.lengths[index]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         events = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return self._take(events, offsets, self.case_ids.gather(pl.Series(index)))
+        taken = self._take(events, offsets, self.case_ids.gather(pl.Series(index)))
+        return replace(taken, running=self._running(index))
 
     def until(self, time: int) -> SequenceSet:
         """What was known at `time` (µs): events strictly before it, cases without any left out."""
@@ -196,6 +270,8 @@ class SequenceSet:
             times=self.times[events],
             case_ids=case_ids,
             fields={n: Field(f.codes[events], f.vocabulary) for n, f in self.fields.items()},
+            known=None,
+            running=None,
         )
 
     def recode(self, vocabulary: Vocabulary) -> SequenceSet:
@@ -204,7 +280,7 @@ class SequenceSet:
         table = np.array(
             [PAD, UNKNOWN, *(ids.get(n, UNKNOWN) for n in self.vocabulary.activities)], dtype=np.int32
         )
-        return replace(self, tokens=table[self.tokens], vocabulary=vocabulary)
+        return replace(self, tokens=table[self.tokens], vocabulary=vocabulary, known=None)
 
     def own_vocabulary(self) -> Vocabulary:
         """The vocabulary of the activities that really occur here."""
@@ -225,19 +301,34 @@ class SequenceSet:
             times=self.times[a:b],
             case_ids=self.case_ids[first:last],
             fields={n: Field(f.codes[a:b], f.vocabulary) for n, f in self.fields.items()},
+            known=None,
+            running=self._running(slice(first, last)),
         )
 
+    def _running(self, cases: np.ndarray | slice) -> OpenCases | None:
+        """The marks of some cases: whether a case runs is a question to the whole log."""
+        return None if self.running is None else replace(self.running, open=self.running.open[cases])
+
     def write(self, folder: Path) -> None:
-        """Write the arrays as .npy, the case ids as Parquet, the vocabularies as vocabulary.json."""
-        arrays = {"tokens": self.tokens, "offsets": self.offsets, "times": self.times}
+        """Write the arrays as .npy, the case ids as Parquet, the vocabularies as vocabulary.json (last)."""
+        arrays = {"tokens": self.tokens, "times": self.times}
         arrays |= {f"field-{n}": f.codes for n, f in self.fields.items()}
         for name, array in arrays.items():
-            with whole_file(folder / f"{name}.npy") as draft, draft.open("wb") as out:
-                np.save(out, array, allow_pickle=False)
+            write_array(folder / f"{name}.npy", array)
+        self.write_cases(folder)
+
+    def write_cases(self, folder: Path) -> None:
+        """Write everything but the arrays of events: cases, identical sequences, open cases, vocabularies."""
+        distinct, running = self.distinct(), self.open_cases()
+        arrays = {"offsets": self.offsets, "open": running.open, "variant": distinct.of_case}
+        arrays |= {"variant-first": distinct.first, "variant-weight": distinct.weight}
+        for name, array in arrays.items():
+            write_array(folder / f"{name}.npy", array)
         with whole_file(folder / "case_ids.parquet") as draft:
             self.case_ids.to_frame("case_id").write_parquet(draft, compression="zstd")
         names = {n: list(f.vocabulary.names) for n, f in self.fields.items()}
         facts = {"activity": list(self.vocabulary.names), "fields": names, "timed": self.timed}
+        facts["open"] = {"end": list(running.end), "within_s": running.within_s}
         write_json(folder / "vocabulary.json", facts)
 
     @classmethod
@@ -248,6 +339,11 @@ class SequenceSet:
         def array(name: str) -> np.ndarray:
             return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
+        known = running = None
+        if "open" in facts:
+            known = Distinct(array("variant"), array("variant-first"), array("variant-weight"))
+            rule = facts["open"]
+            running = OpenCases(array("open"), tuple(rule["end"]), rule["within_s"])
         fields = {n: Field(array(f"field-{n}"), Vocabulary(tuple(v))) for n, v in facts["fields"].items()}
         return cls(
             tokens=array("tokens"),
@@ -257,7 +353,15 @@ class SequenceSet:
             vocabulary=Vocabulary(tuple(facts["activity"])),
             fields=fields,
             timed=facts["timed"],
+            known=known,
+            running=running,
         )
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one array as .npy, whole or not at all."""
+    with whole_file(path) as draft, draft.open("wb") as out:
+        np.save(out, array, allow_pickle=False)
 
 
 def time_cut(sequences: SequenceSet, share: float) -> int:

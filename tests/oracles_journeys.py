@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -100,6 +101,19 @@ def slow_closed(found: dict[tuple[str, ...], int]) -> dict[tuple[str, ...], int]
             if found.get(shorter) == n:
                 inside[shorter] += 1
     return {p: n for p, n in found.items() if p not in inside}
+
+
+def pm4py_frame(log: SequenceSet) -> Any:
+    """The log as pm4py takes it: a pandas frame, sorted, with its order as a column."""
+    events = pl.DataFrame(
+        {
+            "case:concept:name": log.case_ids.gather(pl.Series(log.case_of_event)),
+            "concept:name": pl.Series(log.vocabulary.names).gather(pl.Series(log.tokens)),
+            "time:timestamp": pl.Series(log.times).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+        }
+    ).to_pandas()
+    events["@@index"] = range(len(events))
+    return events
 
 
 def load(path: Path, cases: int | None = None) -> SequenceSet:

@@ -63,3 +63,35 @@ def test_readme_python_runs(five_minutes: Path) -> None:
 def test_readme_names_only_commands_that_exist() -> None:
     for line in re.findall(r"^behavio (\w+)", "\n".join(blocks("sh")), flags=re.M):
         assert line in COMMANDS
+
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda p: p.stem)
+def test_guides_run(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks in their order: one with a file name is that file, python and sh are run."""
+    monkeypatch.chdir(tmp_path)
+    text = guide.read_text(encoding="utf-8")
+    n_run = 0
+    for language, name, block in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", text, flags=re.S | re.M):
+        if name:
+            (tmp_path / name).write_text(block, encoding="utf-8")
+        elif language == "python":
+            exec(compile(block, guide.name, "exec"), {})
+            n_run += 1
+        elif language == "sh":
+            for line in block.splitlines():
+                words = shlex.split(line.partition("#")[0])[1:]
+                done = CliRunner().invoke(cli, words)
+                assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
+                n_run += 1
+    assert n_run
+
+
+def test_the_guide_names_every_kind() -> None:
+    from behavio.sources import built_in
+
+    guide = (ROOT / "docs" / "guides" / "sources.md").read_text(encoding="utf-8")
+    every = list(built_in())
+    assert not [k for k in every if f"`{k}`" not in guide]

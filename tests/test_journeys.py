@@ -36,6 +36,10 @@ from behavio.journeys.waits import StepTally
 from behavio.sequences import SequenceSet
 
 HOUR = 3_600
+TABLES = (
+    "graph activities variants cases waiting rework steps eventually durations retention lifecycle "
+    "dependencies"
+)
 # call → open → visit  |  call → open → open → visit  |  call → open → visit  |  visit  |  call → visit
 FIVE = [["call", "open", "visit"], ["call", "open", "open", "visit"], ["call", "open", "visit"], ["visit"]]
 FIVE += [["call", "visit"]]
@@ -238,7 +242,7 @@ def test_write_journeys_writes_every_file_and_the_same_bytes_again(tmp_path):
         assert seen == sorted(seen) and seen[-1] == 1.0
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
-        *(f"{n}.parquet" for n in ("graph", "activities", "variants", "cases")),
+        *(f"{n}.parquet" for n in TABLES.split()),
         "map.svg",
         "process.bpmn",
         "process.pnml",

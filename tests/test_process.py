@@ -5,17 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import traces
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from oracles_journeys import load, pm4py_frame
 
 from behavio.journeys import variants
-from behavio.process import Tree, WeightedVariants, discover, write_bpmn, write_pnml
+from behavio.process import (
+    Tree,
+    WeightedVariants,
+    discover,
+    heuristics,
+    process_tree,
+    write_bpmn,
+    write_pnml,
+)
+from behavio.process.miner import quick_counting
 from behavio.sequences import SequenceSet
 
 A, B, C, TAU = Tree(activity="a"), Tree(activity="b"), Tree(activity="c"), Tree()
@@ -225,3 +237,75 @@ def test_equally_frequent_variants_are_taken_evenly():
     assert [names[t] for t in weighted.top(1.0, 4, 100).tokens] == ["a", "b", "a", "d", "g"]
     assert weighted.top(1.0, 4, 3).cases.tolist() == [2, 1]
     assert weighted.top(1.0, 100, 100).cases.sum() == 12
+
+
+def weighted_of(log: SequenceSet) -> WeightedVariants:
+    found = variants(log)
+    return WeightedVariants(found.tokens, found.offsets, found.cases)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+@pytest.mark.parametrize("name", ["sepsis", "helpdesk_italian", "bpic2020_domestic", "road_traffic_fines"])
+def test_the_tree_is_pm4pys_own(real_log, name, noise):
+    log = load(real_log(name))
+    assert str(process_tree(weighted_of(log), log.vocabulary.names, noise)) == own_tree(log, noise)
+
+
+@given(traces)
+@hypothesis_settings(max_examples=25)
+def test_the_tree_of_any_log_is_pm4pys_own(made):
+    log = SequenceSet.from_traces(made)
+    for noise in (0.0, 0.2):
+        assert str(process_tree(weighted_of(log), log.vocabulary.names, noise)) == own_tree(log, noise)
+
+
+def own_tree(log: SequenceSet, noise: float) -> str:
+    """What pm4py finds by itself, from the same weighted variants under their names."""
+    from pm4py.algo.discovery.inductive.dtypes.im_ds import IMDataStructureUVCL
+    from pm4py.algo.discovery.inductive.variants.im import IMUVCL
+    from pm4py.algo.discovery.inductive.variants.imf import IMFUVCL
+    from pm4py.objects.process_tree.utils import generic
+
+    named = Counter(
+        {tuple(log.vocabulary.names[t] for t in k): n for k, n in weighted_of(log).counter().items()}
+    )
+    parameters = {"noise_threshold": noise}
+    miner = (IMFUVCL if noise else IMUVCL)(parameters)
+    found = generic.fold(miner.apply(IMDataStructureUVCL(named), parameters))
+    generic.tree_sort(found)
+    return str(found)
+
+
+def test_pm4py_is_left_as_it_was():
+    from pm4py.algo.discovery.inductive.fall_through.activity_concurrent import ActivityConcurrentUVCL
+    from pm4py.util.compression import util
+
+    before = util.discover_dfg_uvcl, ActivityConcurrentUVCL.__dict__["_get_candidate"]
+    with pytest.raises(RuntimeError), quick_counting():
+        assert util.discover_dfg_uvcl is not before[0]
+        raise RuntimeError
+    assert (util.discover_dfg_uvcl, ActivityConcurrentUVCL.__dict__["_get_candidate"]) == before
+
+
+def test_heuristics_by_hand():
+    # a b ×9, b a ×1: (9 − 1) / (9 + 1 + 1) = 0.727 from a to b
+    net = heuristics(weighted_of(SequenceSet.from_traces([["a", "b"]] * 9 + [["b", "a"]])),
+                     SequenceSet.from_traces([["a", "b"]]).vocabulary)  # fmt: skip
+    assert net.table.rows() == [("a", "b", 9, pytest.approx(8 / 11))]
+    assert (net.starts, net.ends) == ({"a": 9, "b": 1}, {"a": 1, "b": 9})
+
+
+@pytest.mark.parametrize("name", ["sepsis", "bpic2020_domestic"])
+def test_heuristics_are_pm4pys_own(real_log, name):
+    import pm4py
+
+    log = load(real_log(name))
+    found = heuristics(weighted_of(log), log.vocabulary).table
+    theirs = pm4py.discover_heuristics_net(pm4py_frame(log))
+    edges = {
+        (a, other.node_name): max(e.dependency_value for e in connections)
+        for a, node in theirs.nodes.items()
+        for other, connections in node.output_connections.items()
+    }
+    ours = {(r[0], r[1]): r[3] for r in found.rows()}
+    assert ours == pytest.approx(edges)

@@ -26,6 +26,18 @@ COLUMNS = {
     "journeys/graph.parquet": "source target frequency cases median_s mean_s p90_s",
     "journeys/activities.parquet": "activity frequency cases starts last_seen",
     "journeys/variants.parquet": "rank variant activities cases share cumulative_share",
+    "journeys/waiting.parquet": "activity waits cases median_s mean_s p90_s p10_s min_s max_s std_s share",
+    "journeys/eventually.parquet": "source target frequency cases mean_s std_s",
+    "journeys/rework.parquet": "activity frequency cases rework_cases self_loops two_loops extra_events",
+    "journeys/steps.parquet": "step activity cases share",
+    "journeys/durations.parquet": "state cases mean_s min_s p10_s median_s p90_s max_s",
+    "journeys/retention.parquet": "cohort months_since cohort_cases cases share whole",
+    "journeys/lifecycle.parquet": "date state cases share",
+    "journeys/dependencies.parquet": "source target frequency dependency",
+    "journeys/phases.parquet": (
+        "segment phase from until activity direction events cases share reach answered answer median_answer_s"
+    ),
+    "journeys/representatives.parquet": "segment variant activities case_id cases share mean_distance",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
@@ -139,7 +151,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(extracts: Path, tmp_p
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     assert start(tmp_path / "calm").wait() == 0
-    for stage in ("log", "journeys", "segments"):  # die as soon as that stage has begun or is just done
+    for stage in ("log", "segments", "journeys"):  # die as soon as that stage has begun or is just done
         process = start(tmp_path / "killed")
         draft, deadline = tmp_path / "killed" / f".draft-{stage}", time.monotonic() + 60
         while process.poll() is None and not draft.exists() and time.monotonic() < deadline:

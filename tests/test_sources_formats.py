@@ -275,7 +275,7 @@ def test_ocel_without_or_with_an_unknown_object_type(tmp_path, form):
     FORMS[form](path)
     message, hint = refused(path)
     assert "one of its object types must be the case" in message
-    assert 'object_type = "order"; it has: order (2), item (1)' in hint
+    assert 'object_type = "order" (--object-type); it has: order (2), item (1)' in hint
     message, hint = refused(path, object_type="ordr")
     assert "no object of type 'ordr'" in message and "did you mean 'order'?" in hint
     assert read(path, object_type="item").n_events == 3
@@ -333,3 +333,29 @@ def test_ocel_as_pm4py_writes_it(tmp_path, form):
     assert ours.events.select("case_id", "activity", "ocel_event", "ocel_item").rows() == [
         (c, a, e, i) for c, a, _, e, _, i, *_ in EXPECTED
     ]
+
+
+def test_on_the_command_line(tmp_path):
+    """Sheet, object type and query as a user types them."""
+    import json as js
+
+    from click.testing import CliRunner
+
+    from behavio.cli import cli
+
+    def told(*words: object) -> dict[str, Any]:
+        done = CliRunner().invoke(cli, [str(w) for w in words])
+        assert done.exit_code == 0, done.output
+        return js.loads(done.stdout)["sources"][0]
+
+    path = workbook(tmp_path / "two.xlsx", Calls=CALLS, Mails=CALLS[:2])
+    assert told("check", path, "--sheet", "Mails", "--json")["accepted"] == 1
+    as_json(tmp_path / "orders.json")
+    assert told("check", tmp_path / "orders.json", "--object-type", "order", "--json")["merged"] == 1
+    base = sqlite3.connect(tmp_path / "calls.db")
+    base.execute("CREATE TABLE calls (case_id, activity, timestamp)")
+    base.execute("INSERT INTO calls VALUES ('a', 'x', '2025-01-01')")
+    base.commit()
+    base.close()
+    url = f"sqlite:///{tmp_path}/calls.db"
+    assert told("check", url, "--query", "SELECT * FROM calls", "--json")["accepted"] == 1

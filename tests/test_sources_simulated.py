@@ -30,6 +30,9 @@ SOURCES = {
 }
 
 
+SAID_TOO = ("content", "team", "duration_s", "actor_id")
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> tuple[Path, dict, EventLog]:
     out = tmp_path_factory.mktemp("simulated")
@@ -51,7 +54,7 @@ def test_the_log_is_what_was_lived(world):
     truth = pl.read_parquet(out / "truth" / "events.parquet")
     keys = ["case_id", "activity", "timestamp"]
     assert log.events.select(keys).sort(keys).equals(truth.select(keys).sort(keys))
-    for attribute in ("channel", "direction", "brand", "message", "reaction"):
+    for attribute in ("channel", "direction", "brand", "message", "reaction", *SAID_TOO):
         columns = [*keys, attribute]
         same = [t.select(columns).sort(columns, nulls_last=True) for t in (log.events, truth)]
         assert same[0].equals(same[1]), attribute

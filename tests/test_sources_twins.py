@@ -9,7 +9,7 @@ import pytest
 
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog
-from behavio.sources import LogInputs, SourceSettings, built_in, read_log
+from behavio.sources import LogInputs, SourceSettings, built_in, read, read_log
 from behavio.sources.mapping import load_mapping, parse_mapping
 from behavio.sources.records import spelled, to_the_end, unwanted
 from behavio.sources.twins import candidates
@@ -111,7 +111,7 @@ why = "nothing tells the team"
 """
 
 
-def read(folder: Path, visits: str, **files: str) -> EventLog:
+def read_visits(folder: Path, visits: str, **files: str) -> EventLog:
     (folder / "mine.toml").write_text(MAPPING)
     for name, text in {"visits": visits, **files}.items():
         (folder / f"{name}.csv").write_text(text)
@@ -131,7 +131,7 @@ RATES = "Kind,Year,Rate\nx,2025,1\nx,2026,10\ny,2026,\n"
 
 def test_a_chain_is_followed_to_its_end_and_a_circle_nowhere(tmp_path):
     # a was merged into b, b into c: both count for c; d and e name each other: d stays d
-    log = read(tmp_path, VISITS, People=PEOPLE, Rates=RATES)
+    log = read_visits(tmp_path, VISITS, People=PEOPLE, Rates=RATES)
     assert log.events.select("case_id", "brand", "cost").rows() == [
         ("c", "North", "20.0"),
         ("c", "South", None),
@@ -147,11 +147,13 @@ def test_a_chain_is_followed_to_its_end_and_a_circle_nowhere(tmp_path):
 
 def test_a_missing_column_is_named_though_a_joined_one_could_stand_for_it(tmp_path):
     with pytest.raises(LogError, match="has no column 'Person' for case_id"):
-        read(tmp_path, "Id,When,Kind,Hours\nv1,2026-01-01 10:00,x,1\n", Rates=RATES)
+        read_visits(tmp_path, "Id,When,Kind,Hours\nv1,2026-01-01 10:00,x,1\n", Rates=RATES)
 
 
 def test_several_rows_for_one_key_are_told(tmp_path):
-    log = read(tmp_path, VISITS, People=PEOPLE, Rates="Kind,Year,Rate\nx,2026,10\nx,2026,20\ny,2026,1\n")
+    log = read_visits(
+        tmp_path, VISITS, People=PEOPLE, Rates="Kind,Year,Rate\nx,2026,10\nx,2026,20\ny,2026,1\n"
+    )
     assert any("Rates.csv holds several rows for one Kind" in n for n in log.sources[0].notes)
 
 
@@ -184,3 +186,38 @@ def test_lists_of_picklists_are_texts(tmp_path):
     log = read_log(LogInputs({"calls": source}, tmp_path))
     assert log.events.select("activity", "tags").rows() == [("x", "m;n")]
     assert log.rejected["reason"].to_list() == ["the activity is empty"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_warehouse_writes_all_names_in_small_letters(tmp_path, ending):
+    # the same call as in the CRM, from a warehouse: nothing is lost, notes still stay out
+    frame = pl.DataFrame(
+        {
+            "id": ["c1", "c2"],
+            "account_vod__c": ["A1", "A1"],
+            "call_datetime_vod__c": ["2026-01-05T09:00:00.000Z"] * 2,
+            "status_vod__c": ["Submitted_vod", "Planned_vod"],
+            "CALL_CHANNEL_VOD__C": ["Video_vod"] * 2,
+            "next_call_notes_vod__c": ["secret"] * 2,
+        }
+    )
+    path = tmp_path / f"Call2_vod__c.{ending}"
+    frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    source = SourceSettings(path=path.name, kind="veeva.call", keep=("*",))
+    log = read_log(LogInputs({"calls": source}, tmp_path))
+    assert log.events.select("case_id", "activity").rows() == [("A1", "call_video")]
+    assert "secret" not in str(log.events.rows())
+    lean = read_log(LogInputs({"calls": SourceSettings(path=path.name, kind="veeva.call")}, tmp_path))
+    assert lean.events.select("case_id", "activity").rows() == [("A1", "call_video")]
+
+
+def test_a_file_that_only_sounds_like_an_extract_is_a_table(tmp_path):
+    # Visit.csv is an object of Life Sciences Cloud; this one is somebody's own table
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "visit.csv").write_text("customer,step,date\na,call,2026-01-01\n")
+    (tmp_path / "Visit.csv").write_text(
+        "Id,AccountId,Status,Channel,PlannedVisitStartTime\nv1,A1,Completed,Phone,2026-01-05T09:00:00.000Z\n"
+    )
+    own = read(tmp_path / "own" / "visit.csv", case_id="customer", activity="step", timestamp="date")
+    assert own.events.select("case_id", "activity").rows() == [("a", "call")]
+    assert read(tmp_path / "Visit.csv").events["activity"].to_list() == ["call_phone"]

@@ -64,17 +64,17 @@ HITS = (
 
 @pytest.mark.parametrize("parquet", [False, True])
 def test_one_visit_per_session_and_downloads_apart(portal, parquet):
-    # session 11 of A1: a visit at its first row (0 s), a download at 30 s, exported twice; session 12 a visit
-    # Session 11 of A2 is another session; the stranger is rejected. Time spent: 4 + 6 s.
+    # session 11 of A1: a visit at its first row (0 s) about its first page, a download at 30 s (twice).
+    # Session 12 a visit; session 11 of A2 is another session; the stranger is rejected. Time spent: 4 + 6 s.
     log = portal(*HITS, parquet=parquet)
     assert short(log) == [
-        ("A1", "portal_visit", 0.0, None, 10.0),
+        ("A1", "portal_visit", 0.0, "Dosing", 10.0),
         ("A1", "portal_download", 30.0, "guide.pdf", None),
         ("A1", "portal_visit", 900.0, None, None),
         ("A2", "portal_visit", 60.0, "Home", None),
     ]
     assert log.sources[0].left_out == {
-        "the same hit exported twice": 1,
+        "the same record exported again: the last copy counts": 1,
         "a further row of a session that counts once": 1,
     }
     assert log.rejected["reason"].to_list() == ["an anonymous visitor"]

@@ -19,7 +19,7 @@ def piped(context: click.Context, parameter: click.Parameter, source: str) -> st
     return "/dev/stdin" if source == "-" else source
 
 
-def _asks(name: str) -> Any:
+def asks(name: str) -> Any:
     """A command on LOG or RUN with the column and output options."""
 
     def wrap(function: Any) -> click.Command:
@@ -49,38 +49,7 @@ def check(source: str, form: str | None, **columns: Any) -> None:
     show.value(api.check(source, **show.given(columns)), form, draw)
 
 
-@_asks("graph")
-@click.option("--top", type=click.IntRange(1), help="Only the most frequent edges.")
-def graph(source: str, form: str | None, top: int | None, **columns: Any) -> None:
-    """What directly follows what: frequency, cases, median, mean and 90th percentile of the time between.
-
-    \b
-    Example:
-      behavio graph visits.csv --top 20
-      behavio graph runs/demo --json
-    """
-    from behavio import api
-
-    found = api.graph(source, **show.given(columns))
-    show.table(found if top is None else found.head(top), form)
-
-
-@_asks("variants")
-@click.option("--top", type=click.IntRange(1), help="Only the most frequent variants.")
-def variants(source: str, form: str | None, top: int | None, **columns: Any) -> None:
-    """Distinct journeys, how many cases follow each, and how much of the log they cover.
-
-    \b
-    Example:
-      behavio variants visits.csv --top 10
-    """
-    from behavio import api
-
-    found = api.variants(source, top=top, **show.given(columns))
-    show.table(found if form == "json" else found.drop("activities"), form)
-
-
-@_asks("segments")
+@asks("segments")
 @click.option(
     "--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood)."
 )
@@ -110,7 +79,7 @@ def segments(source: str, form: str | None, sizes: bool, **options: Any) -> None
     show.table(found, form)
 
 
-@_asks("predict")
+@asks("predict")
 @click.option("--case", help="Only this case.")
 @click.option("--kind", help="ngram, gru or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
@@ -128,7 +97,7 @@ def predict(source: str, form: str | None, case: str | None, **options: Any) -> 
     show.table(found if case is None else only(found, "case_id", case), form)
 
 
-@_asks("evaluate")
+@asks("evaluate")
 @click.option("--kind", help="ngram, gru or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
 def evaluate(source: str, form: str | None, **options: Any) -> None:

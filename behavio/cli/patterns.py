@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from behavio.cli import show
-from behavio.cli.ask import _asks, only, piped
+from behavio.cli.ask import asks, only, piped
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +28,7 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-@_asks("patterns")
+@asks("patterns")
 @click.option("--top", type=click.IntRange(1), help="Only the first rows.")
 @click.option("--min-support", type=click.FloatRange(0, 1), help="Least share of cases, for example 0.05.")
 @click.option("--max-length", type=click.IntRange(1), help="Longest pattern in events.")

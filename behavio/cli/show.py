@@ -42,6 +42,10 @@ def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--timestamp-format", help="For example '%d.%m.%Y %H:%M'."),
         click.option("--delimiter", help="Column separator of a text file."),
         click.option("--encoding", help="Encoding of a text file."),
+        click.option("--sheet", help="Sheet of an Excel workbook."),
+        click.option("--object-type", help="Object type of an OCEL log that is the case."),
+        click.option("--query", help="SELECT for a database named by URL (postgresql://…, sqlite:///…)."),
+        click.option("--password-env", help="Environment variable that holds the database's password."),
     ]
     for option in reversed(options):
         command = option(command)

@@ -45,6 +45,7 @@ def main(simulator: bool = False) -> None:
     from behavio import api, patterns, run
     from behavio.job import job_from
     from behavio.sequences import SequenceSet
+    from behavio.sources.text import cut_columns
 
     steps = [(2, "email_sent"), (1, "email_open"), (4, "portal_visit"), (3, "call_f2f"), (2, "email_sent")]
     rows = ["case_id,activity,timestamp,direction,channel"]
@@ -56,9 +57,11 @@ def main(simulator: bool = False) -> None:
             rows.append(f"c{case},{activity},2026-01-{day:02d} {case % 24:02d}:00,{side},{activity[:5]}")
     stages = ("journeys", "segments", "patterns", "suggest")
     table = {"source": {"tiny": {"path": "tiny.csv"}}, "model": {"kind": "ngram"}} | {s: {} for s in stages}
+    cut_columns("\n".join([*rows, ""]).encode(), ",", None)  # small files are read without it
     with TemporaryDirectory() as folder:
         (Path(folder) / "tiny.csv").write_text("\n".join(rows))
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
+        api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
         patterns.match(
             log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"

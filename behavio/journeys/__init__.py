@@ -9,15 +9,18 @@ from typing import Any
 
 import polars as pl
 
+from behavio.durations import seconds
 from behavio.engine import Encoded, Engine
 from behavio.errors import JobError
 from behavio.files import whole_file
+from behavio.journeys.asked import Journeys, ask
 from behavio.journeys.eventually import eventually_follows
 from behavio.journeys.follows import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
 from behavio.journeys.funnel import funnel
 from behavio.journeys.groups import Grouped, group_activities, join_repeats, read_rules, similar_activities
 from behavio.journeys.map import process_map
 from behavio.journeys.measures import durations, rework, waiting_times
+from behavio.journeys.phases import PHASES, JourneyMap, journey_map
 from behavio.journeys.retention import lifecycle, lifecycle_states, retention, retention_matrix
 from behavio.journeys.sessions import Pieces, episodes, sessions
 from behavio.journeys.steps import step_matrix, steps
@@ -29,6 +32,10 @@ from behavio.sequences import SequenceSet
 __all__ = [
     "DIRECTLY_FOLLOWS",
     "DirectlyFollowsGraph",
+    "JourneyMap",
+    "Journeys",
+    "ask",
+    "journey_map",
     "Grouped",
     "JourneySettings",
     "Pieces",
@@ -74,7 +81,11 @@ class JourneySettings:
     model_coverage    share of the cases whose variants the process model is made from
     model_variants    at most this many variants for the process model
     model_activities  at most this many activities in the process model
-    process_model     false leaves process.bpmn and process.pnml out
+    process_model     false leaves process.bpmn, process.pnml and dependencies.parquet out
+    steps             positions of the step matrix
+    pair_activities   so many of the most frequent activities are paired in eventually.parquet
+    phases            time since a case's first event where phases of the journey map end
+    answer_within     an inbound event so soon after an outbound one answers it
     """
 
     top_variants: int = 1_000
@@ -84,14 +95,21 @@ class JourneySettings:
     model_variants: int = 500
     model_activities: int = 30
     process_model: bool = True
+    steps: int = 20
+    pair_activities: int = 200
+    phases: tuple[str, ...] = PHASES
+    answer_within: str = "14d"
 
     def __post_init__(self) -> None:
-        for name in ("top_variants", "max_nodes", "model_variants", "model_activities"):
+        numbers = ("top_variants", "max_nodes", "model_variants", "model_activities")
+        for name in (*numbers, "steps", "pair_activities"):
             if getattr(self, name) < 1:
                 raise JobError(f"journeys.{name} is {getattr(self, name)}", hint="it must be 1 or more")
         for name in ("noise", "model_coverage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise JobError(f"journeys.{name} is {getattr(self, name)}", hint="it must lie from 0 to 1")
+        for text in (*self.phases, self.answer_within):
+            seconds(text)
 
 
 def graph(log: EventLog | SequenceSet) -> pl.DataFrame:
@@ -111,12 +129,13 @@ def write_journeys(
     progress: Callable[[str, float], None] = lambda what, share: None,
     engine: Engine | None = None,
     whole: Encoded | None = None,
+    segments: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
-    """Write graph, activities, variants, cases (Parquet), map.svg, process.bpmn and process.pnml.
+    """Write the tables of journeys/ (Parquet), map.svg, process.bpmn and process.pnml.
 
     `whole` is the log that `engine` counts where `sequences` is only a part of it: cases.parquet then
-    lists the cases of `sequences`, everything else is about the whole log.
-
+    lists the cases of `sequences`, and the journey map is of these; everything else is about the whole log.
+    segments  case_id and segment, for phases.parquet and representatives.parquet; None leaves them out
     Returns facts for the manifest and the closing summary.
     """
     progress("directly-follows graph", 0.0)
@@ -133,6 +152,11 @@ def write_journeys(
         "variants": all_variants.to_frame(settings.top_variants),
         "cases": case_table(sequences, all_variants),
     }
+    progress("times and repeats", 0.4)
+    tables |= _measures(sequences if whole is None else whole, settings, engine)
+    if segments is not None:
+        drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
+        tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
     for name, frame in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
@@ -156,6 +180,23 @@ def write_journeys(
     return facts
 
 
+def _measures(log: Encoded, settings: JourneySettings, engine: Engine | None) -> dict[str, pl.DataFrame]:
+    """The small tables; those about dates only for a log with a clock."""
+    tables = {
+        "waiting": waiting_times(log, engine),
+        "rework": rework(log, engine),
+        "steps": steps(log, settings.steps, engine),
+        "eventually": eventually_follows(log, engine, settings.pair_activities),
+    }
+    if log.timed:
+        tables |= {
+            "durations": durations(log, engine),
+            "retention": retention(log, engine=engine),
+            "lifecycle": lifecycle(log, engine=engine),
+        }
+    return tables
+
+
 def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> dict[str, Any]:
     """The process model in both notations; a log that the miner cannot take gives a reason instead."""
     from behavio import process
@@ -174,6 +215,9 @@ def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> di
         return {"written": False, "reason": f"the inductive miner stopped: {type(reason).__name__}: {reason}"}
     process.write_bpmn(model.tree, folder / "process.bpmn")
     process.write_pnml(model.tree, folder / "process.pnml")
+    with whole_file(folder / "dependencies.parquet") as draft:
+        table = process.heuristics(model.variants, found.sequences.vocabulary).table
+        table.write_parquet(draft, compression="zstd")
     return {
         "written": True,
         "from": model.sentence(),

@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
+from behavio.journeys.span import most_frequent
 from behavio.kernels.arrays import readonly
 from behavio.kernels.orders import sum_pairs
 from behavio.sequences import SequenceSet
@@ -57,11 +58,13 @@ class PairTally:
 
 def tally_pairs(sequences: SequenceSet, kept: np.ndarray) -> PairTally:
     """Count one shard of whole cases; `kept` are the ids of the activities looked at, rising."""
-    codes = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
-    codes[kept] = np.arange(len(kept))
-    n = len(kept)
+    n, codes = len(kept), sequences.tokens
+    if n < len(sequences.vocabulary):
+        table = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
+        table[kept] = np.arange(n)
+        codes = table[codes]
     counts, sums = sum_pairs(
-        readonly(codes[sequences.tokens], np.int32),
+        readonly(codes, np.int32),
         readonly(sequences.offsets, np.int64),
         readonly(sequences.times, np.int64),
         n,
@@ -97,15 +100,8 @@ def pairs_count(kept: np.ndarray) -> Count[PairTally]:
     return Count(of=partial(tally_pairs, kept=np.sort(kept)), merge=merge_pairs)
 
 
-def most_frequent(sequences: SequenceSet, n: int) -> np.ndarray:
-    """Ids of the n most frequent activities that occur, rising; ties go to the name that comes first."""
-    frequency = np.bincount(sequences.tokens, minlength=len(sequences.vocabulary))
-    order = np.argsort(-frequency, kind="stable")[:n]
-    return np.sort(order[frequency[order] > 0])
-
-
 def eventually_follows(
-    sequences: SequenceSet, engine: Engine | None = None, activities: int = MOST
+    sequences: Encoded, engine: Engine | None = None, activities: int = MOST
 ) -> pl.DataFrame:
     """Every pair of activities where one comes anywhere after the other in a case, as PAIR_SCHEMA.
 
@@ -117,7 +113,9 @@ def eventually_follows(
     engine = LocalEngine() if engine is None else engine
     names = pl.Series(sequences.vocabulary.names, dtype=pl.String)
     size = len(sequences.vocabulary)
-    found = engine.run(pairs_count(most_frequent(sequences, min(activities, MOST))), sequences)
+    most = min(activities, MOST)
+    kept = np.arange(size) if size <= most else most_frequent(sequences, most, engine)
+    found = engine.run(pairs_count(kept), sequences)
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = np.sqrt(found.squares / (found.frequency - 1)) / 1e6
     frame = pl.DataFrame(

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import JobError
+from behavio.journeys.span import SPAN
 from behavio.journeys.waits import open_cases
 from behavio.kernels.arrays import readonly
 from behavio.kernels.orders import follow_funnel
@@ -99,7 +100,7 @@ def members(vocabulary: Vocabulary, steps: Sequence[str]) -> np.ndarray:
 
 
 def funnel(
-    sequences: SequenceSet, steps: Sequence[str], within: str | None = None, engine: Engine | None = None
+    sequences: Encoded, steps: Sequence[str], within: str | None = None, engine: Engine | None = None
 ) -> pl.DataFrame:
     """How many cases take these steps in this order, other events in between allowed, as FUNNEL_SCHEMA.
 
@@ -117,7 +118,7 @@ def funnel(
     engine = LocalEngine() if engine is None else engine
     limit = -1 if within is None else round(seconds(within) * 1e6)
     found = engine.run(funnel_count(members(sequences.vocabulary, steps), limit), sequences)
-    newest = int(sequences.times[sequences.offsets[1:] - 1].max())
+    newest = engine.run(SPAN, sequences)[1]
     waiting = found.open & ((limit < 0) | (newest - found.latest <= limit))
     reached = found.totals >= 0
     cases = reached.sum(axis=0)

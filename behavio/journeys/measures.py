@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.journeys.waits import TIME_COLUMNS, StepTally, merge_steps, open_cases, tally_steps, time_columns
 from behavio.kernels.arrays import readonly
@@ -41,7 +41,7 @@ WAITING: Count[StepTally] = Count(of=partial(tally_steps, kind="activity"), merg
 """Waits before each activity: exact sums in one pass."""
 
 
-def waiting_times(sequences: SequenceSet, engine: Engine | None = None) -> pl.DataFrame:
+def waiting_times(sequences: Encoded, engine: Engine | None = None) -> pl.DataFrame:
     """How long each activity was waited for: time since the event before it in its case, as WAITING_SCHEMA.
 
     First events of cases have not been waited for. share is the activity's part of all waiting time of the
@@ -70,7 +70,7 @@ def tally_repeats(sequences: SequenceSet) -> np.ndarray:
 REPEATS: Count[np.ndarray] = Count(of=tally_repeats, merge=np.add)
 
 
-def rework(sequences: SequenceSet, engine: Engine | None = None) -> pl.DataFrame:
+def rework(sequences: Encoded, engine: Engine | None = None) -> pl.DataFrame:
     """How often cases come back to an activity, as REWORK_SCHEMA, most repeated first.
 
     rework_cases  cases that have it more than once; rework_share, of the cases that have it
@@ -112,7 +112,7 @@ def join_durations(
 DURATIONS: Count[tuple[np.ndarray, np.ndarray]] = Count(of=tally_durations, merge=join_durations)
 
 
-def durations(sequences: SequenceSet, engine: Engine | None = None) -> pl.DataFrame:
+def durations(sequences: Encoded, engine: Engine | None = None) -> pl.DataFrame:
     """How long cases take from first to last event, as DURATION_SCHEMA.
 
     state  "over" (the case has ended), "open" (so far: it goes on) or "all"; states no case is in are left

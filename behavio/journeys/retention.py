@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import JobError
 from behavio.journeys.funnel import members
+from behavio.journeys.span import SPAN
 from behavio.kernels.arrays import readonly
 from behavio.kernels.calendar import active_months, states_at
 from behavio.log import TIME
@@ -61,7 +62,7 @@ def months_count(counted: np.ndarray, bounds: np.ndarray) -> Count[np.ndarray]:
 
 
 def retention(
-    sequences: SequenceSet, activities: Sequence[str] | None = None, engine: Engine | None = None
+    sequences: Encoded, activities: Sequence[str] | None = None, engine: Engine | None = None
 ) -> pl.DataFrame:
     """Cases by the month of their first event, and how many are active so many months later.
 
@@ -71,8 +72,8 @@ def retention(
     included. share is of the cohort; whole is false for the log's last month, which may not be over.
     """
     counted = _counted(sequences, activities)
-    bounds = month_bounds(int(sequences.times.min()), int(sequences.times.max()))
     engine = LocalEngine() if engine is None else engine
+    bounds = month_bounds(*engine.run(SPAN, sequences))
     found = engine.run(months_count(counted, bounds), sequences)
     n = len(bounds) - 1
     cohort, since = np.nonzero(np.triu(np.ones((n, n), dtype=bool))[:, ::-1])
@@ -128,7 +129,7 @@ def states_count(
 
 
 def lifecycle(
-    sequences: SequenceSet,
+    sequences: Encoded,
     dormant: str = "90d",
     lost: str = "365d",
     activities: Sequence[str] | None = None,
@@ -176,7 +177,7 @@ def lifecycle_states(
 
 
 def _states(
-    sequences: SequenceSet, dormant: str, lost: str, activities: Sequence[str] | None, engine: Engine | None
+    sequences: Encoded, dormant: str, lost: str, activities: Sequence[str] | None, engine: Engine | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     counted = _counted(sequences, activities)
     limits = [round(seconds(text) * 1e6) for text in (dormant, lost)]
@@ -184,15 +185,15 @@ def _states(
         raise JobError(
             f"dormant after {dormant} and lost after {lost}", hint="lost takes longer than dormant"
         )
-    newest = int(sequences.times[sequences.offsets[1:] - 1].max()) + 1
-    bounds = month_bounds(int(sequences.times[sequences.offsets[:-1]].min()), newest)[1:]
-    dates = np.append(bounds[bounds < newest], newest)
     engine = LocalEngine() if engine is None else engine
+    oldest, newest = engine.run(SPAN, sequences)
+    bounds = month_bounds(oldest, newest + 1)[1:]
+    dates = np.append(bounds[bounds <= newest], newest + 1)
     found, final = engine.run(states_count(counted, dates, *limits), sequences)
     return dates, found, final
 
 
-def _counted(sequences: SequenceSet, activities: Sequence[str] | None) -> np.ndarray:
+def _counted(sequences: Encoded, activities: Sequence[str] | None) -> np.ndarray:
     if not sequences.timed:
         raise JobError("this log has no clock", hint="retention and lifecycle need times")
     if activities is None:

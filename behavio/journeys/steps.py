@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from behavio.engine import Count, Engine
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.errors import JobError
 from behavio.kernels.arrays import readonly
@@ -37,7 +37,7 @@ def positions_count(n_steps: int) -> Count[np.ndarray]:
     return Count(of=partial(tally_positions, n_steps=n_steps), merge=np.add)
 
 
-def steps(sequences: SequenceSet, n: int = 10, engine: Engine | None = None) -> pl.DataFrame:
+def steps(sequences: Encoded, n: int = 10, engine: Engine | None = None) -> pl.DataFrame:
     """Share of the cases whose 1st, 2nd, … n-th event is each activity, as STEP_SCHEMA.
 
     Shares are of all cases, so those of one step add up to the share of cases that are that long: what is
@@ -53,7 +53,7 @@ def steps(sequences: SequenceSet, n: int = 10, engine: Engine | None = None) -> 
             "step": step + 1,
             "activity": pl.Series(sequences.vocabulary.names, dtype=pl.String).gather(pl.Series(token)),
             "cases": found[step, token],
-            "share": found[step, token] / sequences.n_cases,
+            "share": found[step, token] / max(int(found[0].sum()), 1),
         },
         schema=STEP_SCHEMA,
     )

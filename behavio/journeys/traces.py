@@ -63,7 +63,10 @@ def merge(a: VariantTally, b: VariantTally) -> VariantTally:
     tokens = np.concatenate([a.tokens, b.tokens])
     offsets = np.concatenate([a.offsets, a.offsets[-1] + b.offsets[1:]])
     firsts, group = distinct_traces(readonly(tokens, np.int32), readonly(offsets, np.int64))
-    own, ends = take_groups(tokens, offsets, firsts)
+    if len(firsts) == len(a.cases):  # b has nothing new, as in most logs after the first shards
+        own, ends = a.tokens, a.offsets
+    else:
+        own, ends = take_groups(tokens, offsets, firsts)
     cases = np.zeros(len(firsts), dtype=np.int64)
     np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
     known, moved = len(a.cases), group[len(a.cases) :]

@@ -7,6 +7,73 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
+def _count_case(
+    codes: np.ndarray,
+    times: np.ndarray,
+    first: int,
+    last: int,
+    floor_s: float,
+    n_left: np.ndarray,
+    n_after: np.ndarray,
+    n_until: np.ndarray,
+    wait: np.ndarray,
+) -> None:
+    """One case's own counts, into arrays that are reset here: what `pair_sums` adds up."""
+    n_left[:] = 0.0
+    n_after[:] = 0.0
+    n_until[:] = 0.0
+    wait[:] = 0.0
+    n_codes = len(n_left)
+    since = np.zeros(n_codes, np.int64)
+    open_ = np.zeros((n_codes, n_codes), np.bool_)
+    for place in range(first, last):
+        b = codes[place]
+        if b < 0:
+            continue
+        for a in range(n_codes):
+            if open_[a, b]:
+                open_[a, b] = False
+                n_until[a, b] += 1.0
+                seconds = np.log(max((times[place] - since[a]) / 1e6, floor_s))
+                wait[a, b, 0] += seconds
+                wait[a, b, 1] += seconds * seconds
+        if place + 1 < last:
+            n_left[b] += 1.0
+            since[b] = times[place]
+            open_[b, :] = True
+            open_[b, b] = False
+            if codes[place + 1] >= 0:
+                n_after[b, codes[place + 1]] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _add_pair(
+    after: np.ndarray,
+    until: np.ndarray,
+    waits: np.ndarray,
+    n_a: float,
+    n_after: float,
+    n_until: float,
+    total: float,
+    squares: float,
+) -> None:
+    """Add one case's weighted counts of one pair to the sums of its group."""
+    after[0] += n_after
+    after[1] += n_after * n_after
+    after[2] += n_after * n_a
+    until[0] += n_until
+    until[1] += n_until * n_until
+    until[2] += n_until * n_a
+    waits[0] += n_until
+    waits[1] += n_until * n_until
+    waits[2] += total
+    waits[3] += total * total
+    waits[4] += n_until * total
+    waits[5] += squares
+    waits[6] += n_until > 0.0
+
+
+@njit(cache=True, nogil=True)
 def pair_sums(
     codes: np.ndarray,
     offsets: np.ndarray,
@@ -30,44 +97,16 @@ def pair_sums(
     waits   (n_groups, a, b, 7)  log seconds from a to that b: n, n², sum, sum², n·sum, squares, cases
     """
     left = np.zeros((n_groups, n_codes, 3))
-    after = np.zeros((n_groups, n_codes, n_codes, 3))
-    until = np.zeros((n_groups, n_codes, n_codes, 3))
+    after, until = np.zeros((2, n_groups, n_codes, n_codes, 3))
     waits = np.zeros((n_groups, n_codes, n_codes, 7))
     n_left = np.zeros(n_codes)
-    n_after = np.zeros((n_codes, n_codes))
-    n_until = np.zeros((n_codes, n_codes))
+    n_after, n_until = np.zeros((2, n_codes, n_codes))
     wait = np.zeros((n_codes, n_codes, 2))
-    since = np.zeros(n_codes, np.int64)
-    open_ = np.zeros((n_codes, n_codes), np.bool_)
     for case in range(len(offsets) - 1):
-        g = group[case]
+        g, w = group[case], weight[case]
         if g < 0:
             continue
-        n_left[:] = 0.0
-        n_after[:] = 0.0
-        n_until[:] = 0.0
-        wait[:] = 0.0
-        open_[:] = False
-        first, last = offsets[case], offsets[case + 1]
-        for place in range(first, last):
-            b = codes[place]
-            if b < 0:
-                continue
-            for a in range(n_codes):
-                if open_[a, b]:
-                    open_[a, b] = False
-                    n_until[a, b] += 1.0
-                    seconds = np.log(max((times[place] - since[a]) / 1e6, floor_s))
-                    wait[a, b, 0] += seconds
-                    wait[a, b, 1] += seconds * seconds
-            if place + 1 < last:
-                n_left[b] += 1.0
-                since[b] = times[place]
-                open_[b, :] = True
-                open_[b, b] = False
-                if codes[place + 1] >= 0:
-                    n_after[b, codes[place + 1]] += 1.0
-        w = weight[case]
+        _count_case(codes, times, offsets[case], offsets[case + 1], floor_s, n_left, n_after, n_until, wait)
         for a in range(n_codes):
             n_a = w * n_left[a]
             if n_a == 0.0:
@@ -76,22 +115,16 @@ def pair_sums(
             left[g, a, 1] += n_a * n_a
             left[g, a, 2] += 1.0
             for b in range(n_codes):
-                n = w * n_after[a, b]
-                after[g, a, b, 0] += n
-                after[g, a, b, 1] += n * n
-                after[g, a, b, 2] += n * n_a
-                n = w * n_until[a, b]
-                until[g, a, b, 0] += n
-                until[g, a, b, 1] += n * n
-                until[g, a, b, 2] += n * n_a
-                total = w * wait[a, b, 0]
-                waits[g, a, b, 0] += n
-                waits[g, a, b, 1] += n * n
-                waits[g, a, b, 2] += total
-                waits[g, a, b, 3] += total * total
-                waits[g, a, b, 4] += n * total
-                waits[g, a, b, 5] += w * wait[a, b, 1]
-                waits[g, a, b, 6] += n > 0.0
+                _add_pair(
+                    after[g, a, b],
+                    until[g, a, b],
+                    waits[g, a, b],
+                    n_a,
+                    w * n_after[a, b],
+                    w * n_until[a, b],
+                    w * wait[a, b, 0],
+                    w * wait[a, b, 1],
+                )
     return left, after, until, waits
 
 

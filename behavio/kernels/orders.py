@@ -145,3 +145,29 @@ def follow_funnel(
                 latest[c] = time
                 waits[c, 0], totals[c, 0] = 0, 0
     return latest, waits, totals
+
+
+@njit(cache=True, nogil=True)
+def neighbours_without(
+    codes: np.ndarray, offsets: np.ndarray, size: int, without: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which activity comes right after which without the events of one, and which come first and last.
+
+    bool (size, size), (size,), (size,)
+    """
+    edges = np.zeros((size, size), np.bool_)
+    starts, ends = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+    for c in range(len(offsets) - 1):
+        before = np.int64(-1)
+        for i in range(offsets[c], offsets[c + 1]):
+            now = codes[i]
+            if now == without:
+                continue
+            if before < 0:
+                starts[now] = True
+            else:
+                edges[before, now] = True
+            before = now
+        if before >= 0:
+            ends[before] = True
+    return edges, starts, ends

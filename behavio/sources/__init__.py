@@ -7,8 +7,11 @@ counted per source. New kinds of extracts need a mapping (TOML), no code: see `m
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,14 @@ import polars as pl
 
 from behavio.errors import JobError, LogError
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
+from behavio.sources.beside import join_files
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
+from behavio.sources.feed import feed_files
+from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
-from behavio.sources.mapping import built_in, load_mapping
-from behavio.sources.people import cases_of, consents_of
+from behavio.sources.mapping import SourceMapping, built_in, load_mapping
+from behavio.sources.people import cases_of, consents_of, count_of
 from behavio.sources.privacy import Privacy, privacy_of
 from behavio.sources.raw import files_of, raw_table, wanted_columns
 from behavio.sources.readiness import readiness
@@ -28,6 +34,7 @@ from behavio.sources.settings import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
+    IdentitySettings,
     LogInputs,
     LogSettings,
     PlanSettings,
@@ -35,7 +42,6 @@ from behavio.sources.settings import (
     kinds,
     nearest,
 )
-from behavio.sources.sieve import join_files
 from behavio.sources.smells import findings
 from behavio.sources.tabular import read_frame
 from behavio.sources.times import read_times
@@ -44,6 +50,7 @@ __all__ = [
     "AffiliationSettings",
     "CasesSettings",
     "ConsentSettings",
+    "IdentitySettings",
     "LogInputs",
     "LogSettings",
     "PlanSettings",
@@ -55,6 +62,7 @@ __all__ = [
     "read",
     "read_log",
     "readiness",
+    "settings_of",
 ]
 
 Progress = Callable[[str, float], None]
@@ -86,18 +94,14 @@ def read(data: Any, *, keep_text: bool = False, **settings: Any) -> EventLog:
         for folder in (Path(data), Path(data) / "log"):
             if (folder / "readiness.json").is_file():
                 return EventLog.read(folder)
-        if "://" in str(data):
-            own = _settings(url=str(data), **({"kind": "sql"} | settings))
-        else:
-            own = _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
-        part = _read_source(Path(data).name.partition(".")[0] or "log", own, Path(), privacy)
+        part = _read_source(*settings_of(data, **settings), Path(), privacy)
     else:
         own = _settings(path="(frame)", **settings)
         table = read_frame(data, f"a {type(data).__name__}")
         part = events_of(
             "frame", table, load_mapping(own.mapping, own.kind, Path()), own, Path(), (), privacy
         )
-    return EventLog.assemble(_some([part]))
+    return EventLog.assemble(_some([part]), consents=part.consents)
 
 
 def read_log(
@@ -122,7 +126,8 @@ def read_log(
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
-        parts.append((part_of or _read_source)(name, settings, inputs.base, privacy))
+        read_one = part_of or partial(_read_source, identities=beside.identities)
+        parts.append(read_one(name, settings, inputs.base, privacy))
     kinds = {p.timed for p in parts}
     if len(kinds) > 1:
         without = ", ".join(p.count.name for p in parts if not p.timed)
@@ -139,12 +144,20 @@ class _Beside:
     consents: list[pl.DataFrame] = field(default_factory=list)
     plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
     affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    identities: Identities | None = None
     counted: list[Counted] = field(default_factory=list)
 
 
 def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None]) -> tuple[_Beside, Privacy]:
-    """Everything beside the events; cases come first, for they say who opted out."""
+    """Everything beside the events; ids come first, then cases, for they say who opted out."""
     found = _Beside()
+    if inputs.identities is not None:
+        tell("reading the identity map", 0)
+        found.identities, sieve = read_identities(
+            raw_table(inputs.identities, inputs.base)[0], inputs.identities
+        )
+        count = count_of(sieve, "identities", inputs.identities.kind, sieve.frame.height)
+        found.counted.append((count, sieve.all_rejected()))
     if inputs.cases is not None:
         tell("reading cases", len(found.counted))
         table, mapping, folder = raw_table(inputs.cases, inputs.base)
@@ -156,7 +169,9 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     if inputs.consents is not None:
         tell("reading consents", len(found.counted))
         table, mapping, folder = raw_table(inputs.consents, inputs.base)
-        dated, count, rejected = consents_of(table, mapping, inputs.consents, inputs.base, folder, privacy)
+        dated, count, rejected = consents_of(
+            table, mapping, inputs.consents, inputs.base, folder, privacy, found.identities
+        )
         found.consents.append(dated)
         found.counted.append((count, rejected))
     for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
@@ -179,15 +194,17 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         if unknown.len():
             people = pl.concat([people, unknown.to_frame("case_id")], how="diagonal_relaxed")
     given = None
-    if beside.consents:
-        given = pl.concat(beside.consents).sort("case_id", "channel", "timestamp", "source", "source_row")
+    said = [*beside.consents, *(p.consents for p in parts if p.consents.height)]
+    if said:
+        given = pl.concat(said).sort("case_id", "channel", "timestamp", "source", "source_row")
     log = EventLog.assemble(parts, people, given)
     if not beside.counted:
         return log
     counts = [c for c, _ in beside.counted]
     if people is not None and unknown.len():
         note = f"{unknown.len():,} cases with events are not in the case table: their attributes stay empty"
-        counts[0] = replace(counts[0], notes=(*counts[0].notes, note), unmatched=unknown.len())
+        at = next(i for i, c in enumerate(counts) if c.role == "cases")
+        counts[at] = replace(counts[at], notes=(*counts[at].notes, note), unmatched=unknown.len())
     return replace(
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
@@ -207,15 +224,17 @@ def _some(parts: list[SourceEvents]) -> list[SourceEvents]:
     )
 
 
-def _read_source(name: str, settings: SourceSettings, base: Path, privacy: Privacy) -> SourceEvents:
+def _read_source(
+    name: str, settings: SourceSettings, base: Path, privacy: Privacy, identities: Identities | None = None
+) -> SourceEvents:
     table, mapping, beside = raw_table(settings, base)
     try:
-        return events_of(name, table, mapping, settings, base, beside, privacy)
+        return events_of(name, table, mapping, settings, base, beside, privacy, identities)
     except LogError:
         if wanted_columns(mapping, settings) is None:
             raise
     table, mapping, beside = raw_table(settings, base, whole=True)  # so that the message knows all columns
-    return events_of(name, table, mapping, settings, base, beside, privacy)
+    return events_of(name, table, mapping, settings, base, beside, privacy, identities)
 
 
 def moment(text: str) -> int:
@@ -246,19 +265,48 @@ def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:
             else:
                 near = join_files(join, beside)
                 files += [Input(p, shown(p, base, settings.path or p.name)) for p in near]
+        if mapping.header and settings.url is None:
+            files += feed_files(files[0], mapping.header, settings.joins.get("header"), base)
         for item in files:
             found.setdefault(item.path.resolve(), item)
     return [(item.shown, item.path) for item in found.values()]
 
 
+def settings_of(data: str | Path, **settings: Any) -> tuple[str, SourceSettings]:
+    """Name and settings under which `read` takes a path; a wrong setting is a JobError."""
+    name = Path(data).name.partition(".")[0] or "log"
+    if "://" in str(data):
+        return name, _settings(url=str(data), **({"kind": "sql"} | settings))
+    return name, _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
+
+
 def _kind_of(path: Path) -> str:
-    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table"."""
+    """Kind of an extract that bears its object's usual name (Call2_vod__c.csv), else "table".
+
+    Somebody's own visit.csv is no Visit of the CRM: text files must name a column the mapping looks at.
+    """
     stem = path.name.partition(".")[0].lower()
     for kind in kinds("events"):
-        file = load_mapping(None, kind, Path()).file
-        if file and stem == file.partition(".")[0].lower():
+        mapping = load_mapping(None, kind, Path())
+        usual = mapping.file.partition(".")[0].lower()
+        if usual and stem == usual and _names_one_of(path, mapping):
             return kind
     return "table"
+
+
+def _names_one_of(path: Path, mapping: SourceMapping) -> bool:
+    """True when the head of a text file names a column of case, time or activity; of other files, True."""
+    try:
+        with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+            head = file.read(20_000)
+    except (OSError, EOFError, zlib.error):
+        return True  # told when it is read
+    if b"\x00" in head:
+        return True
+    text = head.decode("utf-8", "replace").lower()
+    fields = (mapping.case_id, mapping.timestamp, mapping.activity)
+    own = {c for f in fields for c in f.needs if c in mapping.needs}
+    return any(c.lower() in text for c in own if len(c) > 3)
 
 
 def _settings(**values: Any) -> SourceSettings:

@@ -183,7 +183,7 @@ def open_source(name: str, settings: SourceSettings, base: Path, engine: SparkEn
         )
     if not settings.path:
         raise JobError(f"[source.{name}] has no path", hint="name Parquet files that every worker can read")
-    check_zone(settings.timezone)
+    check_zone(settings.timezone or "UTC")
     path = placed(settings.path, base)
     source = SparkSource(name, path, "", "", None)
     frame, names = on.open_files(engine.spark, source)
@@ -196,7 +196,7 @@ def open_source(name: str, settings: SourceSettings, base: Path, engine: SparkEn
             named_or_guessed("activity", piece, columns, files[0])
     else:
         activity = named_or_guessed("activity", activity, columns, files[0])
-    source = replace(source, case_id=case, activity=activity, zone=settings.timezone)
+    source = replace(source, case_id=case, activity=activity, zone=(settings.timezone or "UTC"))
     renames = settings.values.get("activity", {})
     if isinstance(renames, str):
         raise JobError("values.activity must be a table of old = new names", hint='"Call" = "call"')
@@ -239,7 +239,7 @@ def _clocked(
             f"the numbers in {column!r} are no times that can be read on a cluster",
             hint="write them as times, or name unix_s, unix_ms, unix_us or unix_ns in timestamp_format",
         )
-    if format == "unix_ns" and settings.timezone != "UTC" and not settings.timestamp_format:
+    if format == "unix_ns" and (settings.timezone or "UTC") != "UTC" and not settings.timestamp_format:
         raise LogError(
             f"{column!r} holds nanoseconds, and Spark does not tell whether they carry a zone",
             hint='write the column in microseconds, or set timestamp_format = "unix_ns" when they are UTC',

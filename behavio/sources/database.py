@@ -56,7 +56,10 @@ def check_address(url: str | None, query: str | None, table: str | None, path: s
         raise JobError("path and url are both given", hint="a source is a file or a database: leave out one")
     if (query is None) == (table is None):
         what = "both are given" if query is not None else "neither is given"
-        raise JobError(f"a database needs query or table: {what}", hint='table = "schema.calls"')
+        raise JobError(
+            f"a database needs query or table: {what}",
+            hint='table = "crm.calls", or query = "SELECT …" (--query)',
+        )
     try:
         parts, user = urlsplit(url), url.partition("://")[2].rpartition("@")[0]
         given = ":" in user or any(SECRET.search(k) for k, _ in parse_qsl(parts.query))

@@ -11,7 +11,7 @@ import polars as pl
 from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, TIME, SourceCount
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.inputs import Folders
-from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.mapping import Field, SourceMapping, zone_of
 from behavio.sources.people import case_key, count_of
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.settings import DatedSettings, one_of
@@ -109,7 +109,9 @@ def _column(sieve: Sieve, shape: Shape, name: str, mapping: SourceMapping, setti
         written = known.to_series()
         if written.len() != sieve.frame.height:
             written = pl.repeat(written[0], sieve.frame.height, eager=True, dtype=pl.String)
-        times = read_times(written, settings.timezone, settings.timestamp_format or mapping.timestamp_format)
+        times = read_times(
+            written, zone_of(settings, mapping), settings.timestamp_format or mapping.timestamp_format
+        )
         sieve.notes += [f"{n} ({name})" for n in times.notes] if have else []
         sieve.frame = sieve.frame.with_columns(times.utc.alias(target), written.alias("__written__"))
         hint = "write 2026-01-31, or set timestamp_format"

@@ -10,20 +10,24 @@ from pathlib import Path
 
 import polars as pl
 
-from behavio.durations import seconds
 from behavio.errors import JobError, LogError
 from behavio.log import ATTRIBUTES, EVENT_SCHEMA, TIME, SourceCount, SourceEvents
-from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.guess import guess
+from behavio.sources.identities import Identities, identify, most_of, note_addresses
 from behavio.sources.inputs import Folders
 from behavio.sources.latency import latency
-from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.machines import leave_out_machines
+from behavio.sources.mapping import Field, SourceMapping, zone_of
+from behavio.sources.named import named_columns, with_settings
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
+from behavio.sources.reshape import leave_out_copies, reshaped
+from behavio.sources.rules import by_rules, opted_out
+from behavio.sources.sessions import to_sessions
 from behavio.sources.settings import SourceSettings
 from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
-from behavio.sources.twins import PLACE
 
 HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
 
@@ -36,70 +40,31 @@ def events_of(
     base: Path,
     beside: Folders,
     privacy: Privacy = EVERYBODY,
+    identities: Identities | None = None,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
     plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
+    table, mapping = reshaped(table, mapping, named_columns(settings))
     mapping = with_settings(mapping, settings, table, plain=plain)
     sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
+    leave_out_copies(sieve, mapping)
     sieve.prepare(mapping, settings.joins, base, beside)
     timed = _times(sieve, mapping, settings)
     _cases(sieve, mapping)
+    if settings.identity is not None:
+        identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=timed)
+    else:
+        note_addresses(sieve)
     sieve.bar()
     _moments(sieve, mapping, timed=timed)
-    _machines(sieve, mapping)
+    if mapping.session is None:
+        _activities(sieve, mapping)
+    leave_out_machines(sieve, mapping, zone_of(settings, mapping))
     if mapping.session is not None:
-        from behavio.sources.web import to_sessions
-
-        if settings.activity is not None:
-            raise JobError(
-                f"[source.{name}] cannot name an activity: rows of a {settings.kind} become sessions",
-                hint="rename it in values.activity, or edit [session] in a copy of the mapping",
-            )
-        to_sessions(sieve, mapping.session)
-        sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
-    else:
-        _activities(sieve, mapping, settings.values)
+        to_sessions(sieve, mapping, settings)
+    sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
     events = _assembled(sieve, mapping, settings)
-    return _counted(sieve, events, settings, timed=timed)
-
-
-def with_settings(
-    mapping: SourceMapping, settings: SourceSettings, table: RawTable, *, plain: bool
-) -> SourceMapping:
-    """The mapping with what the job names, and for plain tables what can be guessed."""
-    columns, shown = table.columns, table.files[0]
-    changes: dict[str, object] = {}
-    wanted = {"case_id": settings.case_id, "activity": settings.activity, "timestamp": settings.timestamp}
-    for what, named in wanted.items():
-        if named is not None and PLACE.search(named):
-            changes[what] = Field(template=named)
-        elif named is not None or plain:
-            if what == "timestamp" and named is None and _without_clock(table, settings):
-                continue
-            changes[what] = Field(column=(named_or_guessed(what, named, columns, shown),))
-    if settings.timestamp_format is not None:
-        changes["timestamp_format"] = settings.timestamp_format
-    if settings.order is not None:
-        changes["order"] = (settings.order,)
-    attributes = dict(mapping.attributes)
-    if plain:
-        taken = {f.column[0] for f in changes.values() if isinstance(f, Field) and f.column}
-        attributes |= {a: Field(column=(a,)) for a in _own_attributes() if a in columns and a not in taken}
-    for attribute, column in settings.columns.items():
-        attributes[attribute] = Field(column=(named_or_guessed(attribute, column, columns, shown),))
-    keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
-    return replace(mapping, attributes=attributes, keep=keep, **changes)  # type: ignore[arg-type]
-
-
-def _own_attributes() -> list[str]:
-    return [a for a in ATTRIBUTES if a not in ("source", "source_file", "source_row")]
-
-
-def _without_clock(table: RawTable, settings: SourceSettings) -> bool:
-    """True when no column looks like a time, but one orders the events."""
-    return guess("timestamp", table.columns) is None and (
-        settings.order is not None or guess("order", table.columns) is not None
-    )
+    return _counted(sieve, events, mapping, settings, timed=timed)
 
 
 def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bool:
@@ -148,7 +113,7 @@ def _read_columns(
             break
         try:
             cells = sieve.frame[column].filter(left)
-            read = read_times(cells, settings.timezone, mapping.timestamp_format)
+            read = read_times(cells, zone_of(settings, mapping), mapping.timestamp_format)
         except LogError as problem:
             hint = problem.hint
             raise LogError(f"{sieve.files[0]}, column {column!r}: {problem}", hint=hint) from None
@@ -234,35 +199,12 @@ def odd_times(sieve: Sieve) -> None:
         sieve.notes.append(f"{n:,} events lie in the future ({last!s} is the last)")
 
 
-def _machines(sieve: Sieve, mapping: SourceMapping) -> None:
-    """Rows a system wrote, no person: shadows of other rows, and reactions faster than anybody."""
-    for rule in mapping.shadow:
-        same = [c for c in rule.same if c in sieve.frame.columns]
-        if not _there(sieve, rule.column) or len(same) < len(rule.same):
-            continue
-        keys = [pl.col(c) for c in same] + [pl.col("__time__")]
-        value = sieve.text(Field(column=rule.column))
-        known = pl.all_horizontal(pl.col(c).is_not_null() for c in same)
-        beside = value.is_in(list(rule.beside)).fill_null(False).any().over(keys)
-        sieve.leave_out(value.is_in(list(rule.value)) & known & beside, rule.why)
-    for late in mapping.too_soon:
-        if not _there(sieve, late.column) or late.after not in sieve.frame.columns:
-            continue
-        start = read_times(sieve.frame[late.after]).utc.alias("__after__")
-        limit = int(seconds(late.within) * 1e6)
-        soon = (sieve.frame["__time__"] - start).dt.total_microseconds()
-        written = sieve.frame.select(sieve.text(Field(column=late.column)).alias("v"))["v"]
-        mask = written.is_in(list(late.value)) & (soon < limit) & (soon >= 0)
-        sieve.leave_out(mask, late.why, filtered=True)
-
-
-def _there(sieve: Sieve, columns: tuple[str, ...]) -> bool:
-    return any(c in sieve.frame.columns for c in columns)
-
-
-def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str | Mapping[str, str]]) -> None:
+def _activities(sieve: Sieve, mapping: SourceMapping) -> None:
     field = mapping.activity
-    sieve.require(field.needs, "activity")
+    if field.empty is None:
+        sieve.require(field.needs, "activity")
+    elif not any(c in sieve.frame.columns for c in field.column):
+        sieve.notes.append(f"there is no column {field.needs[0]!r}: every row is taken as {field.empty}")
     found = sieve.text(field)
     if field.strict:
         raw = sieve.text(replace(field, values={}, strict=False))
@@ -274,7 +216,7 @@ def _activities(sieve: Sieve, mapping: SourceMapping, values: Mapping[str, str |
             "no activity is mapped to this value",
             f"add it to [activity.values] in a copy of the mapping; known: {known}",
         )
-    _key(sieve, "__activity__", _renamed(found, values), field, "activity")
+    _key(sieve, "__activity__", found, field, "activity")
 
 
 def _renamed(found: pl.Expr, values: Mapping[str, str | Mapping[str, str]]) -> pl.Expr:
@@ -299,6 +241,7 @@ def _assembled(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -
     for attribute, field in mapping.attributes.items():
         if sieve.can_fill(field):
             columns[attribute] = _typed(sieve, attribute, field)
+    columns |= by_rules(sieve, mapping, settings, columns)
     if "__seconds__" in sieve.frame.columns:
         columns["duration_s"] = pl.col("__seconds__")
     for attribute, value in settings.values.items():
@@ -374,7 +317,9 @@ def _extras(sieve: Sieve, mapping: SourceMapping, taken: Mapping[str, object]) -
     return extras
 
 
-def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, timed: bool) -> SourceEvents:
+def _counted(
+    sieve: Sieve, events: pl.DataFrame, mapping: SourceMapping, settings: SourceSettings, *, timed: bool
+) -> SourceEvents:
     repeats = _repeats(events)
     n_repeats = int(repeats.sum())
     if n_repeats and settings.repeats == "merge":
@@ -402,9 +347,10 @@ def _counted(sieve: Sieve, events: pl.DataFrame, settings: SourceSettings, *, ti
         last=last,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
-        **(latency(sieve, settings.timezone) if timed else {}),
+        unmatched_ids=most_of(sieve.unmatched),
+        **(latency(sieve, zone_of(settings, mapping)) if timed else {}),
     )
-    return SourceEvents(count, events, rejected, timed)
+    return SourceEvents(count, events, rejected, timed, opted_out(events, mapping, settings))
 
 
 def _repeats(events: pl.DataFrame) -> pl.Series:

@@ -88,7 +88,7 @@ def _sheet(book: Any, item: Input, named: str | None) -> tuple[str, int]:
         listed = ", ".join(shown)
         raise LogError(
             f"{item.shown} has {len(shown)} sheets that hold a table: {listed}",
-            hint=f'name one: sheet = "{next(iter(shown))}"',
+            hint=f'name one: sheet = "{next(iter(shown))}" (--sheet on the command line)',
         )
     if not shown:
         raise LogError(

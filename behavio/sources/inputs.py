@@ -8,10 +8,11 @@ import fcntl
 import gzip
 import os
 import signal
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from behavio.errors import JobError, LogError
 from behavio.sources.settings import nearest
@@ -61,11 +62,15 @@ Folders = tuple[Path, ...]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file to read: where it lies, how messages and tables name it, and what to say about it."""
+    """One file to read: where it lies, how messages and tables name it, and what to say about it.
+
+    `member` is the file meant inside a zip archive.
+    """
 
     path: Path
     shown: str
     notes: tuple[str, ...] = ()
+    member: str = ""
 
 
 def find_inputs(named: str, base: Path, usual: str = "") -> list[Input]:
@@ -142,7 +147,7 @@ def shown(path: Path, base: Path, named: str) -> str:
     return Path(os.path.relpath(path, base)).as_posix()
 
 
-def format_by_name(path: Path) -> str:
+def format_by_name(path: PurePath) -> str:
     """Format that the ending promises, "" when it promises none; .gz and .zst are looked through."""
     name = path.name.lower()
     for packed in PACKED:
@@ -154,6 +159,10 @@ def load(item: Input) -> bytes:
     """All bytes of a file, unpacked. Raises LogError when it cannot be read, is cut off or is empty."""
     try:
         data = _whole(item)
+        if item.member:
+            from behavio.sources.zipped import unzipped
+
+            return unzipped(data, item)
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         elif data[:4] == b"\x28\xb5\x2f\xfd":
@@ -179,6 +188,8 @@ def _whole(item: Input) -> bytes:
     """All bytes of a file that nobody is writing. Raises LogError when somebody is."""
     with item.path.open("rb") as stream:
         before = os.fstat(stream.fileno())
+        if not stat.S_ISREG(before.st_mode):  # a pipe has no size, and ends when its writer is done
+            return stream.read()
         held = held_open(stream.fileno())
         data = stream.read()
         after = os.fstat(stream.fileno())

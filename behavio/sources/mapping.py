@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from behavio.errors import JobError
+from behavio.sources.parts import Session, Shadow, TooSoon, Volley
 from behavio.sources.settings import nearest
 from behavio.sources.twins import PLACE as PLACE
 from behavio.sources.twins import whole
@@ -27,12 +28,13 @@ class Field:
     column    the first of these columns that holds something
     template  text with columns in braces, "{activity}: {company}"
     constant  the same for every row
-    values    what each value becomes; a value not listed stays as it is, or becomes `other`
+    values    what each value becomes ("" for nothing); a value not listed stays as it is, or becomes `other`
     empty     value where the columns hold nothing
     strict    a value that `values` does not list rejects the row
     times     factor for numbers (minutes to seconds: 60), or the column that holds it
     trim      characters taken off both ends (";North;" with ";" is "North")
     first_of  of a cell with several values, the first ("A;B" with ";" is "A")
+    fold      values are compared in lower case, with "_" for blanks, dashes ("Hard Bounce" is "hard_bounce")
     """
 
     column: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class Field:
     times: float | str | None = None
     trim: str = ""
     first_of: str = ""
+    fold: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -82,14 +85,14 @@ class Filter:
 class Join:
     """Columns of a second file, found by `key` here = `id` there, then named `<join>.<column>`.
 
-    key       the first of these columns that the file has
+    key       the first of these columns that the file has; several at once as "JobID + ListID", like `id`
     where     column = value: only these rows of the second file are looked at
     chain     a column of the second file that points to another of its rows, followed to the end (a
               merged account to the one that survived)
     optional  a file that is not there is no error
     quiet     nor worth a note, like rows whose key it does not hold
-
-    Of several rows with one id the newest is taken.
+    first     of several rows with one id the oldest is taken, and not the newest
+    also      other usual names of the file
     """
 
     file: str
@@ -101,44 +104,8 @@ class Join:
     chain: str = ""
     optional: bool = True
     quiet: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Shadow:
-    """A row whose column holds a `value` is no event of its own beside one with `beside` in the same `same`.
-
-    Of several columns the first that holds something counts, here and in TooSoon.
-    """
-
-    column: tuple[str, ...]
-    value: tuple[str, ...]
-    beside: tuple[str, ...]
-    same: tuple[str, ...]
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class TooSoon:
-    """A row whose column holds a `value` less than `within` after the time in `after` is a machine's."""
-
-    column: tuple[str, ...]
-    value: tuple[str, ...]
-    after: str
-    within: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Rows of one session become one event at its first row, beside the rows whose activity is in `apart`."""
-
-    key: tuple[str, ...]
-    activity: str
-    column: str
-    apart: Mapping[str, str] = field(default_factory=dict)
-    seconds: str = ""  # column of milliseconds that sum to the session's duration
-    burst: int = 100  # more rows than this in one session …
-    burst_within: str = "1m"  # … within this span are a bot's
+    first: bool = False
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +132,20 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class SourceMapping:
-    """Everything about one kind of extract; see the module's text and the built-in files."""
+    """Everything about one kind of extract; see the module's text and the built-in files.
+
+    also      other usual names of the file, in folders and zip archives
+    header    file with the column names, for tables that come without (Adobe's data feed)
+    explode   list column whose elements become rows of their own (the actions of a visit)
+    aliases   column as some exports call it = column as this mapping calls it
+    loose     columns are found whatever their case, blanks, dots and dashes
+    record    columns that tell one record where no single `id` does, joined with " + "; of several lines
+              the first whose columns are all there counts
+    timezone  zone of times that carry none, unless the job names one
+    page      what a page, or a mail, is called: matched against the topics and brands of the job
+    opt_out   activity = channel that it opts the case out of, as a consent statement of its own
+    notes     what everybody who reads the numbers should know about this kind
+    """
 
     title: str = ""
     role: str = "events"
@@ -185,6 +165,7 @@ class SourceMapping:
     params: tuple[str, ...] = ()
     filter: tuple[Filter, ...] = ()
     join: Mapping[str, Join] = field(default_factory=dict)
+    merged_into: str = ""
     parent: str = ""
     once: tuple[str, ...] = ()
     shadow: tuple[Shadow, ...] = ()
@@ -192,6 +173,22 @@ class SourceMapping:
     session: Session | None = None
     consent: tuple[Statement, ...] = ()
     remark: tuple[Remark, ...] = ()
+    also: tuple[str, ...] = ()
+    header: str = ""
+    explode: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    loose: bool = False
+    record: tuple[str, ...] = ()
+    timezone: str = ""
+    page: Field = field(default_factory=Field)
+    volley: tuple[Volley, ...] = ()
+    opt_out: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> set[str]:
+        """Columns that tell one record together."""
+        return {part.strip() for line in self.record for part in line.split("+")}
 
     @property
     def joins(self) -> dict[str, Join]:
@@ -208,21 +205,30 @@ class SourceMapping:
     @property
     def needs(self) -> set[str]:
         """Columns of the file itself that the mapping looks at."""
-        every = [self.case_id, self.activity, self.timestamp, *self.attributes.values()]
+        every = [self.case_id, self.activity, self.timestamp, self.page, *self.attributes.values()]
         found = {c for f in every for c in f.needs} | {
             self.id,
             self.parent,
+            self.merged_into,
             *self.order,
             *self.version,
             *self.once,
         }
-        found |= {c for f in self.filter for c in f.column} | {c for j in self.join.values() for c in j.key}
+        found |= {c for f in self.filter for c in f.column} | {
+            part.strip() for j in self.join.values() for key in j.key for part in key.split("+")
+        }
         found |= {c for s in self.shadow for c in (*s.column, *s.same)} | {s.column for s in self.consent}
         found |= {c for s in self.too_soon for c in (*s.column, s.after)}
         found |= {c for r in self.remark for c in r.column}
+        found |= {c for v in self.volley for c in (v.column, *v.same)}
         if self.session is not None:
             found |= {*self.session.key, self.session.column, self.session.seconds}
-        return {c for c in found if c and c.partition(".")[0] not in self.join}
+        return {c for c in found if c and not c.startswith("__") and c.partition(".")[0] not in self.join}
+
+
+def zone_of(settings: Any, mapping: SourceMapping) -> str:
+    """Zone of times that carry none: the one the job names, else the mapping's, else UTC."""
+    return str(settings.timezone or mapping.timezone or "UTC")
 
 
 RENAMED = {"in": "inside", "not_in": "outside"}
@@ -232,6 +238,7 @@ PARTS: dict[str, type] = {
     "filter": Filter,
     "consent": Statement,
     "remark": Remark,
+    "volley": Volley,
 }
 
 

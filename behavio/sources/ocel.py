@@ -92,7 +92,7 @@ def _case_type(log: ObjectLog, item: Input, named: str | None) -> str:
     if named is None:
         raise LogError(
             f"{item.shown} is an OCEL log: one of its object types must be the case",
-            hint=f'object_type = "{counted.most_common(1)[0][0]}"; it has: {listed}',
+            hint=f'object_type = "{counted.most_common(1)[0][0]}" (--object-type); it has: {listed}',
         )
     if named not in counted:
         near = nearest(named, list(counted))

@@ -12,10 +12,12 @@ from behavio.errors import LogError
 from behavio.log import CONSENT_SCHEMA, TIME, SourceCount
 from behavio.sources.events import most_frequent
 from behavio.sources.guess import guess, named_or_guessed
+from behavio.sources.identities import Identities, identify, most_of
 from behavio.sources.inputs import Folders
-from behavio.sources.mapping import Field, SourceMapping
+from behavio.sources.mapping import Field, SourceMapping, zone_of
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
+from behavio.sources.reshape import reshaped
 from behavio.sources.settings import CasesSettings, ConsentSettings, one_of
 from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
@@ -76,6 +78,7 @@ def consents_of(
     base: Path,
     beside: Folders,
     privacy: Privacy = EVERYBODY,
+    identities: Identities | None = None,
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
     attributes = dict(mapping.attributes)
@@ -95,6 +98,8 @@ def consents_of(
     for attribute, value in settings.values.items():
         attributes[attribute] = Field(constant=value)
     mapping = replace(mapping, attributes=attributes)
+    table, mapping = reshaped(table, mapping, settings.columns.values())
+    attributes = dict(mapping.attributes)
     private = settings.kind not in ("table", "sql")
     sieve = Sieve("consents", table, mapping, private=private, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
@@ -103,7 +108,10 @@ def consents_of(
         ("__time__", mapping.timestamp, True),
         ("__expires__", attributes.get("expires", Field()), False),
     ):
-        _time(sieve, target, field, settings, needed=needed)
+        _time(sieve, target, field, settings, mapping, needed=needed)
+    if settings.identity is not None:
+        identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=True)
+        sieve.bar()
     state, channel = attributes.get("state", Field()), attributes.get("channel", Field())
     sieve.require(state.needs, "state")
     known = sieve.text(state).str.to_lowercase().str.replace_all(r"[\s-]", "_")
@@ -163,7 +171,16 @@ def _once(sieve: Sieve) -> None:
     sieve.leave_out(~pl.struct("__case__").is_first_distinct(), "another row of the same case stands above")
 
 
-def _time(sieve: Sieve, target: str, field: Field, settings: ConsentSettings, *, needed: bool) -> None:
+def _time(
+    sieve: Sieve,
+    target: str,
+    field: Field,
+    settings: ConsentSettings,
+    mapping: SourceMapping,
+    *,
+    needed: bool,
+) -> None:
+    zone = zone_of(settings, mapping)
     have = [c for c in field.needs if c in sieve.frame.columns]
     if needed:
         sieve.require(field.needs, "timestamp")
@@ -172,7 +189,7 @@ def _time(sieve: Sieve, target: str, field: Field, settings: ConsentSettings, *,
         return
     parts = []
     for column in have:
-        times = read_times(sieve.frame[column], settings.timezone, settings.timestamp_format)
+        times = read_times(sieve.frame[column], zone, settings.timestamp_format or mapping.timestamp_format)
         parts.append(times.utc)
         sieve.notes += [f"{n} ({column})" for n in times.notes]
     sieve.frame = sieve.frame.with_columns(pl.select(pl.coalesce(parts)).to_series().alias(target))
@@ -237,4 +254,5 @@ def count_of(sieve: Sieve, role: str, kind: str, accepted: int) -> SourceCount:
         role=role,
         left_out=dict(sieve.left_out),
         notes=tuple(dict.fromkeys(sieve.notes)),
+        unmatched_ids=most_of(sieve.unmatched),
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from behavio.sources.beside import file_beside
 from behavio.sources.database import Address, snapshot
+from behavio.sources.feed import read_feed
 from behavio.sources.inputs import Folders, Input, find_inputs
 from behavio.sources.mapping import PLACE, SourceMapping, load_mapping
 from behavio.sources.settings import CasesSettings, DatedSettings, SourceSettings, one_of
 from behavio.sources.tabular import RawTable, read_inputs
+from behavio.sources.zipped import inside
 
 AnySettings = SourceSettings | CasesSettings | DatedSettings
 PLAIN = ("table", "xes", "ocel", "sql")
@@ -30,9 +33,11 @@ def raw_table(
     """
     mapping = load_mapping(settings.mapping, settings.kind, base)
     for name in settings.joins:
-        one_of(name, tuple(mapping.join), "join")
+        one_of(name, (*mapping.join, *(["header"] if mapping.header else [])), "join")
     columns = None if whole else wanted_columns(mapping, settings)
     files, beside = files_of(settings, mapping, base, columns)
+    if mapping.header and settings.url is None:
+        return read_feed(files, mapping.header, settings.joins.get("header"), base), mapping, beside
     try:
         table = read_inputs(
             files,
@@ -57,7 +62,9 @@ def files_of(
         order = getattr(settings, "order", None)
         address = Address(settings.url, settings.query, settings.table, settings.password_env, order)
         return [snapshot(address, base, columns, hold=hold)], (base,)
-    files = find_inputs(settings.path, base, mapping.file)
+    place, usual = base / settings.path, (mapping.file, *mapping.also)
+    named = [n for n in usual if n and place.is_dir() and file_beside(place, n.rpartition(".")[0] + ".")]
+    files = [inside(f, usual) for f in find_inputs(settings.path, base, named[0] if named else mapping.file)]
     return files, tuple(dict.fromkeys(f.path.parent for f in files))
 
 
@@ -68,11 +75,18 @@ def wanted_columns(mapping: SourceMapping, settings: AnySettings) -> set[str] | 
     """
     if not isinstance(settings, SourceSettings) or (settings.kind in PLAIN and settings.mapping is None):
         return None
+    if mapping.loose:
+        return None
     named = [*settings.keep, *settings.columns.values()]
     if "*" in (*mapping.keep, *named):
         return None
     for said in (settings.case_id, settings.activity, settings.timestamp, settings.order):
         if said is not None:
             named += PLACE.findall(said) or [said]
-    nested = ("event_params",) if mapping.params else ()
+    nested = [
+        *(["event_params"] if mapping.params else []),
+        mapping.explode,
+        *mapping.aliases,
+        *mapping.parts,
+    ]
     return {c for c in (*mapping.needs, *mapping.keep, *named, *nested, *ALWAYS) if c}

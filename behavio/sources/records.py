@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import polars as pl
@@ -49,8 +49,27 @@ def _suffix(id: str) -> str:
     return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
 
 
-def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Series:
-    """True for each row whose id has a newer row; of equally new rows the last one stays."""
+def parts_of(key: str) -> list[str]:
+    """The columns of a key: one, or several as "JobID + ListID"."""
+    return [part.strip() for part in key.split("+")]
+
+
+def joint(frame: pl.DataFrame, key: str) -> pl.Expr:
+    """A key of one or several columns as one text; null where one of them is empty."""
+    return pl.concat_str([as_text(frame, part) for part in parts_of(key)], separator="|")
+
+
+def with_aliases(frame: pl.DataFrame, aliases: Mapping[str, str]) -> pl.DataFrame:
+    """The columns under their other names too, where the file has nothing of that name."""
+    new = [(old, n) for old, n in aliases.items() if old in frame.columns and n not in frame.columns]
+    return frame.with_columns(pl.col(old).alias(n) for n, old in {n: old for old, n in reversed(new)}.items())
+
+
+def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str], *, first: bool = False) -> pl.Series:
+    """True for each row whose id has a newer row; of equally new rows the last one stays.
+
+    With `first` the oldest stays, and of equally old rows the first one.
+    """
     ids = frame.select(as_text(frame, id).alias("id")).to_series()
     if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
         return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
@@ -58,7 +77,7 @@ def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str]) -> pl.Ser
     ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
     rows = pl.DataFrame({"id": ids, "age": ages, "at": pl.int_range(frame.height, eager=True)})
     rows = rows.drop_nulls("id").sort("age", "at", nulls_last=False)
-    newest = rows.unique("id", keep="last")["at"]
+    newest = rows.unique("id", keep="first" if first else "last")["at"]
     stays = ids.is_null().scatter(newest, True)
     return ~stays
 
@@ -94,27 +113,33 @@ def unwanted(column: str, drop: Sequence[str]) -> bool:
     return any(fnmatchcase(column.lower(), pattern.lower()) for pattern in drop)
 
 
-def to_the_end(table: pl.DataFrame, id: str, chain: str, *, full: bool) -> pl.DataFrame:
-    """Each row's `chain` as the last id it leads to; a circle leads nowhere."""
-    links = table.select(pl.col(id).cast(pl.String), as_text(table, chain).alias("__next__")).drop_nulls()
+def survivors(table: pl.DataFrame, id: str, chain: str, full: bool) -> dict[str, str]:
+    """The id that each merged record ended in, following `chain`; a circle leads nowhere."""
+    links = table.select(
+        as_text(table, id).alias("__id__"), as_text(table, chain).alias("__next__")
+    ).drop_nulls()
     if full:
-        links = links.with_columns(full_ids(links["__next__"]))
+        links = links.with_columns(full_ids(links["__id__"]), full_ids(links["__next__"]))
     following = dict(links.rows())
-    ends: dict[str, str | None] = {}
-    for start in following:
-        seen, here = {start}, following[start]
+    ends: dict[str, str] = {}
+    for start, here in following.items():
+        seen = {start}
         while here in following and here not in seen:
             seen.add(here)
             here = following[here]
-        ends[start] = None if here in seen else here
-    last = (
-        pl.col(id)
-        .cast(pl.String)
-        .replace_strict(
-            pl.Series(list(ends), dtype=pl.String),
-            pl.Series(list(ends.values()), dtype=pl.String),
-            default=None,
-            return_dtype=pl.String,
-        )
+        if here not in seen:
+            ends[start] = here
+    return ends
+
+
+def to_the_end(table: pl.DataFrame, id: str, chain: str, *, full: bool) -> pl.DataFrame:
+    """Each row's `chain` as the last id it leads to."""
+    ends = survivors(table, id, chain, full)
+    own = full_ids(table[id].cast(pl.String)) if full else table[id].cast(pl.String)
+    last = own.replace_strict(
+        pl.Series(list(ends), dtype=pl.String),
+        pl.Series(list(ends.values()), dtype=pl.String),
+        default=None,
+        return_dtype=pl.String,
     )
     return table.with_columns(last.alias(chain))

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from behavio.durations import seconds
 from behavio.errors import JobError
+from behavio.sources.topics import Rules, rules_of
 
 READERS = {
     "events": ("table", "xes", "ocel", "sql"),
@@ -84,7 +85,7 @@ class SourceSettings:
     case_id, activity, timestamp   columns; `activity` may be a template: "{activity}: {company}"
     order             number column that breaks ties of time, and orders a log without a clock;
                       "source_row" takes the order of reading
-    timezone          zone of times that carry none
+    timezone          zone of times that carry none; without it the mapping's, else UTC
     timestamp_format  strptime format, or unix_s, unix_ms, unix_us, unix_ns, excel
     delimiter, encoding, format    as found in the file unless named
     keep              further columns to carry along; "*" for all of them
@@ -98,6 +99,11 @@ class SourceSettings:
     query, table      what to read from it: a SELECT, or a table ("schema.table")
     password_env      environment variable that holds the database's password; else ~/.pgpass
     object_type       kind "ocel": objects of this type are the cases
+    session_gap       where an export has no session number, a longer pause starts a new one ("30m")
+    topics            page or mail → content, by ordered rules: "/products/*" = "products", first match wins
+    brands            page or mail → brand by such rules, where the export names no brand
+    views             each further topic of a visit is an event of its own, portal_view
+    identity          kind of id the source's cases are named by, a column of [identities]
     """
 
     path: str = ""
@@ -107,7 +113,7 @@ class SourceSettings:
     activity: str | None = None
     timestamp: str | None = None
     order: str | None = None
-    timezone: str = "UTC"
+    timezone: str = ""
     timestamp_format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -123,10 +129,19 @@ class SourceSettings:
     table: str | None = None
     password_env: str | None = None
     object_type: str | None = None
+    session_gap: str | None = None
+    topics: Mapping[str, str] | Rules = field(default_factory=dict)
+    brands: Mapping[str, str] | Rules = field(default_factory=dict)
+    views: bool = False
+    identity: str | None = None
 
     def __post_init__(self) -> None:
         _check(self, "events")
         one_of(self.repeats, ("keep", "merge"), "repeats =")
+        if self.session_gap is not None:
+            seconds(self.session_gap)
+        object.__setattr__(self, "topics", rules_of(self.topics))  # a table forgets its order in keys
+        object.__setattr__(self, "brands", rules_of(self.brands))
 
 
 @dataclass(frozen=True)
@@ -169,7 +184,7 @@ class DatedSettings:
     kind: str = "table"
     mapping: str | None = None
     case_id: str | None = None
-    timezone: str = "UTC"
+    timezone: str = ""
     timestamp_format: str | None = None
     delimiter: str | None = None
     encoding: str | None = None
@@ -190,12 +205,30 @@ class DatedSettings:
 
 
 @dataclass(frozen=True)
+class IdentitySettings(DatedSettings):
+    """Where the identity map comes from: which case each subscriber key, user id or old CRM id belongs to.
+
+    One row per person or id; the case in `case_id`, each other column a kind of id that a source can name
+    as its `identity`. `columns` names them: subscriber_key = "SFMC Key"; without it every column counts.
+    Optional dates: valid_from, valid_to. `follow` is the kind whose ids are case ids themselves: a case
+    found there (a merged account) is followed on.
+    """
+
+    follow: str = "crm_id"
+
+    role: ClassVar[str] = "identities"
+
+
+@dataclass(frozen=True)
 class ConsentSettings(DatedSettings):
     """Where dated consent statements come from: case, channel, state, since when, until when.
 
     For kind "table" the columns case_id, channel, state, timestamp and expires are guessed or named in
-    `columns`; `channel` and `state` may be constants in `values`.
+    `columns`; `channel` and `state` may be constants in `values`. `identity` is the kind of id that names
+    the cases, a column of [identities].
     """
+
+    identity: str | None = None
 
     role: ClassVar[str] = "consents"
 
@@ -248,6 +281,10 @@ class LogSettings:
             seconds(self.open_within)
 
 
+BESIDE = ("identities", "cases", "consents", "plan", "affiliations")
+"""Tables of a job beside its sources that are read into the log, in the order they are counted."""
+
+
 @dataclass(frozen=True)
 class LogInputs:
     """Everything a log is made of, named as the tables of a job; paths are relative to `base`."""
@@ -258,10 +295,11 @@ class LogInputs:
     consents: ConsentSettings | None = None
     plan: PlanSettings | None = None
     affiliations: AffiliationSettings | None = None
+    identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
 
     @property
     def tables(self) -> dict[str, SourceSettings | CasesSettings | DatedSettings]:
         """Settings of every table that is read, sources first, by the name it is counted under."""
-        beside = {n: getattr(self, n) for n in ("cases", "consents", "plan", "affiliations")}
+        beside = {n: getattr(self, n) for n in BESIDE}
         return {**self.source, **{n: s for n, s in beside.items() if s is not None}}

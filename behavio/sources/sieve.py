@@ -12,13 +12,24 @@ import polars as pl
 
 from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA
-from behavio.sources.inputs import Folders, Input, find_inputs
+from behavio.sources.beside import second_file
+from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
 from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
-from behavio.sources.records import full_ids, older_copies, spelled, to_the_end, unwanted
+from behavio.sources.records import (
+    full_ids,
+    joint,
+    older_copies,
+    parts_of,
+    spelled,
+    survivors,
+    to_the_end,
+    unwanted,
+    with_aliases,
+)
 from behavio.sources.settings import nearest
-from behavio.sources.tabular import FILE, RAW_LENGTH, ROW, RawTable, read_inputs
+from behavio.sources.tabular import FILE, RAW_LENGTH, ROW, RawTable
 from behavio.sources.twins import PLACE
 
 NOTHING = ("", "nan", "NaN", "null", "NULL", "None", "NaT", "<NA>", "#N/A", "N/A", "\\N")
@@ -45,13 +56,15 @@ class Sieve:
     ) -> None:
         self.name = name
         self.privacy = privacy
+        self.merged: dict[str, str] = {}
         self.barred: list[str] = []
         self.files = table.files
         self.n_read = table.n_read
         self.nothing = [""] if table.typed else list(NOTHING)
-        self.notes = list(table.notes)
+        self.notes = [*table.notes, *mapping.notes]
         self.left_out: dict[str, int] = dict(table.left_out)
         self.filtered = 0
+        self.unmatched: dict[str, int] = {}
         gone = [c for c in table.columns if unwanted(c, mapping.drop) and c not in keep]
         frame = spelled(table.frame.drop(gone), mapping.needs, keep, self.notes)
         self.frame = _flat(frame, mapping.params, self.notes)
@@ -81,6 +94,11 @@ class Sieve:
             ids = [i for i, why in found.items() if why == reason]
             self.leave_out(pl.col("__case__").is_in(ids), reason, filtered=True)
         self.barred = list(found)
+
+    def bar_merged(self) -> None:
+        """Bar those too into whom a barred person was merged: it is the same person."""
+        for old, reason in self.privacy.among(pl.Series(list(self.merged), dtype=pl.String)).items():
+            self.privacy = self.privacy.also([self.merged[old]], reason)
 
     def all_rejected(self) -> pl.DataFrame:
         """Every rejected row (REJECTED_SCHEMA); the text of one that names a barred person is not shown."""
@@ -166,10 +184,12 @@ class Sieve:
         raw = raw.str.strip_chars(field.trim) if field.trim else raw
         if field.first_of:
             raw = raw.str.split(field.first_of).list.first().str.strip_chars()
+        if field.fold:
+            raw = raw.str.strip_chars().str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
         found = raw
-        if field.values:
+        if field.values or field.other is not None:
             known = pl.Series(list(field.values), dtype=pl.String)
-            new = pl.Series(list(field.values.values()), dtype=pl.String)
+            new = pl.Series([v or None for v in field.values.values()], dtype=pl.String)
             rest = None if field.strict else (pl.lit(field.other) if field.other is not None else raw)
             mapped = raw.replace_strict(known, new, default=rest, return_dtype=pl.String)
             found = pl.when(raw.is_not_null()).then(mapped)
@@ -210,8 +230,11 @@ class Sieve:
             self.frame, self.text(mapping.case_id)
         )  # before filters: a deleted row's still holds
         self.privacy = self.privacy.also(said, OPTED_OUT)
+        if mapping.merged_into in self.frame.columns:
+            self.merged = survivors(self.frame, mapping.id, mapping.merged_into, mapping.salesforce_ids)
+            self.bar_merged()
         for name, join in mapping.joins.items():
-            self._join(name, join, joins.get(name), base, beside, mapping.salesforce_ids)
+            self._join(name, join, joins.get(name), base, beside, mapping)
         if mapping.salesforce_ids:
             self._full(mapping.case_id.column)
         for rule in mapping.filter:
@@ -233,13 +256,20 @@ class Sieve:
                 self.frame = self.frame.with_columns(full_ids(self.frame[column]))
 
     def _join(
-        self, name: str, join: Join, named: str | None, base: Path, beside: Folders, full: bool
+        self,
+        name: str,
+        join: Join,
+        named: str | None,
+        base: Path,
+        beside: Folders,
+        mapping: SourceMapping,
     ) -> None:
         columns = [f"{name}.{c}" for c in join.columns]
-        own = next((c for c in join.key if c in self.frame.columns and c not in self.absent), None)
+        here, full = set(self.frame.columns) - self.absent, mapping.salesforce_ids
+        own = next((key for key in join.key if here.issuperset(parts_of(key))), None)
         table = None
         if own is not None:
-            table = _second_file(join, named, base, beside)
+            table = second_file(join, named, base, beside)
             if table is None and not join.optional:
                 raise LogError(
                     f"{self.name} needs {join.file} for {name}",
@@ -253,14 +283,14 @@ class Sieve:
             self.absent |= set(columns)
             self.frame = self.frame.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns)
             return
-        table = self._rows(name, join, table, full)
+        table = self._rows(name, join, with_aliases(table, mapping.aliases), full)
         found = [c for c in join.columns if c in table.columns]
         table = table.select(
             pl.col(join.id).cast(pl.String).alias("__key__"), *(pl.col(c).alias(f"{name}.{c}") for c in found)
         )
         table = table.with_columns(pl.lit(True).alias("__found__"))
         self._full([own] if full else [])
-        key = as_text(self.frame, own).alias("__key__")
+        key = joint(self.frame, own).alias("__key__")
         self.frame = self.frame.with_columns(key).join(table, on="__key__", how="left", maintain_order="left")
         lost = self.frame.filter(pl.col("__key__").is_not_null() & pl.col("__found__").is_null()).height
         if lost and not join.quiet:
@@ -275,8 +305,10 @@ class Sieve:
 
     def _rows(self, name: str, join: Join, table: pl.DataFrame, full: bool) -> pl.DataFrame:
         """The rows of a joined file that count: those wanted, one per id, chains followed to their end."""
-        wanted = {join.id, join.chain, *join.columns, *join.version, *join.where}
+        wanted = {*parts_of(join.id), join.chain, *join.columns, *join.version, *join.where}
         table = spelled(table, wanted - {""}, (), [])
+        if len(parts_of(join.id)) > 1 and set(parts_of(join.id)) <= set(table.columns):
+            table = table.with_columns(joint(table, join.id).alias(join.id))
         if join.id not in table.columns:
             raise LogError(f"{join.file} has no column {join.id!r}", hint=f"{self.name} is joined by it")
         table = table.with_columns(full_ids(table[join.id])) if full else table
@@ -285,10 +317,17 @@ class Sieve:
                 raise LogError(f"{join.file} has no column {column!r}", hint="it stands in `where`")
             table = table.filter(as_text(table, column) == value)
         if join.chain in table.columns:
+            self.merged |= survivors(table, join.id, join.chain, full)
+            self.bar_merged()
             table = to_the_end(table, join.id, join.chain, full=full)
-        older = older_copies(table, join.id, join.version)
+        older = older_copies(table, join.id, join.version, first=join.first)
         said = [c for c in join.columns if c in table.columns and c != join.id]
-        if older.any() and join.id != "Id" and table.select(join.id, *said).n_unique() > (~older).sum():
+        if (
+            older.any()
+            and join.id != "Id"
+            and not join.first
+            and table.select(join.id, *said).n_unique() > (~older).sum()
+        ):
             note = f"{join.file} holds several rows for one {join.id}: the newest counts; `where` in a copy"
             self.notes.append(f"{note} of the mapping chooses others")
         return table.filter(~older & table[join.id].is_not_null())
@@ -337,23 +376,6 @@ class Sieve:
         key = pl.struct(group.alias("g"), self.text(mapping.case_id).alias("c"))
         twice = in_group & self.text(mapping.case_id).is_not_null() & ~key.is_first_distinct()
         self.leave_out(twice, "the same case a second time in one group")
-
-
-def _second_file(join: Join, named: str | None, base: Path, beside: Folders) -> pl.DataFrame | None:
-    if named is not None:
-        return read_inputs(find_inputs(named, base, join.file)).frame
-    found = join_files(join, beside)
-    return read_inputs([Input(p, str(p)) for p in found]).frame if found else None
-
-
-def join_files(join: Join, beside: Folders) -> list[Path]:
-    """The joined file of each export: in the folder of each of the source's files, whatever its ending."""
-    stem = join.file.rpartition(".")[0].lower() + "."
-    found = []
-    for folder in beside:
-        near = sorted(p for p in folder.iterdir() if p.is_file() and p.name.lower().startswith(stem))
-        found += near[:1]
-    return found
 
 
 def _flat(frame: pl.DataFrame, params: Sequence[str], notes: list[str]) -> pl.DataFrame:

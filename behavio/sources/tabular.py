@@ -107,7 +107,7 @@ def read_input(item: Input, place: int, how: How) -> RawTable:
     if lines.frame.height == 0 and not lines.wrong and not lines.left_out:
         raise LogError(f"{item.shown} has no row", hint="export it again with data")
     typed = kind in ("parquet", "arrow", "xes", "ocel")
-    return _raw(lines, item.shown, place, (*item.notes, *notes, *more, *lines.notes), typed=typed)
+    return as_raw(lines, item.shown, place, (*item.notes, *notes, *more, *lines.notes), typed=typed)
 
 
 def _lines_of(data: bytes, item: Input, kind: str, how: How) -> tuple[Lines, list[str]]:
@@ -147,10 +147,11 @@ def read_frame(frame: Any, name: str) -> RawTable:
     table = as_polars(frame)
     if table.height == 0:
         raise LogError("the table has no row", hint="look at how it was filtered")
-    return _raw(Lines(table, _numbered(table)), name, 0, (), typed=True)
+    return as_raw(Lines(table, _numbered(table)), name, 0, (), typed=True)
 
 
-def _raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
+def as_raw(lines: Lines, shown: str, place: int, notes: tuple[str, ...], *, typed: bool) -> RawTable:
+    """Lines as a raw table, with their record numbers, the file's place, and what could not be read."""
     frame, more = _plain_types(lines.frame)
     frame = frame.with_columns(lines.rows.alias(ROW), pl.lit(place, dtype=pl.Int32).alias(FILE))
     kinds = {n: t for n, t in REJECTED_SCHEMA.items() if n != "source"}
@@ -185,10 +186,18 @@ def _plain_types(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...]]:
             change.append(pl.col(name).cast(pl.String))
         elif isinstance(kind, pl.Decimal):
             change.append(pl.col(name).cast(pl.Float64))
+        elif kind == pl.Binary and (ids := _byte_ids(frame[name])) is not None:
+            change.append(pl.lit(ids))
         elif kind in (pl.Object, pl.Binary):
             gone.append(name)
     notes = (f"columns of unreadable type left out: {', '.join(gone)}",) if gone else ()
     return frame.drop(gone).with_columns(change), notes
+
+
+def _byte_ids(column: pl.Series) -> pl.Series | None:
+    """Bytes that are ids, 8 or 16 in every row (Matomo's idvisitor, UUIDs), in hex; None for others."""
+    sizes = column.bin.size().drop_nulls().unique().to_list()
+    return column.bin.encode("hex") if sizes in ([8], [16]) else None
 
 
 def _set_aside_damaged(lines: Lines) -> None:

@@ -79,7 +79,7 @@ def read_delimited(
     if data[-1:] != b"\n":
         data += b"\n"
     found = delimiter or ("\t" if tabs and b"\t" in data.partition(b"\n")[0] else _sniff(data))
-    lines = _fast(data, found, columns) if len(data) > SMALL else None
+    lines = cut_columns(data, found, columns) if len(data) > SMALL else None
     if lines is None:
         lines = _slow(data.decode("utf-8"), found, columns)
     if breaks_off:
@@ -117,7 +117,7 @@ def _sniff(data: bytes) -> str:
     return best
 
 
-def _fast(data: bytes, delimiter: str, columns: frozenset[str] | None) -> Lines | None:
+def cut_columns(data: bytes, delimiter: str, columns: frozenset[str] | None) -> Lines | None:
     """The wanted columns by the compiled reader, or None where quotes are not in order."""
     from behavio.kernels.cells import read_cells
 

@@ -47,6 +47,7 @@ SHAPES = (
     (DOTTED, "day.month.year"),
     (TWO_FIRST, ""),
 )
+ORDERS = {"month/day/year": {"a": "m", "b": "d"}, "day/month/year": {"a": "d", "b": "m"}}
 NUMBER = r"^-?\d{1,20}(\.\d+)?$"
 MONTH_NAMES = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 MONTHS = {name: number for number, name in enumerate(MONTH_NAMES, start=1)}
@@ -67,8 +68,8 @@ def read_times(column: pl.Series, zone: str = "UTC", format: str | None = None) 
     """Read a column of times.
 
     `zone` places the times that carry none; `format` is a strptime format, unix_s, unix_ms, unix_us,
-    unix_ns or excel. Raises JobError for an unknown zone or format, LogError when day and month cannot
-    be told apart.
+    unix_ns, excel, or "month/day/year" or "day/month/year" for times that are recognised but for that
+    order. Raises JobError for an unknown zone or format, LogError when day and month cannot be told apart.
     """
     check_zone(zone)
     kind = column.dtype
@@ -136,7 +137,7 @@ def _numbers(column: pl.Series, zone: str, format: str | None) -> Times:
     if format == "excel":
         days = column.cast(pl.Float64, strict=False) - 25_569  # Excel's day 25,569 is 1970-01-01
         return _placed((days * 86_400e6).round().cast(pl.Int64, strict=False).cast(pl.Datetime("us")), zone)
-    if format is not None and format not in SPOKEN:
+    if format is not None and format not in SPOKEN and format not in ORDERS:
         return _texts(column.cast(pl.String), zone, format)
     whole = column if column.dtype.is_integer() else column.cast(pl.Float64)
     if not column.dtype.is_integer():
@@ -167,16 +168,16 @@ def _epoch(numbers: pl.Series, unit: str) -> pl.Series:
 def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
     if format in SPOKEN or format == "excel":
         return _numbers(text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), zone, format)
-    if format is not None:
+    if format is not None and format not in ORDERS:
         return _named(text, zone, format)
-    if (alike := _uniform(text, zone)) is not None:
+    if format is None and (alike := _uniform(text, zone)) is not None:
         return alike
     iso = text.str.contains(ISO)
     zoned = text.str.contains(ISO_ZONED)
     rest = (~(iso | zoned) & (text != "")).fill_null(False)
     if not rest.any():
         return _iso(text, iso, zoned, zone)
-    text, numbers, shapes = _by_shape(text, rest, zone)
+    text, numbers, shapes = _by_shape(text, rest, zone, format)
     times = _iso(text, text.str.contains(ISO), text.str.contains(ISO_ZONED), zone)
     utc = times.utc.zip_with(times.utc.is_not_null(), numbers)
     n_read = utc.len() - utc.null_count()
@@ -252,7 +253,7 @@ def _first_of(text: pl.Series, formats: tuple[str, ...]) -> pl.Series:
 
 
 def _by_shape(
-    text: pl.Series, rest: pl.Series, zone: str
+    text: pl.Series, rest: pl.Series, zone: str, order: str | None = None
 ) -> tuple[pl.Series, pl.Series, list[tuple[pl.Series, str]]]:
     """Rewrite every other shape as ISO text; epoch numbers come back as times of their own.
 
@@ -267,7 +268,10 @@ def _by_shape(
         parts = text.set(~found, None).str.extract_groups(shape).struct.unnest()
         if shape == TWO_FIRST:
             try:
-                parts, what = _day_and_month(parts)
+                if order is not None:
+                    parts, what = parts.rename(ORDERS[order]), order
+                else:
+                    parts, what = _day_and_month(parts)
             except LogError:
                 if 2 * found.sum() >= (text != "").sum():
                     raise

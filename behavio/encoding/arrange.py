@@ -1,0 +1,105 @@
+"""Streams in the order of reading become arrays in the order of cases, without a sort of the whole.
+
+Events are counted per case, so the place of every case is known; then the streams are read once per range of
+cases, events are put where they belong in a buffer that holds one range, times are mended inside cases where
+they fall, and the buffer is written. Memory holds one range, whatever the log's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from behavio.encoding.spill import ArraySink, Streams
+from behavio.encoding.texts import frozen
+from behavio.kernels import arrange as kernel
+
+MEND = 1 << 20
+"""Events whose times are mended at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arranged:
+    """Arrays in the order of cases (None where they lie in files), and how many events repeat another."""
+
+    arrays: dict[str, np.ndarray | None]
+    repeats: int
+
+
+def ranges(offsets: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Runs of whole cases with at most `most` events each (more only where one case has more)."""
+    found, first = [], 0
+    while first < len(offsets) - 1:
+        last = int(np.searchsorted(offsets, offsets[first] + most, side="right")) - 1
+        last = min(max(last, first + 1), len(offsets) - 1)
+        found.append((first, last))
+        first = last
+    return found
+
+
+def arrange(
+    streams: Streams,
+    offsets: np.ndarray,
+    ids: dict[str, np.ndarray],
+    *,
+    budget: int,
+    target: Callable[[str], Path | None],
+    count_repeats: bool,
+    progress: Callable[[float], None],
+) -> Arranged:
+    """Put tokens, times and further coded columns in the order of cases.
+
+    streams  `case` (int32 rank of the case, -1 for events that do not stay), `time`, and the columns of `ids`
+    offsets  int64 (n_ranks + 1,): where each case begins, in order of rank
+    ids      column → int32 id per code
+    target   the file of a column, None for an array in memory
+    """
+    n = int(offsets[-1])
+    columns = list(ids)
+    sinks = {c: ArraySink(target(c), np.int32, n) for c in columns}
+    sinks["time"] = ArraySink(target("time"), np.int64, n)
+    width = 8 + 4 * len(columns)
+    cursor = offsets[:-1].copy()
+    repeats = 0
+    for low, high in ranges(offsets, max(budget // width, 1)):
+        first, size = int(offsets[low]), int(offsets[high] - offsets[low])
+        buffers = {c: np.empty(size, np.int32) for c in columns}
+        buffers["time"] = np.empty(size, np.int64)
+        where = np.empty(1 << 20, np.int64)
+        for _, (cases, times, *codes) in streams.chunks("case", "time", *columns):
+            at = where[: len(cases)]
+            if not kernel.places(cases, low, high, cursor, first, at):
+                continue
+            kernel.put(times, at, buffers["time"])
+            for name, values in zip(columns, codes, strict=True):
+                kernel.put_codes(values, ids[name], at, buffers[name])
+        repeats += _mended(buffers, columns, offsets[low : high + 1] - first, count_repeats=count_repeats)
+        for name, sink in sinks.items():
+            sink.write(buffers[name])
+        progress(int(offsets[high]) / max(n, 1))
+    return Arranged({name: sink.close() for name, sink in sinks.items()}, repeats)
+
+
+def _mended(
+    buffers: dict[str, np.ndarray], columns: list[str], offsets: np.ndarray, *, count_repeats: bool
+) -> int:
+    """Put falling times of each case in order, all columns with them; returns the repeats found."""
+    order = np.empty(0, np.int64)
+    repeats = 0
+    for low, high in ranges(offsets, MEND):
+        first, last = int(offsets[low]), int(offsets[high])
+        own = frozen(offsets[low : high + 1] - first)
+        if last - first > len(order):
+            order = np.empty(last - first, np.int64)
+        times = buffers["time"][first:last]
+        if kernel.mend(times, own, order[: last - first]):
+            for name in columns:
+                buffers[name][first:last] = buffers[name][first:last][order[: last - first]]
+        if count_repeats:
+            rest = [buffers[c][first:last] for c in columns if c != "token"]
+            fields = np.stack(rest) if rest else np.empty((0, last - first), np.int32)
+            repeats += kernel.repeats(buffers["token"][first:last], times, own, fields)
+    return repeats

@@ -1,0 +1,159 @@
+"""Text columns as slices of bytes, and the growing list of distinct texts they are coded by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from behavio.kernels import intern as kernel
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EVERY = np.zeros(0, dtype=bool)
+"""Stands for "every row holds a value" where a kernel wants a mask."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """Texts data[starts[i]:ends[i]]; `valid` bool, or of length 0 when no row is empty."""
+
+    data: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    valid: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def at(self, row: int) -> str:
+        """One text."""
+        return bytes(self.data[self.starts[row] : self.ends[row]]).decode("utf-8", "replace")
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """A read-only view: kernels are then compiled for one kind of array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def valid_rows(array: pa.Array) -> np.ndarray:
+    """bool (n,), or EVERY when no value is null."""
+    if array.null_count == 0:
+        return frozen(EVERY)
+    return frozen(array.is_valid().to_numpy(zero_copy_only=False))
+
+
+def slices_of(array: pa.Array) -> Slices:
+    """The slices of an Arrow array of strings, without a copy of its text."""
+    import pyarrow as pa
+
+    if pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string())
+    large = pa.types.is_large_string(array.type)
+    _, offsets, data = array.buffers()
+    width = np.int64 if large else np.int32
+    n, first = len(array), array.offset
+    bounds = np.frombuffer(offsets, width)[first : first + n + 1] if n else np.zeros(1, width)
+    text = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
+    if large:
+        text, bounds = text[bounds[0] : bounds[-1]], (bounds - bounds[0]).astype(np.int32)
+    bounds = frozen(bounds)
+    return Slices(frozen(text), bounds[:-1], bounds[1:], valid_rows(array))
+
+
+class Texts:
+    """Distinct texts in order of appearance; the code of a text is its place."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._table = np.full(1 << 12, -1, np.int64)
+        self._pool = np.empty(1 << 16, np.uint8)
+        self._bounds = np.zeros((1 << 11) + 2, np.int64)
+
+    @property
+    def pool(self) -> np.ndarray:
+        """uint8: the bytes of all texts, one after the other."""
+        return self._pool[: self._bounds[self.n]]
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """int64 (n + 1,): where each text begins and ends in the pool."""
+        return self._bounds[: self.n + 1]
+
+    def codes(self, column: Slices | pa.Array, out: np.ndarray | None = None) -> np.ndarray:
+        """int32 (n,): the code of every row, -1 where the row is empty; written to `out` where given."""
+        out = np.empty(len(column), np.int32) if out is None else out
+        if isinstance(column, Slices):
+            return self._codes(column, out)
+        if hasattr(column, "dictionary"):
+            words = slices_of(column.dictionary)
+            known = self._codes(words, np.empty(len(words), np.int32))
+            indices = column.indices.cast("int32") if column.indices.type != "int32" else column.indices
+            places = np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(out)]
+            kernel.gather(frozen(places), valid_rows(column), frozen(known), out)
+            return out
+        return self._codes(slices_of(column), out)
+
+    def _codes(self, texts: Slices, out: np.ndarray) -> np.ndarray:
+        row = 0
+        while row < len(out):
+            row, self.n = kernel.intern(
+                texts.data, texts.starts, texts.ends, texts.valid, row,
+                self._table, self._pool, self._bounds, self.n, out,
+            )  # fmt: skip
+            if row < len(out):
+                self._grow(int(texts.ends[row] - texts.starts[row]))
+        return out
+
+    def _grow(self, needed: int) -> None:
+        """Twice the room wherever it ran out."""
+        used = int(self._bounds[self.n])
+        if used + needed > len(self._pool):
+            larger = np.empty(max(2 * len(self._pool), used + needed), np.uint8)
+            larger[:used] = self._pool[:used]
+            self._pool = larger
+        if self.n + 2 > len(self._bounds) or self.n >= len(self._table) // 2:
+            bounds = np.zeros(len(self._table) + 2, np.int64)
+            bounds[: self.n + 1] = self._bounds[: self.n + 1]
+            self._bounds = bounds
+            self._table = np.full(2 * len(self._table), -1, np.int64)
+            kernel.fill_table(self._pool, self._bounds, self.n, self._table)
+
+    def release(self) -> None:
+        """Give back the table: no further text will come."""
+        self._table = np.full(2, -1, np.int64)
+
+    def series(self, codes: np.ndarray | None = None) -> pl.Series:
+        """The texts (or those of these codes) as a column; bytes are shared where they can be."""
+        import pyarrow as pa
+
+        buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.pool)]
+        whole = pa.Array.from_buffers(pa.large_string(), self.n, buffers)
+        found = whole if codes is None else whole.take(_indices(codes))
+        return pl.Series("text", found, dtype=pl.String)
+
+    def in_order(self) -> np.ndarray:
+        """int64 (n,): the codes in the order of their texts, compared as bytes."""
+        if self.n == 0:
+            return np.zeros(0, np.int64)
+        pool, bounds = frozen(self.pool), frozen(self.bounds)
+        skip = kernel.common_prefix(pool, bounds)
+        keys = kernel.sort_keys(pool, bounds, skip)
+        rising = bool((keys[1:] > keys[:-1]).all())
+        order = np.arange(self.n) if rising else np.argsort(keys, kind="stable")
+        if not rising:
+            kernel.settle_ties(pool, bounds, keys, order, skip)
+        return order
+
+
+def _indices(codes: np.ndarray) -> pa.Array:
+    """Row numbers for Arrow's take; `pa.array` on numpy would import pandas."""
+    import pyarrow as pa
+
+    whole = np.ascontiguousarray(codes, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
