@@ -270,13 +270,16 @@ def sequences_of(frame: pl.DataFrame, log: SparkLog) -> SequenceSet:
     tokens = log.vocabulary.encode(frame["activity"])
     if (frame["activity"].filter(pl.Series(tokens == UNKNOWN)) != log.vocabulary.names[UNKNOWN]).any():
         raise LogError("the files changed while they were counted", hint="run the job again with --from log")
+    offsets = np.concatenate([[0], np.cumsum(runs["len"].to_numpy())]).astype(np.int64)
+    times, last = frame["micros"].to_numpy(), offsets[1:] - 1
     return SequenceSet(
         tokens=tokens,
-        offsets=np.concatenate([[0], np.cumsum(runs["len"].to_numpy())]).astype(np.int64),
-        times=frame["micros"].to_numpy(),
+        offsets=offsets,
+        times=times,
         case_ids=runs["value"].alias("case_id"),
         vocabulary=log.vocabulary,
         timed=log.timed,
+        running=log.running(times[last], tokens[last]),
     )
 
 
