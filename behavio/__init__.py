@@ -23,8 +23,8 @@ __version__ = "0.1.0"
 
 ROOMS = ("journeys", "patterns", "report", "run", "segments", "simulate", "view")
 CALLS = (
-    *("check", "compare", "demo", "deliver", "drift", "evaluate", "funnel", "graph", "match", "predict"),
-    *("read", "retention", "steps", "variants", *ROOMS),
+    *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
+    *("predict", "read", "retention", "steps", "variants", *ROOMS),
 )
 
 

@@ -20,7 +20,7 @@ import polars as pl
 from behavio import sources
 from behavio.errors import JobError
 from behavio.files import read_json, write_json
-from behavio.folder import checked_run, needed, refuse_settings, run_folder, table_of
+from behavio.folder import checked_run, encoded_folder, needed, refuse_settings, run_folder, table_of
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
@@ -49,11 +49,38 @@ def read(data: Data, **columns: Any) -> EventLog:
     if folder:
         refuse_settings(folder, columns)
         return EventLog.read(folder / "log")
+    if encoded_folder(data):
+        from behavio import encoding
+
+        refuse_settings(Path(data), columns)
+        return encoding.read_log(Path(data))
     if isinstance(data, str | Path) and str(data).endswith(".toml"):
         raise JobError(
             f"{data} is a job file, not a log", hint=f"behavio run {data}, then give its run folder"
         )
     return sources.read(data, **columns)
+
+
+def encode(
+    data: Data,
+    out: str | Path | None = None,
+    *,
+    end: Sequence[str] = (),
+    open_within: str | None = None,
+    progress: Any = None,
+    **columns: Any,
+) -> SequenceSet:
+    """The log as coded sequences, in the folder `out` or, without one, for this process only.
+
+    Plain tables are streamed, so a log may be larger than memory. `end` and `open_within` say which cases are
+    closed (see SequenceSet.open_cases). The folder answers every question that a log does.
+    """
+    from behavio import encoding
+    from behavio.sources import LogSettings
+
+    rule = LogSettings(keep_text=columns.pop("keep_text", False), end=tuple(end), open_within=open_within)
+    target = None if out is None else Path(out)
+    return encoding.encode(data, target, log=rule, progress=progress, **columns).sequences
 
 
 def check(data: Data, **columns: Any) -> dict[str, Any]:
@@ -380,6 +407,13 @@ def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
     folder = run_folder(data)
     if folder:
         return SequenceSet.read(folder / "log" / "encoded")
+    if encoded_folder(data):
+        refuse_settings(Path(data), columns)
+        return SequenceSet.read(Path(data))
+    if isinstance(data, str | Path) and not str(data).endswith(".toml"):
+        from behavio import encoding
+
+        return encoding.encode(data, **columns).sequences
     return SequenceSet.from_log(read(data, **columns))
 
 

@@ -38,11 +38,18 @@ def table_of(data: Any, table: str, settings: Mapping[str, Any]) -> pl.DataFrame
     return pl.read_parquet(needed(folder, table))
 
 
+def encoded_folder(data: Any) -> bool:
+    """True when `data` names a folder that `encode` left."""
+    folder = Path(data) if isinstance(data, str | Path) else None
+    return folder is not None and (folder / "tokens.npy").is_file()
+
+
 def refuse_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     """A run answers as it was made: a setting that would change nothing is an error."""
     if settings:
+        what = "an encoded log" if encoded_folder(folder) else "a finished run"
         raise JobError(
-            f"{folder} is a finished run: {', '.join(settings)} would change nothing",
+            f"{folder} is {what}: {', '.join(settings)} would change nothing",
             hint="give the log itself, or change the job (behavio run … --set) and run it again",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -336,7 +337,8 @@ def test_the_terminal_shows_nothing_of_java(tmp_path: Path) -> None:
     job.write_text('engine = "spark"\n[source.log]\npath = "nothing.parquet"\n[journeys]\n')
     (tmp_path / "nothing.parquet").write_text("no table")
     command = [sys.executable, "-m", "behavio", "run", str(job), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    quick = os.environ | {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quick)
     assert done.returncode == 1
     told = done.stderr[done.stderr.index("error:") :]
     assert "nothing.parquet is no Parquet file" in told and "hint:" in told

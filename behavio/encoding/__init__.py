@@ -22,14 +22,23 @@ from behavio.encoding.delimited import Delimited
 from behavio.encoding.moments import Unfit
 from behavio.encoding.plan import can_stream, plan_of
 from behavio.encoding.stream import Coded, Encoder, Progress
-from behavio.errors import RunError
+from behavio.errors import LogError, RunError
 from behavio.files import read_json, whole_file, write_json
-from behavio.log import EventLog, SourceCount
+from behavio.log import CONSENT_SCHEMA, TIME, EventLog, SourceCount, empty
 from behavio.sequences import Field, SequenceSet, Vocabulary
 from behavio.sources import LogSettings, SourceSettings
 from behavio.sources.inputs import Input, find_inputs, held_open, recognise
 
-__all__ = ["Encoded", "Unfit", "encode", "encode_source", "is_encoded", "read_counts", "stream_source"]
+__all__ = [
+    "Encoded",
+    "Unfit",
+    "encode",
+    "encode_source",
+    "is_encoded",
+    "read_counts",
+    "read_log",
+    "stream_source",
+]
 
 MEMORY = 1 << 30
 """Bytes that the streams, and the buffer of one range of cases, may take."""
@@ -74,6 +83,8 @@ def encode(
     rule = log or LogSettings(keep_text=keep_text)
     if out is not None:
         _free(out)
+    if isinstance(data, str | Path) and is_encoded(Path(data)):
+        raise LogError(f"{data} is an encoded log already", hint="every command takes it as its LOG")
     why = "not a plain table"
     if isinstance(data, str | Path) and not _is_log(Path(data)):
         name, own = sources.settings_of(data, **settings)
@@ -238,6 +249,32 @@ def _publish(draft: Path, out: Path) -> None:
         out.rename(old)
     draft.rename(out)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def read_log(folder: Path) -> EventLog:
+    """An encoded log as an event log again: what was coded, the counts and the rejected rows."""
+    sequences = SequenceSet.read(folder)
+    counts, rejected = read_counts(folder)
+    columns = {
+        "case_id": sequences.case_ids.gather(pl.Series(sequences.case_of_event)),
+        "activity": _named(sequences.tokens, sequences.vocabulary),
+        "timestamp": pl.Series(sequences.times).cast(TIME),
+        "event_index": pl.int_range(sequences.n_events, eager=True, dtype=pl.Int64),
+    }
+    columns |= {n: _named(f.codes, f.vocabulary) for n, f in sequences.fields.items()}
+    return EventLog(
+        events=pl.DataFrame(columns),
+        cases=sequences.case_ids.to_frame(),
+        consents=empty(CONSENT_SCHEMA),
+        rejected=rejected,
+        sources=counts,
+        timed=sequences.timed,
+    )
+
+
+def _named(codes: Any, vocabulary: Vocabulary) -> pl.Series:
+    names = pl.Series([None, *vocabulary.names[1:]], dtype=pl.String)
+    return names.gather(pl.Series(codes))
 
 
 def write_counts(folder: Path, counts: Sequence[SourceCount], rejected: pl.DataFrame) -> None:

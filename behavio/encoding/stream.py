@@ -27,6 +27,7 @@ from behavio.encoding.texts import Texts
 from behavio.kernels import arrange as kernel
 from behavio.kernels.clock import MISSING
 from behavio.log import SourceCount
+from behavio.sources.mapping import zone_of
 from behavio.sources.settings import SourceSettings
 
 Progress = Callable[[str, float], None]
@@ -71,7 +72,7 @@ class Encoder:
 
     def __post_init__(self) -> None:
         typed = all(f.typed for f in self.files)
-        self.moments = Moments(self.settings.timezone, self.plan.mapping.timestamp_format)
+        self.moments = Moments(zone_of(self.settings, self.plan.mapping), self.plan.mapping.timestamp_format)
         self.cases = Keys.empty(typed=typed)
         self.activities = Keys.empty(typed=typed, renamed=self.plan.renamed)
         self.fields = {f"field-{a}": Texts() for a in self.plan.fields}

@@ -14,7 +14,7 @@ from behavio.engine.local import LocalEngine
 from behavio.kernels import automaton as kernel
 from behavio.kernels.arrays import readonly
 from behavio.patterns.automaton import ITEM, Automaton, build, step_bits
-from behavio.patterns.language import ANY_TIME, Link, Pattern, parse
+from behavio.patterns.language import ANY_TIME, Either, Link, Pattern, Step, Steps, parse
 from behavio.patterns.read_back import read_back
 from behavio.sequences import SequenceSet
 from behavio.words import duration
@@ -142,8 +142,8 @@ def match(sequences: SequenceSet, text: str) -> Matches:
 def _refuse_times(pattern: Pattern) -> None:
     from behavio.errors import JobError
 
-    links = [pattern.whole, *(item.link for item in pattern.steps.items)]
-    if any(link.max_time != ANY_TIME or link.min_time for link in links):
+    bans = any(ban.within != ANY_TIME for ban in pattern.bans)
+    if bans or "times" in _limits(pattern):
         raise JobError(
             "the log has no clock: within and after cannot be checked",
             hint='count events instead: "a -> b within 3 events"',
@@ -221,9 +221,13 @@ def _when(sequences: SequenceSet, events: np.ndarray) -> pl.Series:
 
 def _lists(values: np.ndarray | pl.Series, at: np.ndarray, kind: pl.DataType) -> pl.Series:
     """Values cut into one list per row."""
-    rows = np.repeat(np.arange(len(at) - 1), np.diff(at))
-    grouped = pl.DataFrame({"row": rows, "value": values}).group_by("row", maintain_order=True).agg("value")
-    return grouped["value"].cast(pl.List(kind)) if len(rows) else pl.Series([], dtype=pl.List(kind))
+    import pyarrow as pa
+
+    flat = values.to_arrow() if isinstance(values, pl.Series) else pa.array(values)
+    lists = pa.LargeListArray.from_arrays(pa.array(at, type=pa.int64()), flat)
+    made = pl.from_arrow(lists)
+    assert isinstance(made, pl.Series)
+    return made.cast(pl.List(kind))
 
 
 def _paths(sequences: SequenceSet, raw: _Raw, cases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -261,16 +265,23 @@ def _near(
     cases = np.flatnonzero(~matched & (raw.reached > 0))
     if not len(cases):
         return pl.DataFrame(schema=NEAR_SCHEMA)
-    asked = sequences.select(cases)
+    asked = sequences.select(cases) if 2 * len(cases) < sequences.n_cases else sequences
+    place = np.arange(len(cases)) if asked is not sequences else cases
     reached, why = raw.reached[cases], np.full(len(cases), -1)
+    limits = _limits(pattern)
+
+    def farther(without: Sequence[str]) -> np.ndarray:
+        free = _run(asked, pattern, automaton, without)
+        return (free.reached[place] > reached) | (free.matches[place] > 0)
+
     for number, (kind, _) in reversed(list(enumerate(WHY))):
-        free = _run(asked, pattern, automaton, (kind,))
-        why[(free.reached > reached) | (free.matches > 0)] = number
-    free = _run(asked, pattern, automaton, [kind for kind, _ in WHY])
-    several = (why < 0) & ((free.reached > reached) | (free.matches > 0))
-    words = np.array([text for _, text in WHY] + [NEVER], dtype=object)[why]
-    words[several] = SEVERAL
-    words[raw.unknown[cases]] = TOO_EARLY
+        if kind in limits:
+            why[farther([kind])] = number
+    several = (why < 0) & farther(limits) if len(limits) > 1 and (why < 0).any() else why < -1
+    words = [text for _, text in WHY] + [NEVER, SEVERAL, TOO_EARLY]
+    why = np.where(
+        raw.unknown[cases], len(WHY) + 2, np.where(several, len(WHY) + 1, np.where(why < 0, len(WHY), why))
+    )
     events, at = _paths(sequences, raw, cases)
     last = at[1:] - 1
     inside = events - np.repeat(sequences.offsets[:-1][cases], np.diff(at))
@@ -280,8 +291,8 @@ def _near(
         {
             "case_id": sequences.case_ids.gather(pl.Series(cases)),
             "steps_done": reached // ITEM,
-            "lacks": [lacks[s] for s in states],
-            "why": words.tolist(),
+            "lacks": pl.Series(lacks).gather(pl.Series(states)),
+            "why": pl.Series(words).gather(pl.Series(why)),
             "since": _when(sequences, events[last]),
             "events": _lists(inside, at, pl.Int64()),
         },
@@ -289,6 +300,27 @@ def _near(
     )
     order = np.lexsort((np.arange(len(cases)), -reached))
     return frame[order]
+
+
+def _limits(pattern: Pattern) -> list[str]:
+    """The kinds of limits (of WHY) that the pattern sets."""
+    links = [pattern.whole, *_links(pattern.steps)]
+    there = {
+        "bans": bool(pattern.bans),
+        "times": any(link.max_time != ANY_TIME or link.min_time for link in links),
+        "direct": any(link.max_events for link in links),
+        "anchors": pattern.at_start or pattern.at_end,
+    }
+    return [kind for kind, _ in WHY if there[kind]]
+
+
+def _links(part: Step | Either | Steps) -> list[Link]:
+    """Every link inside a part of a pattern."""
+    if isinstance(part, Either):
+        return [link for option in part.options for link in _links(option)]
+    if isinstance(part, Steps):
+        return [link for item in part.items for link in (item.link, *_links(item.part))]
+    return []
 
 
 def _lacks(pattern: Pattern, automaton: Automaton, state: int) -> str:

@@ -301,7 +301,6 @@ def _as_sample(
     counts = [_count(o, facts, number, repeats.get(number, 0)) for number, o in enumerate(opened)]
     beside = log.sources[len(opened) :]
     others = {c.name for c in counts}
-    hints = {r: h for o in opened for _, r, h in on.reasons_of(o.source)}
     rows = [
         (
             opened[r["source"]].source.name,
@@ -309,7 +308,7 @@ def _as_sample(
             r[ROW],
             r["column"],
             r["reason"],
-            hints[r["reason"]],
+            r["hint"],
             (r["raw"] or "")[:500],
         )
         for r in rejected.iter_rows(named=True)

@@ -129,6 +129,8 @@ def main(data: Path, limit: int = 60) -> None:
             path.write_text("\n".join(" ".join(map(str, t)) for t in log))
             for kind in ("prefixspan", "seq2pat", "effspm"):
                 row |= peer(kind, path, least, limit)
+                if row.get(kind, "").startswith("stopped"):
+                    row[f"{kind}_ratio_at_least"] = round(limit / row["all_cpu_s"], 1)
                 if f"{kind}_cpu_s" in row:
                     row[f"{kind}_ratio"] = round(row[f"{kind}_cpu_s"] / row["all_cpu_s"], 1)
         rows.append(row)
