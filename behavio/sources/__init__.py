@@ -286,7 +286,9 @@ def _kind_of(path: Path) -> str:
     Somebody's own visit.csv is no Visit of the CRM: text files must name a column the mapping looks at.
     """
     stem = path.name.partition(".")[0].lower()
-    for kind in kinds("events"):
+    for kind, text in built_in().items():
+        if stem not in text.lower() or kind not in kinds("events"):
+            continue  # a mapping names its usual file; most need not be understood for that
         mapping = load_mapping(None, kind, Path())
         usual = mapping.file.partition(".")[0].lower()
         if usual and stem == usual and _names_one_of(path, mapping):
