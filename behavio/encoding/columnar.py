@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from behavio.encoding.moments import Unfit, is_text
-from behavio.encoding.texts import Slices
+from behavio.encoding.texts import Slices, indices
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import Input
 from behavio.sources.records import as_text
@@ -154,7 +154,7 @@ class Columnar(Opened):
         batch, _ = next(self._record_batches(self.columns), (None, 0.0))
         if batch is None:
             return pl.DataFrame()
-        return _plain_types(pl.DataFrame(pa.table(batch.slice(0, n))))[0]
+        return _plain_types(pl.DataFrame(pa.Table.from_batches([batch.slice(0, n)])))[0]
 
     def frame(self, rows: np.ndarray) -> pl.DataFrame:
         """All columns of these records (1-based, rising), as the careful path sees them."""
@@ -167,7 +167,8 @@ class Columnar(Opened):
         for table, first in groups:
             first = row if first is None else first
             inside = rows[(rows >= first) & (rows < first + table.num_rows)] - first
-            parts.append(_without_views(pa.table(table)).take(pa.array(inside)))
+            whole = table if isinstance(table, pa.Table) else pa.Table.from_batches([table])
+            parts.append(_without_views(whole).take(indices(inside)))
             row = first + table.num_rows
         frame = pl.DataFrame(pa.concat_tables(parts))
         return _plain_types(frame)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -74,6 +74,7 @@ class Texts:
         self._table = np.full(1 << 12, -1, np.int64)
         self._pool = np.empty(1 << 16, np.uint8)
         self._bounds = np.zeros((1 << 11) + 2, np.int64)
+        self._last: tuple[tuple[int, ...], Any, np.ndarray] = ((), None, EVERY)
 
     @property
     def pool(self) -> np.ndarray:
@@ -91,13 +92,21 @@ class Texts:
         if isinstance(column, Slices):
             return self._codes(column, out)
         if hasattr(column, "dictionary"):
-            words = slices_of(column.dictionary)
-            known = self._codes(words, np.empty(len(words), np.int32))
-            indices = column.indices.cast("int32") if column.indices.type != "int32" else column.indices
-            places = np.frombuffer(indices.buffers()[1], np.int32)[indices.offset :][: len(out)]
-            kernel.gather(frozen(places), valid_rows(column), frozen(known), out)
+            known = self._dictionary(column.dictionary)
+            chosen = column.indices.cast("int32") if column.indices.type != "int32" else column.indices
+            places = np.frombuffer(chosen.buffers()[1], np.int32)[chosen.offset :][: len(out)]
+            kernel.gather(frozen(places), valid_rows(column), known, out)
             return out
         return self._codes(slices_of(column), out)
+
+    def _dictionary(self, words: pa.Array) -> np.ndarray:
+        """Codes of a dictionary's words; batches of one row group share theirs, which is then known."""
+        where = (len(words), words.offset, *(b.address for b in words.buffers() if b is not None))
+        if where != self._last[0]:
+            texts = slices_of(words)
+            codes = frozen(self._codes(texts, np.empty(len(texts), np.int32)))
+            self._last = (where, words, codes)  # held, so that its place in memory stays its own
+        return self._last[2]
 
     def _codes(self, texts: Slices, out: np.ndarray) -> np.ndarray:
         row = 0
@@ -134,7 +143,7 @@ class Texts:
 
         buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.pool)]
         whole = pa.Array.from_buffers(pa.large_string(), self.n, buffers)
-        found = whole if codes is None else whole.take(_indices(codes))
+        found = whole if codes is None else whole.take(indices(codes))
         return pl.Series("text", found, dtype=pl.String)
 
     def in_order(self) -> np.ndarray:
@@ -151,7 +160,7 @@ class Texts:
         return order
 
 
-def _indices(codes: np.ndarray) -> pa.Array:
+def indices(codes: np.ndarray) -> pa.Array:
     """Row numbers for Arrow's take; `pa.array` on numpy would import pandas."""
     import pyarrow as pa
 
