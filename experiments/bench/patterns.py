@@ -90,7 +90,10 @@ def peer(kind: str, path: Path, least: int, limit: int) -> dict[str, Any]:
     """The peer's count and seconds, or why there are none."""
     python = os.environ.get("BEHAVIO_PEERS", sys.executable)
     words = [python, "-c", PEER, kind, str(path), str(least), str(limit)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:  # a peer whose own worker was stopped waits for it for ever: that is a stop too
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=12 * limit)
+    except subprocess.TimeoutExpired:
+        return {f"{kind}": f"stopped after {limit} CPU seconds, or {12 * limit} by the clock"}
     if done.returncode < 0:
         return {f"{kind}": f"stopped after {limit} CPU seconds"}
     if done.returncode:
