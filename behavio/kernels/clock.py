@@ -16,6 +16,7 @@ DATE = np.uint64(0x2D30302D30303030)
 """The bytes of "0000-00-", first one lowest."""
 OVER_DATE = np.uint64(0x7F76767F76767676)
 """Added to what is left of a date, sets the high bit of a byte that is no digit (or no dash)."""
+OVER_PART = np.uint64(0x7676767676767676)
 CLOCK, OVER_CLOCK = np.uint64(0x30303A3030), np.uint64(0x76767F7676)
 
 
@@ -117,18 +118,22 @@ def _clock(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
         place += 3
         if place < end and (data[place] == 46 or data[place] == 44):
             place += 1
-            first = place
-            while place < end and 48 <= data[place] <= 57:
-                place += 1
-            n = place - first
-            if n == 0 or n > 9:
-                return MISSING, False
-            part = _digits(
-                word(data, first, min(n, 6)) ^ (ZEROS >> np.uint64(8 * (6 - min(n, 6)))), min(n, 6)
-            )
+            first, n = place, end - place
+            part = word(data, first, n) ^ (ZEROS >> np.uint64(8 * (6 - n))) if 1 <= n <= 6 else HIGH
+            if ((part + OVER_PART) | part) & HIGH == 0:  # nothing but up to six digits is left
+                place = end
+            else:
+                while place < end and 48 <= data[place] <= 57:
+                    place += 1
+                n = place - first
+                if n == 0 or n > 9:
+                    return MISSING, False
+                n = min(n, 6)
+                part = word(data, first, n) ^ (ZEROS >> np.uint64(8 * (6 - n)))
+            value = _digits(part, n)
             for _ in range(6 - n):
-                part *= 10
-            micros += part
+                value *= 10
+            micros += value
     if place == end:
         return micros, False
     if data[place] == 32 and place + 1 < end:
