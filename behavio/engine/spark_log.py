@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -102,12 +103,12 @@ class SparkLog:
 
 def placed(path: str, base: Path) -> str:
     """A path as Spark takes it: addresses as they are, local paths from `base`, absolute."""
-    return path if "://" in path else str((base / path).resolve())
+    return path if "://" in path else os.path.normpath((base / path).absolute())
 
 
 def _relative(path: str, base: Path) -> str:
-    inside = "://" not in path and Path(path).is_relative_to(base.resolve())
-    return Path(path).relative_to(base.resolve()).as_posix() if inside else path
+    inside = "://" not in path and Path(path).is_relative_to(os.path.normpath(base.absolute()))
+    return Path(path).relative_to(os.path.normpath(base.absolute())).as_posix() if inside else path
 
 
 def _moved(source: SparkSource, how: Callable[[str], str]) -> SparkSource:

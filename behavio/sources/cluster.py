@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -288,7 +289,7 @@ def _shown(address: str, base: Path, named: str) -> str:
     """A file's address as messages and tables name it."""
     if not address.startswith("file:"):
         return unquote(address)
-    return shown(Path(unquote(urlparse(address).path)), base.resolve(), named)
+    return shown(Path(unquote(urlparse(address).path)), Path(os.path.normpath(base.absolute())), named)
 
 
 def _collected(opened: Opened, limit: int | None) -> RawTable:
