@@ -91,9 +91,9 @@ def peer(kind: str, path: Path, least: int, limit: int) -> dict[str, Any]:
     python = os.environ.get("BEHAVIO_PEERS", sys.executable)
     words = [python, "-c", PEER, kind, str(path), str(least), str(limit)]
     try:  # a peer whose own worker was stopped waits for it for ever: that is a stop too
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=12 * limit)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=6 * limit)
     except subprocess.TimeoutExpired:
-        return {f"{kind}": f"stopped after {limit} CPU seconds, or {12 * limit} by the clock"}
+        return {f"{kind}": f"no answer after {6 * limit} seconds by the clock"}
     if done.returncode < 0:
         return {f"{kind}": f"stopped after {limit} CPU seconds"}
     if done.returncode:
