@@ -1,6 +1,7 @@
 """Frequent, closed and telling patterns, what comes before an outcome, and a language to ask for patterns."""
 
-from behavio.patterns.chance import Chance, Difference, against_chance, against_rest, false_discovery
+from behavio.contrasts import false_discovery
+from behavio.patterns.chance import Chance, Difference, against_chance, against_rest
 from behavio.patterns.communications import Communications, communications
 from behavio.patterns.find import Findings, find, patterns, write_patterns
 from behavio.patterns.holders import holding, matching_cases

@@ -99,16 +99,6 @@ def two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.nd
     return np.clip(2 * np.minimum(upper, lower), LEAST_P, 1.0)
 
 
-def false_discovery(p_value: np.ndarray) -> np.ndarray:
-    """q-values: the smallest false discovery rate at which each would count (Benjamini & Hochberg 1995)."""
-    n = len(p_value)
-    order = np.argsort(p_value, kind="stable")
-    scaled = p_value[order] * n / np.arange(1, n + 1)
-    q = np.empty(n)
-    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return q
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Difference:
     """Support in one group of cases against all others, one value per pattern.

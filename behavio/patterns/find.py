@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from behavio.contrasts import false_discovery
 from behavio.files import whole_file, write_json
 from behavio.log import EventLog
-from behavio.patterns.chance import Chance, affordable_shuffles, against_chance, false_discovery
+from behavio.patterns.chance import Chance, affordable_shuffles, against_chance
 from behavio.patterns.communications import communications
 from behavio.patterns.mine import Patterns, frequent
 from behavio.patterns.outcome import precedes

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from behavio.contrasts import false_discovery
 from behavio.durations import seconds
 from behavio.errors import JobError, ModelError
 from behavio.kernels import matching, strata
 from behavio.kernels.arrays import readonly
-from behavio.patterns.chance import LEAST_P, Z95, false_discovery, two_sided
+from behavio.patterns.chance import LEAST_P, Z95, two_sided
 from behavio.patterns.matcher import Matcher
 from behavio.patterns.matches import step_mask
 from behavio.patterns.mine import Patterns, frequent

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from behavio.contrasts import false_discovery
 from behavio.errors import ModelError
-from behavio.patterns.chance import Difference, against_rest, false_discovery
+from behavio.patterns.chance import Difference, against_rest
 from behavio.patterns.matcher import Matcher
 from behavio.patterns.mine import Patterns
 from behavio.patterns.tables import RATE, empty, frame, new_first
