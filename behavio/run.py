@@ -111,7 +111,7 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     salt, erased = erased_of(c.folder)
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     log.write(folder, {"findings": sources.findings(log)})
-    sequences = SequenceSet.from_log(log)
+    sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
     return {
