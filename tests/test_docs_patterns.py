@@ -14,7 +14,7 @@ PAGE = (Path(__file__).parents[1] / "docs/guides/patterns-language.md").read_tex
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.S)
+    return re.findall(rf"```{language}[^\n]*\n(.*?)```", PAGE, flags=re.S)
 
 
 def test_the_page_runs(tmp_path, monkeypatch):

@@ -151,7 +151,7 @@ def told(*words: object) -> tuple[str, str]:
 def test_a_log_is_asked_again_and_again(visits):
     asked = behavio.journeys(visits, groups={"call_*": "call"}, sessions="1h")
     assert asked.notes == (
-        "2 of 4 activities in 1 groups",
+        "2 of 4 activities in 1 group",
         "4 sessions of 3 cases, cut at gaps above 1h",
     )
     assert asked.graph().edges.select("source", "target", "frequency").rows() == [
@@ -160,7 +160,9 @@ def test_a_log_is_asked_again_and_again(visits):
     ]
     assert asked.graph(quantiles=False).edges["mean_s"].to_list() == [450.0, 60.0]
     assert asked.eventually(2).height == 2 and asked.steps(1)["cases"].sum() == 4
-    assert asked.variants().cases.tolist() == [2, 1, 1] and asked.durations()["cases"].to_list() == [4, 4]
+    assert asked.variants().cases.tolist() == [2, 1, 1]
+    # a#1 is over, since a second session followed; the last sessions of a, b and c may go on
+    assert asked.durations().select("state", "cases").rows() == [("all", 4), ("over", 1), ("open", 3)]
     assert asked.waiting()["activity"].to_list() == ["call"] and asked.rework()["extra_events"][0] == 1
     assert asked.funnel(["mail", "call"])["cases"].to_list() == [2, 2]
     assert asked.retention()["cases"].to_list() == [3, 0, 1] and asked.lifecycle()["cases"].sum() == 7

@@ -435,3 +435,26 @@ def test_ends_are_kept_apart_from_what_was_seen_last():
     found = {r[0]: r[1:] for r in directly_follows(log).activities.rows()}
     assert found == slow_activities(made), "all open: nothing has ended"
     assert {a: (r[3], r[4]) for a, r in found.items()} == {"a": (2, 0), "b": (1, 0)}
+
+
+def test_cases_that_are_over_are_ends_and_open_ones_are_not():
+    # b closes a case: c0 and c3 are over, c1 and c2 go on
+    made = [["a", "b"], ["a"], ["b", "a"], ["b"]]
+    log = SequenceSet.from_traces(made, [[0, 1], [5], [2, 9], [9]]).marked(("b",), "90d")
+    for engine in (Shards(1), Shards(3)):
+        found = {r[0]: r[1:] for r in directly_follows(log, engine).activities.rows()}
+        assert found == slow_activities(made, [True, False, False, True])
+        assert durations(log, engine).select("state", "cases").rows() == [
+            ("all", 4),
+            ("over", 2),
+            ("open", 2),
+        ]
+    # c1 took the first step and may still take the second; c2 did too, after 9 s; c0 is through
+    assert funnel(log, ["a", "b"]).select("cases", "may_still").rows() == [(3, 0), (1, 2)]
+    over = log.marked(("a", "b"), "90d")
+    assert funnel(over, ["a", "b"])["may_still"].to_list() == [0, 0]
+
+
+def test_only_the_last_session_of_an_open_case_is_open():
+    log = SequenceSet.from_traces([["a", "a"], ["a", "b"]], [[0, 99], [0, 99]]).marked(("b",), "90d")
+    assert journeys.sessions(log, "10s").sequences.running.open.tolist() == [False, True, False, False]

@@ -68,6 +68,20 @@ def test_what_happens_in_the_moment_of_the_outcome_does_not_come_before_it():
     )
 
 
+def test_a_visit_does_not_come_before_the_download_in_it():
+    # minutes apart in one session of the portal; the email a day before does come before it
+    cases = [[("mail", 0), ("visit", 1), ("load", 1.01)]] * 40 + [[("mail", 0), ("visit", 1)]] * 40
+    log = logged(cases)
+    channel = Vocabulary.of(["portal"])
+    names = [log.vocabulary.names[t] for t in log.tokens]
+    codes = channel.encode(pl.Series(["portal" if n in ("visit", "load") else None for n in names]))
+    log = replace(log, fields={"channel": Field(codes, channel)})
+    assert not any(
+        "visit" in a and lift > 1
+        for a, lift in precedes(log, "load", SETTINGS).frame.select("activities", "lift").iter_rows()
+    )
+
+
 def test_the_window_is_kept_and_the_end_of_the_log_is_not_judged():
     # after `a` the purchase comes on day 20; `b` lies too near to the end of the log to be judged
     cases = [[("a", 100), ("buy", 120)]] * 30 + [[("c", 100)]] * 30 + [[("b", 395), ("buy", 397)]] * 30

@@ -21,7 +21,7 @@ import polars as pl
 from behavio.engine import Answer, Count, Encoded
 from behavio.engine.local import LocalEngine
 from behavio.engine.spark_log import SparkLog
-from behavio.engine.spark_rows import FILE, ROW, TextTimes, blank, checked, quoted
+from behavio.engine.spark_rows import FILE, ROW, TextTimes, blank, checked, quoted, reasons_of
 from behavio.engine.spark_session import guarded, missing, plain_errors, session
 from behavio.errors import LogError
 from behavio.sequences import UNKNOWN, SequenceSet, Vocabulary
@@ -84,11 +84,11 @@ class SparkEngine:
         """
         with plain_errors("looking at rejected rows"):
             rows = checked(self.spark, log, self.read, raw=True).filter("reason is not null")
-            rows = rows.select("source", FILE, ROW, "column", "reason", "raw")
+            rows = rows.select("source", FILE, ROW, "reason", "raw")
             if folder is not None:
                 rows.write.mode("overwrite").parquet(folder)
             first = rows.orderBy("source", FILE, ROW).limit(most)
-            return pl.DataFrame(pl.from_arrow(first.toArrow()))
+            return _told(pl.DataFrame(pl.from_arrow(first.toArrow())), log)
 
     def _ask(self, count: Count[Answer], log: SparkLog) -> list[Answer]:
         """Every part of the answer, merged and settled on the workers, in the order of parts."""
@@ -148,7 +148,7 @@ class SparkEngine:
 class Facts:
     """What one pass over the rows tells, before anything is ordered.
 
-    reasons     source, column, reason, rows: why rows were rejected
+    reasons     source, column, reason, hint, rows: why rows were rejected
     sources     source, read, accepted, first, last (µs), early, late: rows and span of each source
     vocabulary  the distinct activities
     """
@@ -173,7 +173,7 @@ def facts_of(engine: SparkEngine, log: SparkLog, frames: list[Any], early: int, 
     ]
     with plain_errors("reading " + ", ".join(s.path for s in log.sources)):
         rows = checked(engine.spark, log, engine.read, frames)
-        grouped = rows.groupBy("source", "column", "reason", name).agg(*counts).limit(MOST_ACTIVITIES)
+        grouped = rows.groupBy("source", "reason", name).agg(*counts).limit(MOST_ACTIVITIES)
         table = pl.DataFrame(pl.from_arrow(grouped.toArrow()))
     if table.height >= MOST_ACTIVITIES:
         raise LogError(
@@ -189,13 +189,27 @@ def facts_of(engine: SparkEngine, log: SparkLog, frames: list[Any], early: int, 
         pl.col("early").sum(),
         pl.col("late").sum(),
     )
-    reasons = table.filter(~accepted).group_by("source", "column", "reason").agg(pl.col("rows").sum())
+    reasons = table.filter(~accepted).group_by("source", "reason").agg(pl.col("rows").sum())
     names = table.filter(accepted)["name"].unique().to_list()
     return Facts(
-        reasons.sort("source", "rows", "reason", descending=[False, True, False]),
+        _told(reasons, log).sort("source", "rows", "reason", descending=[False, True, False]),
         sources.sort("source"),
         Vocabulary.of(names),
     )
+
+
+def _told(rows: pl.DataFrame, log: SparkLog) -> pl.DataFrame:
+    """The same rows with the words behind their reasons: `column`, `reason` and `hint`."""
+    words = [
+        (number, place, *told)
+        for number, source in enumerate(log.sources)
+        for place, told in enumerate(reasons_of(source))
+    ]
+    kinds = {"source": rows.schema["source"], "reason": rows.schema["reason"]}
+    kinds |= dict.fromkeys(("column", "words", "hint"), pl.String())
+    known = pl.DataFrame(words, schema=kinds, orient="row")
+    found = rows.join(known, on=["source", "reason"], how="left", maintain_order="left")
+    return found.drop("reason").rename({"words": "reason"})
 
 
 def largest(frame: Any, column: str, kind: str) -> tuple[int, float]:
@@ -256,13 +270,16 @@ def sequences_of(frame: pl.DataFrame, log: SparkLog) -> SequenceSet:
     tokens = log.vocabulary.encode(frame["activity"])
     if (frame["activity"].filter(pl.Series(tokens == UNKNOWN)) != log.vocabulary.names[UNKNOWN]).any():
         raise LogError("the files changed while they were counted", hint="run the job again with --from log")
+    offsets = np.concatenate([[0], np.cumsum(runs["len"].to_numpy())]).astype(np.int64)
+    times, last = frame["micros"].to_numpy(), offsets[1:] - 1
     return SequenceSet(
         tokens=tokens,
-        offsets=np.concatenate([[0], np.cumsum(runs["len"].to_numpy())]).astype(np.int64),
-        times=frame["micros"].to_numpy(),
+        offsets=offsets,
+        times=times,
         case_ids=runs["value"].alias("case_id"),
         vocabulary=log.vocabulary,
         timed=log.timed,
+        running=log.running(times[last], tokens[last]),
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from behavio.files import read_json, write_json
-from behavio.sequences import Vocabulary
+from behavio.sequences import UNKNOWN, OpenCases, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +52,28 @@ class SparkLog:
     vocabulary  the distinct activities, empty until they were found
     timed       False when times only count positions
     n_events    accepted rows, 0 until they were counted; decides the number of partitions
+    newest      time (µs) of the newest event of all
+    within_s    a case silent for longer than this up to it is closed; None marks no case at all
+    end         activities that close a case
     """
 
     sources: tuple[SparkSource, ...]
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary.of([]))
     timed: bool = True
     n_events: int = 0
+    newest: int = 0
+    within_s: float | None = None
+    end: tuple[str, ...] = ()
+
+    def running(self, last_times: np.ndarray, last_tokens: np.ndarray) -> OpenCases | None:
+        """Which cases still run, by the time (µs) and token of the last event of each; None: no rule."""
+        if self.within_s is None:
+            return None
+        known = np.array([self.vocabulary.id(name) for name in self.end], dtype=np.int32)
+        still = ~np.isin(last_tokens, known[known > UNKNOWN])
+        if self.timed:
+            still &= self.newest - last_times <= round(self.within_s * 1e6)
+        return OpenCases(still, self.end, self.within_s)
 
     def write(self, path: Path, base: Path) -> None:
         """Write the description (no events), local paths relative to `base`, as JSON."""
@@ -77,17 +95,20 @@ class SparkLog:
             Vocabulary(tuple(facts["vocabulary"])),
             facts["timed"],
             facts["n_events"],
+            facts["newest"],
+            facts["within_s"],
+            tuple(facts["end"]),
         )
 
 
 def placed(path: str, base: Path) -> str:
     """A path as Spark takes it: addresses as they are, local paths from `base`, absolute."""
-    return path if "://" in path else str((base / path).resolve())
+    return path if "://" in path else os.path.normpath((base / path).absolute())
 
 
 def _relative(path: str, base: Path) -> str:
-    inside = "://" not in path and Path(path).is_relative_to(base.resolve())
-    return Path(path).relative_to(base.resolve()).as_posix() if inside else path
+    inside = "://" not in path and Path(path).is_relative_to(os.path.normpath(base.absolute()))
+    return Path(path).relative_to(os.path.normpath(base.absolute())).as_posix() if inside else path
 
 
 def _moved(source: SparkSource, how: Callable[[str], str]) -> SparkSource:

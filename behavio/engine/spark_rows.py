@@ -92,28 +92,31 @@ def type_of(frame: Any, column: str) -> str:
 
 def blank(column: Any) -> Any:
     """True where a text is null or holds only white space."""
+    return column.isNull() | (trimmed(column) == "")
+
+
+def trimmed(text: Any) -> Any:
+    """A text without white space around it."""
     from pyspark.sql import functions as F
 
-    return column.isNull() | (F.btrim(column, F.lit(BLANKS)) == "")
+    return F.btrim(text, F.lit(BLANKS))
 
 
 def as_text(frame: Any, column: str) -> Any:
-    """A column as text, null where it is empty or blank; whole floats lose their ".0"."""
+    """A column as text, null where it is empty; whole floats lose their ".0"."""
     from pyspark.sql import functions as F
 
     kind, cell = type_of(frame, column), F.col(quoted(column))
-    if kind == "number":
-        cell = cell.cast("double")
-        whole = (cell == F.floor(cell)) & (F.abs(cell) < 2.0**53)
-        cell = F.when(F.isnan(cell), None).when(whole, cell.cast("long").cast("string"))
-        cell = cell.otherwise(F.col(quoted(column)).cast("string"))
-    elif kind in ("naive", "instant", "other"):
+    if kind in ("naive", "instant", "other"):
         raise LogError(
             f"the column {column!r} holds times or nested values, no names", hint="name a column of texts"
         )
-    elif kind != "text":
-        cell = cell.cast("string")
-    return F.when(~blank(cell), cell)
+    if kind != "number":
+        return cell if kind == "text" else cell.cast("string")
+    number = cell.cast("double")
+    whole = (number == F.floor(number)) & (F.abs(number) < 2.0**53)
+    found = F.when(F.isnan(number), None).when(whole, number.cast("long").cast("string"))
+    return found.otherwise(cell.cast("string"))
 
 
 def _activity(frame: Any, source: SparkSource) -> Any:
@@ -125,7 +128,9 @@ def _activity(frame: Any, source: SparkSource) -> Any:
         parts = []
         for place, piece in enumerate(pieces):
             parts.append(
-                F.lit(piece) if place % 2 == 0 else F.coalesce(as_text(frame, piece), F.lit("(none)"))
+                F.lit(piece)
+                if place % 2 == 0
+                else F.when(blank(as_text(frame, piece)), "(none)").otherwise(as_text(frame, piece))
             )
         name = F.concat(*parts)
     else:
@@ -207,17 +212,15 @@ def _read_texts(batches: Iterator[Any], source: SparkSource, read: TextTimes) ->
 
 
 def case_of(frame: Any, source: SparkSource) -> Any:
-    """The case id as text, without white space around it, null where it is empty."""
-    from pyspark.sql import functions as F
-
-    return F.btrim(as_text(frame, source.case_id), F.lit(BLANKS))
+    """The case id as text, without white space around it."""
+    return trimmed(as_text(frame, source.case_id))
 
 
 def in_sample(case: Any, limit: int) -> Any:
     """True for cases whose hash, 0 to 2**32 − 1, lies below the limit; `sampled` is the same in Python."""
     from pyspark.sql import functions as F
 
-    return F.conv(F.substring(F.md5(case), 1, 8), 16, 10).cast("long") < limit
+    return (case != "") & (F.conv(F.substring(F.md5(case), 1, 8), 16, 10).cast("long") < limit)
 
 
 def checked(
@@ -228,9 +231,9 @@ def checked(
     *,
     raw: bool = False,
 ) -> Any:
-    """Every row of the log: source, __file__, __row__, case, activity, micros, place, rest, column, reason.
+    """Every row of the log: source, __file__, __row__, case, activity, micros, place, rest, reason.
 
-    `reason` is null for an event; the same reasons in the same order as when the log is read locally.
+    `reason` is null for an event, else its place in `reasons_of`: the order of the checks on this machine.
     `rest` is a hash of the source's other columns; `raw`, where asked for, the row as JSON.
     `frames` are the opened files, where they are at hand.
     """
@@ -255,15 +258,14 @@ def _checked(frame: Any, number: int, source: SparkSource, read: TextTimes | Non
         FILE,
         ROW,
         case_of(frame, source).alias("case"),
-        F.btrim(_activity(frame, source), F.lit(BLANKS)).alias("activity"),
+        trimmed(_activity(frame, source)).alias("activity"),
         _micros(frame, source).alias("micros"),
         _number(frame, source).alias("place"),
         _no_time(frame, source).alias("no_time"),
         rest.alias("rest"),
         *([row.alias("raw")] if raw else []),
     )
-    column, reason = _reasons(source)
-    return frame.withColumn("column", column).withColumn("reason", reason).drop("no_time")
+    return frame.withColumn("reason", _reason(source)).drop("no_time")
 
 
 def _rest(frame: Any, source: SparkSource, own: Sequence[str]) -> Any:
@@ -322,24 +324,22 @@ def reasons_of(source: SparkSource) -> list[tuple[str, str, str]]:
     return found
 
 
-def _reasons(source: SparkSource) -> tuple[Any, Any]:
-    """Expressions for the column and the reason of a rejected row, null for an event."""
+def _reason(source: SparkSource) -> Any:
+    """Where the reason of a rejected row stands in `reasons_of`, null for an event.
+
+    A number, not a text: Spark works the tests out anew wherever the reason is asked for.
+    """
     from pyspark.sql import functions as F
 
     case, activity, micros = F.col("case"), F.col("activity"), F.col("micros")
 
     def key(name: Any) -> list[Any]:
-        return [blank(name), F.length(name) > LONGEST, F.contains(name, F.lit("\x00"))]
+        return [name.isNull() | (name == ""), F.length(name) > LONGEST, F.contains(name, F.lit("\x00"))]
 
     time = [F.col("no_time"), micros.isNull()]
-    tests = (
-        [*key(case), *time, *key(activity)]
-        if source.timestamp
-        else [micros.isNull(), *key(case), *key(activity)]
-    )
-    told = reasons_of(source)
-    columns, reasons = None, None
-    for test, (column, reason, _) in zip(tests, told, strict=True):
-        columns = F.when(test, column) if columns is None else columns.when(test, column)
-        reasons = F.when(test, reason) if reasons is None else reasons.when(test, reason)
-    return columns, reasons
+    keys = [*key(case), *time] if source.timestamp else [micros.isNull(), *key(case)]
+    first, *others = [*keys, *key(activity)]
+    found = F.when(first, 0)
+    for place, test in enumerate(others, start=1):
+        found = found.when(test, place)
+    return found

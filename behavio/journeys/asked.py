@@ -102,7 +102,7 @@ def ask(
         sequences = grouped.sequences
         alone = grouped.table["rule"].null_count()
         made = grouped.table.filter(pl.col("rule").is_not_null())["group"].n_unique()
-        notes.append(f"{before - alone:,} of {before:,} activities in {made:,} groups")
+        notes.append(f"{before - alone:,} of {before:,} activities in {made:,} group{'s' * (made != 1)}")
     if sessions_gap is not None:
         n_cases = sequences.n_cases
         sequences = sessions(sequences, sessions_gap).sequences

@@ -184,9 +184,6 @@ def altered(sequences: SequenceSet, still: np.ndarray | None = None, **changes: 
 
     still  bool (n_cases,): which of the new cases may go on, used where the log marks its open cases
     """
-    if hasattr(sequences, "known"):  # identical sequences need not be identical any more
-        changes["known"] = None
-    running = getattr(sequences, "running", None)
-    if running is not None and still is not None:
-        changes["running"] = replace(running, open=still)
-    return replace(sequences, **changes)
+    if sequences.running is not None and still is not None:
+        changes["running"] = replace(sequences.running, open=still)
+    return replace(sequences, known=None, **changes)  # identical sequences need not be identical any more

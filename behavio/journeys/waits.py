@@ -102,8 +102,9 @@ class StepTally:
 
 def open_cases(sequences: SequenceSet) -> np.ndarray:
     """bool (n_cases,): which cases may still go on; all of them where nothing says they are over."""
-    running = getattr(sequences, "running", None)
-    return np.ones(sequences.n_cases, dtype=bool) if running is None else np.asarray(running.open, dtype=bool)
+    if sequences.running is None:
+        return np.ones(sequences.n_cases, dtype=bool)
+    return np.asarray(sequences.running.open, dtype=bool)
 
 
 def tally_steps(sequences: SequenceSet, kind: Kind = "edge") -> StepTally:

@@ -23,6 +23,8 @@ from behavio.kernels.arrays import grown, ones
 
 WINDOWS, LISTS, BITS = 0, 1, 2
 """How continuations are counted: by walking windows, by lists of followers, by bit sets of followers."""
+UNIT, LIGHT, HEAVY = 0, 1, 2
+"""Weights of the traces: all 1, on average below 2, more."""
 PLACES = 1 << 32
 """Support and number of occurrences are added up in one number: occurrences × PLACES + support."""
 CASE, START, STOP, LIMIT = 0, 1, 2, 3  # columns of the occurrences, by windows
@@ -259,26 +261,27 @@ def _count_bits(
     occ: np.ndarray,
     span: tuple[int, int],
     planes: np.ndarray,
-    limits: tuple[int, bool],
+    limits: tuple[int, int],
     both: np.ndarray,
     touched: np.ndarray,
     kept: np.ndarray,
 ) -> int:
-    """Like `_count_lists`, for items with support of at least limits[0] only; limits[1]: weights count.
+    """Like `_count_lists`, for items with support of at least limits[0] only; marks them in `kept`.
 
-    Marks these items in `kept`, uint64 (words,).
+    limits[1] is UNIT, LIGHT or HEAVY weights: light ones stand for the number of places too, which they are
+    never below, so that one pass is enough.
     """
-    _add_bits(bits, occ, span, planes, limits[1])
+    _add_bits(bits, occ, span, planes, limits[1] != UNIT)
     n_touched = 0
     for w in range(bits.shape[1]):
         kept[w] = rest = _at_least(planes, w, limits[0])
-        _read_bits(planes, w, rest, both, 1 if limits[1] else 1 + PLACES)
+        _read_bits(planes, w, rest, both, 1 if limits[1] == HEAVY else 1 + PLACES)
         while rest != np.uint64(0):
             low = rest & (~rest + np.uint64(1))
             rest ^= low
             touched[n_touched] = 64 * w + ones(low - np.uint64(1))
             n_touched += 1
-    if limits[1] and n_touched > 0:
+    if limits[1] == HEAVY and n_touched > 0:
         _add_bits(bits, occ, span, planes, False)
         for w in range(bits.shape[1]):
             _read_bits(planes, w, kept[w], both, PLACES)
@@ -347,12 +350,12 @@ def _expand(
     depth: int,
     span: tuple[int, int],
     sums: tuple,
-    rules: tuple[int, int, bool, int],
+    rules: tuple[int, int, int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count and project the continuations of the pattern at `depth`; occurrences and children may move.
 
     sums   both, touched, seen, slot, planes, kept
-    rules  rare, min_cases, do weights count, way
+    rules  rare, min_cases, UNIT, LIGHT or HEAVY weights, way
     """
     both, touched, seen, slot, planes, kept = sums
     rare, min_cases, weighted, way = rules
@@ -424,7 +427,8 @@ def mine(
     caller drops patterns found before it was raised.
     """
     rare, min_cases, max_length, counted = limits
-    weighted, total = log[4].max() > 1, log[4].sum()
+    total = log[4].sum()
+    weighted = UNIT if log[4].max() == 1 else LIGHT if total < 2 * len(log[4]) else HEAVY
     found, n_items = np.empty(1 << 12, np.int32), 0
     supports, ends, n_found = np.empty(1 << 10, np.int64), np.zeros(1 << 10, np.int64), 0
     histogram, kept = np.zeros(total + 2, np.int64), 0

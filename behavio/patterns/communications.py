@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.errors import JobError
 from behavio.kernels import strata
 from behavio.patterns.outcome import (
     NEVER,
@@ -100,12 +99,8 @@ def _sides(sequences: SequenceSet, settings: PatternSettings) -> tuple[np.ndarra
         if direction is None:
             return sent, ~sent
         return sent, direction.codes == direction.vocabulary.id("inbound")
-    if direction is None or "outbound" not in direction.vocabulary.names:
+    if direction is None or not {"outbound", "inbound"} <= set(direction.vocabulary.names):
         return None
-    if "inbound" not in direction.vocabulary.names:
-        raise JobError(
-            "no event has the direction inbound", hint="name the communications: communications = [...]"
-        )
     return tuple(direction.codes == direction.vocabulary.id(side) for side in ("outbound", "inbound"))
 
 

@@ -127,7 +127,11 @@ def precedes(sequences: SequenceSet, outcome: str, settings: PatternSettings) ->
     first = first_times(sequences, wanted)
     keep = sequences.times <= first[sequences.case_of_event]
     if not wanted.included:
-        keep = sequences.times < first[sequences.case_of_event]
+        when = Moments.of(sequences, settings.rules(sequences))
+        moment = replace(
+            sequences, times=when.begins[when.of_event]
+        )  # its own moment does not come before it
+        keep = sequences.times < first_times(moment, wanted)[sequences.case_of_event]
     n_reached = int((first < NEVER).sum())
     notes = [
         f"{n_reached:,} of {sequences.n_cases:,} cases have the outcome; only what came before their first "

@@ -10,8 +10,8 @@ from behavio.kernels import windows
 from behavio.kernels.arrays import readonly
 from behavio.sequences import SequenceSet
 
-LIVE = ("f2f", "video", "phone", "event")
-"""Channels in which both sides are there at once: what is shown and answered belongs to one moment."""
+LIVE = ("f2f", "video", "phone", "event", "portal")
+"""Channels of conversations and sessions: what is shown, answered and loaded in one is one moment."""
 
 
 @dataclass(frozen=True, slots=True)

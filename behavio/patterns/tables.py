@@ -70,7 +70,9 @@ def frame(
 
 
 def new_first(found: Patterns, order: np.ndarray, n_standing_out: int, top: int) -> np.ndarray:
-    """The first `top` of `order`; what stands out and neither holds nor lies in one before it comes first.
+    """The first `top` of `order`; what stands out and says something new comes first.
+
+    New is what neither holds nor lies in one before it, nor orders the same activities in another way.
 
     Without this the list opens with one finding and all its longer and shorter forms.
     """
@@ -79,7 +81,10 @@ def new_first(found: Patterns, order: np.ndarray, n_standing_out: int, top: int)
     rest: list[int] = []
     for i in order[:n_standing_out].tolist():
         pattern = tuple(found[i].tolist())
-        if len(front) < top and not any(_holds(p, pattern) or _holds(pattern, p) for p in new):
+        kinds = set(pattern)
+        if len(front) < top and not any(
+            kinds == set(p) or _holds(p, pattern) or _holds(pattern, p) for p in new
+        ):
             new.append(pattern)
             front.append(i)
         else:

@@ -8,6 +8,7 @@ counted per source. New kinds of extracts need a mapping (TOML), no code: see `m
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,7 @@ __all__ = [
     "settings_of",
 ]
 
+FILE_LINE = re.compile(r'^file = "([^".]+)', re.MULTILINE)
 Progress = Callable[[str, float], None]
 Counted = tuple[SourceCount, pl.DataFrame]
 
@@ -277,7 +279,8 @@ def settings_of(data: str | Path, **settings: Any) -> tuple[str, SourceSettings]
     name = Path(data).name.partition(".")[0] or "log"
     if "://" in str(data):
         return name, _settings(url=str(data), **({"kind": "sql"} | settings))
-    return name, _settings(path=str(data), **({"kind": _kind_of(Path(data))} | settings))
+    kind = settings.pop("kind", None) or _kind_of(Path(data))
+    return name, _settings(path=str(data), kind=kind, **settings)
 
 
 def _kind_of(path: Path) -> str:
@@ -287,12 +290,11 @@ def _kind_of(path: Path) -> str:
     """
     stem = path.name.partition(".")[0].lower()
     for kind, text in built_in().items():
-        if stem not in text.lower() or kind not in kinds("events"):
-            continue  # a mapping names its usual file; most need not be understood for that
-        mapping = load_mapping(None, kind, Path())
-        usual = mapping.file.partition(".")[0].lower()
-        if usual and stem == usual and _names_one_of(path, mapping):
-            return kind
+        named = FILE_LINE.search(text)  # twins take their files from another mapping: those say them again
+        if named and named.group(1).lower() == stem and kind in kinds("events"):
+            mapping = load_mapping(None, kind, Path())
+            if _names_one_of(path, mapping):
+                return kind
     return "table"
 
 

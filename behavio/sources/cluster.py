@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -25,7 +27,7 @@ from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.inputs import shown
 from behavio.sources.mapping import load_mapping
 from behavio.sources.privacy import Privacy
-from behavio.sources.settings import LogInputs, SourceSettings
+from behavio.sources.settings import LogInputs, LogSettings, SourceSettings
 from behavio.sources.tabular import RawTable, _plain_types
 from behavio.sources.times import ISO, ISO_ZONED, YEAR_FIRST, check_zone, read_times
 
@@ -97,12 +99,25 @@ class ClusterLog:
             facts |= {"n_events": self.whole.n_events, "n_cases": self.n_cases, "n_rejected": self.n_rejected}
             facts |= {"sample": dict(self.sample), "notes": [self.sample["note"]]}
         write_json(folder / "readiness.json", facts)
+        sequences = self.sequences
         self.whole.write(folder / "spark.json", base)
-        sequences = SequenceSet.from_log(self.log)
-        if self.sample is not None:
-            sequences = sequences.recode(self.whole.vocabulary)
         sequences.write(folder / "encoded")
         return sequences
+
+    @cached_property
+    def sequences(self) -> SequenceSet:
+        """The log or its sample, coded under the vocabulary of the whole, cases marked as in the whole."""
+        coded = SequenceSet.from_log(self.log)
+        coded = coded if self.sample is None else coded.recode(self.whole.vocabulary)
+        last = coded.offsets[1:] - 1
+        return replace(coded, running=self.whole.running(coded.times[last], coded.tokens[last]))
+
+
+def _marked(whole: SparkLog, log: EventLog, facts: Facts, settings: LogSettings) -> SparkLog:
+    """The description with the rule for open cases; of a sample, its gaps say how long a silence is usual."""
+    rule = SequenceSet.from_log(log).open_cases(settings.end, settings.open_within)
+    newest = facts.sources["last"].max()
+    return replace(whole, newest=int(newest), within_s=rule.within_s, end=rule.end)  # type: ignore[arg-type]
 
 
 def read_cluster_log(
@@ -151,6 +166,7 @@ def read_cluster_log(
 
     tell("fetching cases", 0.5)
     log = read_log(inputs, part_of=part_of, salt=salt, erased=erased)
+    whole = _marked(whole, log, facts, inputs.log)
     if small:
         return ClusterLog(log, whole, log.n_cases, log.rejected.height, None)
     tell("counting cases", 0.7)
@@ -273,7 +289,7 @@ def _shown(address: str, base: Path, named: str) -> str:
     """A file's address as messages and tables name it."""
     if not address.startswith("file:"):
         return unquote(address)
-    return shown(Path(unquote(urlparse(address).path)), base.resolve(), named)
+    return shown(Path(unquote(urlparse(address).path)), Path(os.path.normpath(base.absolute())), named)
 
 
 def _collected(opened: Opened, limit: int | None) -> RawTable:
@@ -301,7 +317,6 @@ def _as_sample(
     counts = [_count(o, facts, number, repeats.get(number, 0)) for number, o in enumerate(opened)]
     beside = log.sources[len(opened) :]
     others = {c.name for c in counts}
-    hints = {r: h for o in opened for _, r, h in on.reasons_of(o.source)}
     rows = [
         (
             opened[r["source"]].source.name,
@@ -309,7 +324,7 @@ def _as_sample(
             r[ROW],
             r["column"],
             r["reason"],
-            hints[r["reason"]],
+            r["hint"],
             (r["raw"] or "")[:500],
         )
         for r in rejected.iter_rows(named=True)

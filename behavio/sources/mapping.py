@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -252,10 +253,16 @@ def load_mapping(named: str | None, kind: str, base: Path) -> SourceMapping:
             near = nearest(path.name, [p.name for p in path.parent.glob("*.toml")])
             hint = f"did you mean {near}?" if near else "copy one of " + ", ".join(sorted(built_in()))
             raise JobError(f"the mapping {named} cannot be read: {problem.strerror}", hint=hint) from None
+    return _built_in_mapping(kind)
+
+
+@cache
+def _built_in_mapping(kind: str) -> SourceMapping:
     text = built_in().get(kind)
     return parse_mapping(text, kind) if text is not None else SourceMapping()
 
 
+@cache
 def built_in() -> dict[str, str]:
     """Text of every built-in mapping by its kind."""
     folder = resources.files("behavio").joinpath("sources/mappings")

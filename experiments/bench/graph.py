@@ -28,6 +28,7 @@ import pm4py
 import polars as pl
 
 import behavio.journeys as journeys
+from behavio.encoding import encode
 from behavio.engine.local import LocalEngine
 from behavio.log import REJECTED_SCHEMA as REJECTED
 from behavio.log import EventLog, SourceCount, SourceEvents, empty
@@ -125,7 +126,7 @@ def large(events: pl.DataFrame, path: Path) -> list[Question]:
         ("durations", lambda: journeys.durations(ours, ONE), lambda: pm4py.get_all_case_durations(theirs)),
         (
             "Parquet file to graph with mean times",
-            lambda: journeys.directly_follows(encoded(pl.read_parquet(path)), ONE, quantiles=False),
+            lambda: journeys.directly_follows(encode(path).sequences, ONE, quantiles=False),
             lambda: pm4py.discover_performance_dfg(formatted(path), perf_aggregation_key="mean"),
         ),
     ]

@@ -90,7 +90,10 @@ def peer(kind: str, path: Path, least: int, limit: int) -> dict[str, Any]:
     """The peer's count and seconds, or why there are none."""
     python = os.environ.get("BEHAVIO_PEERS", sys.executable)
     words = [python, "-c", PEER, kind, str(path), str(least), str(limit)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:  # a peer whose own worker was stopped waits for it for ever: that is a stop too
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=6 * limit)
+    except subprocess.TimeoutExpired:
+        return {f"{kind}": f"no answer after {6 * limit} seconds by the clock"}
     if done.returncode < 0:
         return {f"{kind}": f"stopped after {limit} CPU seconds"}
     if done.returncode:
@@ -129,6 +132,8 @@ def main(data: Path, limit: int = 60) -> None:
             path.write_text("\n".join(" ".join(map(str, t)) for t in log))
             for kind in ("prefixspan", "seq2pat", "effspm"):
                 row |= peer(kind, path, least, limit)
+                if row.get(kind, "").startswith("stopped"):
+                    row[f"{kind}_ratio_at_least"] = round(limit / row["all_cpu_s"], 1)
                 if f"{kind}_cpu_s" in row:
                     row[f"{kind}_ratio"] = round(row[f"{kind}_cpu_s"] / row["all_cpu_s"], 1)
         rows.append(row)

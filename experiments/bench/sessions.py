@@ -34,16 +34,13 @@ rows = {}
 OURS = (
     MEASURE
     + """
-import polars as pl
 from behavio import journeys
+from behavio.encoding import encode
 from behavio.engine.local import LocalEngine
-from behavio.log import REJECTED_SCHEMA, EventLog, SourceCount, SourceEvents, empty
 from behavio.sequences import SequenceSet
 one = LocalEngine(threads=1)
 def load(path):
-    events = pl.read_parquet(path)
-    count = SourceCount("bench", "table", "", events.height, events.height, 0, 0)
-    return SequenceSet.from_log(EventLog.assemble([SourceEvents(count, events, empty(REJECTED_SCHEMA))]))
+    return encode(path).sequences
 def ask(log, rows):
     cut = timed(rows, "sessions", lambda: journeys.sessions(log, "30m").sequences)
     graph = timed(rows, "transitions", lambda: journeys.directly_follows(cut, one, quantiles=False))

@@ -84,12 +84,19 @@ def _smells(c: Context) -> Table | None:
     found = c.run.readiness.get("findings") or []
     if not found:
         return None
+    sources = {str(s.get("name", "")) for s in c.run.sources}
     rows = [
-        {**f, "finding": sentence_case(str(f["finding"])), "means": sentence_case(str(f["means"]))}
+        {
+            **f,
+            "finding": sentence_case(str(f["finding"])),
+            "source": str(f.get("where")).replace("_", " ") if f.get("where") in sources else "",
+            "means": sentence_case(str(f["means"])),
+        }
         for f in found
     ]
     columns = (
         Column("finding", "Found"),
+        Column("source", "Source"),
         Column("n", "Number", "count"),
         Column("of", "Of", "count"),
         Column("means", "What it means"),
