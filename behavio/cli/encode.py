@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.option("--open-within", help="A case silent for longer is closed, for example 90d.")
 @click.option(
-    "--memory", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Working memory, GB."
+    "--memory", type=click.FloatRange(0.01), help="Working memory in GB (default 1, at most an eighth)."
 )
 @click.option("--stream", is_flag=True, help="Write the events in order of time too.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
@@ -33,7 +33,7 @@ def encode(
     out: Path,
     end: tuple[str, ...],
     open_within: str | None,
-    memory: float,
+    memory: float | None,
     stream: bool,
     form: str | None,
     **columns: Any,
@@ -58,7 +58,7 @@ def encode(
             source,
             out,
             log=rule,
-            memory=int(memory * (1 << 30)),
+            memory=int(memory * (1 << 30)) if memory else None,
             progress=screen.progress,
             **show.given(columns),
         )

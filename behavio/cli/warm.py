@@ -42,6 +42,8 @@ def beside() -> Iterator[None]:
 
 def main(simulator: bool = False) -> None:
     """Run every counting stage on forty cases of four activities, and a tiny simulation where asked."""
+    import polars as pl
+
     from behavio import api, patterns, run
     from behavio.job import job_from
     from behavio.sequences import SequenceSet
@@ -61,6 +63,10 @@ def main(simulator: bool = False) -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "tiny.csv").write_text("\n".join(rows))
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
+        tiny = Path(folder) / "tiny.csv"
+        pl.read_csv(tiny).write_parquet(tiny.with_suffix(".parquet"))
+        for file in (tiny, tiny.with_suffix(".parquet")):
+            api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
         patterns.match(

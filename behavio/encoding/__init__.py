@@ -7,6 +7,7 @@ is read by the careful path as a whole, so the answer is always the same.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -41,7 +42,8 @@ __all__ = [
 ]
 
 MEMORY = 1 << 30
-"""Bytes that the streams, and the buffer of one range of cases, may take."""
+"""Bytes that the streams, and the buffer of one range of cases, may take: at most this each, and at most an
+eighth of what the machine has."""
 HEAD = 1 << 12
 
 
@@ -59,6 +61,11 @@ class Encoded:
     why: str = ""
 
 
+def usual_memory() -> int:
+    """Bytes of working memory when nobody says how many."""
+    return min(MEMORY, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8)
+
+
 def is_encoded(folder: Path) -> bool:
     """True for a folder that holds an encoded log."""
     return (folder / "vocabulary.json").is_file() and (folder / "tokens.npy").is_file()
@@ -69,16 +76,16 @@ def encode(
     out: Path | None = None,
     *,
     log: LogSettings | None = None,
-    memory: int = MEMORY,
+    memory: int | None = None,
     progress: Progress | None = None,
     keep_text: bool = False,
     **settings: Any,
 ) -> Encoded:
     """Encode a log, into the folder `out` or, without one, for this process only.
 
-    `settings` are those of `behavio.read`; `log` says what closes a case; `memory` bounds the working
-    memory in bytes (the log's case ids come on top). Raises what `behavio.read` raises; RunError when `out`
-    holds something else.
+    `settings` are those of `behavio.read`; `log` says what closes a case; `memory` bounds the streams
+    and, once more, the buffer in bytes (the log's case ids come on top). Raises what `behavio.read`
+    raises; RunError when `out` holds something else.
     """
     rule = log or LogSettings(keep_text=keep_text)
     if out is not None:
@@ -103,7 +110,7 @@ def encode_source(
     out: Path | None,
     *,
     log: LogSettings,
-    memory: int = MEMORY,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> Encoded:
     """Stream one source into `out` (None: for this process only). Raises Unfit where only the careful path
@@ -115,7 +122,7 @@ def encode_source(
             raise Unfit("people to exclude")
         coded = stream_source(
             name, settings, base, draft,
-            keep=out is not None, keep_text=log.keep_text, memory=memory, progress=tell,
+            keep=out is not None, keep_text=log.keep_text, memory=memory or usual_memory(), progress=tell,
         )  # fmt: skip
         tell("cases", 0.99)
         sequences = _sequences(coded, draft).marked(log.end, log.open_within)

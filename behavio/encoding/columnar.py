@@ -29,13 +29,22 @@ class Batch:
     """Some rows: their needed columns, and where they stand.
 
     columns  by name: Arrow arrays, or slices of a text
-    rows     int64 (n,): 1-based record numbers in their file
+    first    1-based record number of the first row in its file
+    rows     int64 (n,): record numbers, where they do not simply follow the first
     raw      bytes of the row, for formats that cannot be read at a place (delimited text)
     """
 
     columns: dict[str, Any]
-    rows: np.ndarray
+    first: int
+    rows: np.ndarray | None = None
     raw: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """Record numbers of some rows."""
+        return self.first + rows if self.rows is None else self.rows[rows]
 
 
 class Opened:
@@ -114,7 +123,7 @@ class Columnar(Opened):
                 n = batch.num_rows
                 if n:
                     arrays = {c: plain_text(batch.column(c)) for c in columns}
-                    yield Batch(arrays, np.arange(row, row + n)), share
+                    yield Batch(arrays, row), share
                 row += n
         except (pa.ArrowException, OSError) as problem:
             raise Unfit(str(problem)) from None

@@ -106,7 +106,7 @@ class Delimited(Opened):
                     for batch, n_records, left in self._cut(block, wanted, columns, record, last):
                         record += n_records
                         rest = left
-                        if len(batch.rows):
+                        if len(batch):
                             yield batch, min(done / total, 1.0)
                     if len(rest) > 4 * BLOCK:
                         raise Unfit("a row of many megabytes")
@@ -147,14 +147,14 @@ class Delimited(Opened):
                 for k, name in enumerate(columns)
             }
             raw = (data, lines[:n, 1], lines[:n, 2])
-            yield Batch(cells, lines[:n, 0] + record, raw), n_records, block[at:]
+            yield Batch(cells, record, lines[:n, 0] + record, raw), n_records, block[at:]
             record += n_records
             if why == kernel.CUT:
                 return
 
     def keep(self, batch: Batch, rows: np.ndarray) -> None:
         """Remember the text of rows that may be rejected."""
-        assert batch.raw is not None
+        assert batch.raw is not None and batch.rows is not None
         data, starts, ends = batch.raw
         for row in rows.tolist():
             text = bytes(data[starts[row] : ends[row]])

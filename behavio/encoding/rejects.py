@@ -75,7 +75,7 @@ class Suspects:
         if self.n > MOST:
             raise Unfit("millions of rows without a case, an activity or a time")
         self._places.append(np.full(len(rows), place, np.int32))
-        self._rows.append(batch.rows[rows])
+        self._rows.append(batch.numbers(rows))
         self._at.append(at)
         if batch.raw is not None:
             self.files[place].keep(batch, rows)

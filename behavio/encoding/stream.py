@@ -104,7 +104,7 @@ class Encoder:
     def _take(self, batch: Batch, place: int, streams: Streams) -> None:
         """One batch: codes and times appended, rows that may be rejected remembered."""
         plan, columns, at = self.plan, batch.columns, streams.n
-        room = streams.room(len(batch.rows))
+        room = streams.room(len(batch))
         cases = self.cases.texts.codes(as_texts(columns[plan.case_id]), room["case"])
         tokens = self.activities.texts.codes(as_texts(columns[plan.activity]), room["token"])
         self.cases.judge()
