@@ -100,19 +100,19 @@ def split_at(sequences: SequenceSet, time: int) -> tuple[SequenceSet, SequenceSe
     return sequences.select(early).until(time), sequences.select(late)
 
 
-def _steps(s: SequenceSet) -> pl.DataFrame:
-    """One row per case, source and target: how often (x), out of how many (n), median wait in seconds."""
+def steps_of(s: SequenceSet) -> tuple[pl.DataFrame, np.ndarray]:
+    """Every step to the next event of a case (case, source, target), and where its source stands."""
     inside = np.ones(s.n_events, bool)
     inside[s.offsets[1:] - 1] = False
     here = np.flatnonzero(inside)
-    steps = pl.DataFrame(
-        {
-            "case": s.case_of_event[here],
-            "source": s.tokens[here],
-            "target": s.tokens[here + 1],
-            "wait": (s.times[here + 1] - s.times[here]) / 1e6,
-        }
-    )
+    columns = {"case": s.case_of_event[here], "source": s.tokens[here], "target": s.tokens[here + 1]}
+    return pl.DataFrame(columns), here
+
+
+def _steps(s: SequenceSet) -> pl.DataFrame:
+    """One row per case, source and target: how often (x), out of how many (n), median wait in seconds."""
+    steps, here = steps_of(s)
+    steps = steps.with_columns(wait=pl.Series((s.times[here + 1] - s.times[here]) / 1e6))
     counted = steps.group_by("case", "source", "target").agg(
         x=pl.len().cast(pl.Float64), wait=pl.median("wait")
     )

@@ -17,6 +17,7 @@ import polars as pl
 from behavio.contrasts import RatioSums, false_discovery, ratios
 from behavio.durations import seconds
 from behavio.errors import JobError, LogError
+from behavio.journeys.compare import edge_sums, steps_of
 from behavio.log import TIME
 from behavio.sequences import SequenceSet
 
@@ -102,17 +103,8 @@ def _steps(sequences: SequenceSet, every: str) -> tuple[pl.DataFrame, np.ndarray
         raise JobError(
             f"{every} cuts the log into {n:,} periods, at most {MOST}", hint="choose a longer --every"
         )
-    inside = np.ones(sequences.n_events, bool)
-    inside[sequences.offsets[1:] - 1] = False
-    here = np.flatnonzero(inside)
-    frame = pl.DataFrame(
-        {
-            "case": sequences.case_of_event[here],
-            "source": sequences.tokens[here],
-            "target": sequences.tokens[here + 1],
-            "period": (sequences.times[here + 1] - first) // width,
-        }
-    )
+    frame, here = steps_of(sequences)
+    frame = frame.with_columns(period=pl.Series((sequences.times[here + 1] - first) // width))
     return frame, first + width * np.arange(n)
 
 
@@ -212,8 +204,6 @@ def _edges(sequences: SequenceSet, steps: pl.DataFrame, start: int, at: int, end
 
 
 def _sums(steps: pl.DataFrame, keys: pl.DataFrame) -> RatioSums:
-    from behavio.journeys.compare import edge_sums
-
     x = steps.group_by("case", "source", "target").agg(x=pl.len().cast(pl.Float64))
     return edge_sums(x.with_columns(n=pl.col("x").sum().over("case", "source")), keys)
 
