@@ -152,10 +152,10 @@ class Texts:
             return np.zeros(0, np.int64)
         pool, bounds = frozen(self.pool), frozen(self.bounds)
         skip = kernel.common_prefix(pool, bounds)
-        keys = kernel.sort_keys(pool, bounds, skip)
-        rising = bool((keys[1:] > keys[:-1]).all())
+        keys = np.empty(self.n, np.uint64)
+        rising = kernel.sort_keys(pool, bounds, skip, keys)
         order = np.arange(self.n) if rising else np.argsort(keys, kind="stable")
-        if not rising:
+        if not rising and kernel.tied(keys, order):
             kernel.settle_ties(pool, bounds, keys, order, skip)
         return order
 

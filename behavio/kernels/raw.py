@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+
+from behavio.kernels.ready import intrinsic, njit
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -16,17 +15,17 @@ signed: Any = np.int64
 """Turns a number into a signed one of 64 bits."""
 
 
-def _load(typing: Any, address: Any) -> Any:
+@intrinsic
+def _word_at(typing: Any, address: Any) -> Any:
     """The eight bytes at an address, wherever it lies, as one little-endian number."""
+    from llvmlite import ir
+    from numba import types
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         pointer = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
         return builder.load(pointer, align=1)
 
     return types.uint64(types.intp), build
-
-
-_word_at: Any = intrinsic(_load)
 
 
 @njit(cache=True, nogil=True, inline="always")
