@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from behavio.encoding.pieces import frozen
 from behavio.encoding.spill import ArraySink, Streams
-from behavio.encoding.texts import frozen
 from behavio.kernels import arrange as kernel
 
 MEND = 1 << 20

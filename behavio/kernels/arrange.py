@@ -176,8 +176,7 @@ def repeats(
 
 @njit(cache=True, nogil=True)
 def repeats_of(tokens: np.ndarray, fields: np.ndarray, first: int, last: int) -> int:
-    """Events from first to last - 1 equal to an earlier one of them: brought together by a hash, then compared
-    for good."""
+    """Events from first to last - 1 equal to an earlier one: brought together by a hash, then compared."""
     found = 0
     keys = np.empty(last - first, np.uint64)
     for i in range(first, last):

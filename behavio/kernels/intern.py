@@ -127,8 +127,8 @@ def gather(indices: np.ndarray, valid: np.ndarray, codes: np.ndarray, out: np.nd
 
 @ready
 def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int, keys: np.ndarray) -> bool:
-    """Fill uint64 (n,) with the eight bytes of each text after the first `skip`, so that numbers sort as bytes
-    do; returns whether each is larger than the one before."""
+    """Fill uint64 (n,) with the eight bytes of each text after the first `skip`, so that numbers sort as
+    bytes do; returns whether each is larger than the one before."""
     rising = True
     before = np.uint64(0)
     for code in range(len(keys)):
@@ -139,7 +139,8 @@ def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int, keys: np.ndarray)
         for _ in range(8):
             key = (key << np.uint64(8)) | (found & np.uint64(255))
             found >>= np.uint64(8)
-        rising = rising and (code == 0 or key > before)
+        if code > 0 and key <= before:
+            rising = False
         keys[code] = key
         before = key
     return rising
@@ -162,7 +163,7 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
 @ready
 def tied(keys: np.ndarray, order: np.ndarray) -> bool:
     """Whether any two neighbours in this order have equal keys."""
-    for i in range(1, len(order)):
+    for i in range(1, len(order)):  # noqa: SIM110 – numba compiles loops, not generators
         if keys[order[i]] == keys[order[i - 1]]:
             return True
     return False

@@ -28,6 +28,31 @@ def _word_at(typing: Any, address: Any) -> Any:
     return types.uint64(types.intp), build
 
 
+@intrinsic
+def load(typing: Any, address: Any) -> Any:
+    """The eight bytes at an address as one little-endian number; the caller knows that they are there."""
+    from llvmlite import ir
+    from numba import types
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.load(builder.inttoptr(given[0], ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(types.int64), build
+
+
+@intrinsic
+def store(typing: Any, address: Any, value: Any) -> Any:
+    """Write a number as eight little-endian bytes at an address; the caller knows that there is room."""
+    from llvmlite import ir
+    from numba import types
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.store(given[1], builder.inttoptr(given[0], ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), build
+
+
 @njit(cache=True, nogil=True, inline="always")
 def word(data: np.ndarray, at: int, length: int) -> np.uint64:
     """The first `length` (1 to 8) bytes from `at`, zeros above; never reads past the end of `data`."""

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,12 @@ from behavio.files import whole_file
 
 Kind = tuple[Any, ...] | str
 SCALARS = {"b": "boolean", "i": "int64", "f": "float64"}
-HOLDS = {"none": "", "int64": "i", "uint64": "u", "boolean": "b"}
+HOLDS = {"none": "", "int64": "i", "uint64": "u", "bool": "b", "boolean": "b"}
 OUTSIDE = re.compile(r'^declare [^@\n]*@"?([\w.$]+)', re.MULTILINE)
 RELEASE = "NRT_MemInfo_call_dtor"
 KNOWN = ("llvm.", "memset", "memcpy", "memmove", RELEASE)
-"""What kept code may call: LLVM's own operations and C's, and what numba calls when it gives back memory of its
-own, which arrays from outside never are."""
+"""What kept code may call: LLVM's own operations and C's, and what numba calls when it gives back memory of
+its own, which arrays from outside never are."""
 _lock = threading.RLock()
 _engine: Any = None
 
@@ -91,12 +91,12 @@ class Lazy:
         return self.__qualname__
 
 
-def njit(**options: Any) -> Callable[[FunctionType], Any]:
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """numba's njit, put off until the function is needed."""
     return lambda function: Lazy(function, lambda: _numba().njit(**options)(function))
 
 
-def intrinsic(function: FunctionType) -> Any:
+def intrinsic(function: Callable[..., Any]) -> Any:
     """numba's intrinsic, put off; the function may use names of numba and llvmlite when it is called."""
 
     def make() -> Any:
@@ -111,7 +111,7 @@ def intrinsic(function: FunctionType) -> Any:
 class Kernel(Lazy):
     """A function of arrays and numbers that allocates nothing: its machine code is kept from run to run."""
 
-    def __init__(self, function: FunctionType) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function, lambda: _numba().njit(cache=True, nogil=True)(function))
         self._native: dict[tuple[Kind, ...], Callable[..., Any] | None] = {}
 
@@ -125,7 +125,7 @@ class Kernel(Lazy):
         return self.made(*given) if native is None else native(*given)
 
 
-def ready(function: FunctionType) -> Any:
+def ready(function: Callable[..., Any]) -> Any:
     """Keep the machine code of a kernel that allocates no memory and raises nothing."""
     return Kernel(function)
 
@@ -143,7 +143,7 @@ def _kind(value: Any) -> Kind:
     return "f" if isinstance(value, float) else ""
 
 
-def _native(function: FunctionType, kinds: tuple[Kind, ...]) -> Callable[..., Any] | None:
+def _native(function: Callable[..., Any], kinds: tuple[Kind, ...]) -> Callable[..., Any] | None:
     """The kernel's kept code, made first where there is none; None where it cannot be kept."""
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
     what = hashlib.blake2b(repr(kinds).encode(), digest_size=6).hexdigest()
@@ -152,8 +152,7 @@ def _native(function: FunctionType, kinds: tuple[Kind, ...]) -> Callable[..., An
         held = path.read_bytes()
     except OSError:
         held = _compiled(function, kinds)
-        if held:
-            _keep(path, held, f"{name}.{what}.*.code")
+        _keep(path, held, f"{name}.{what}.*.code")
     if not held:
         return None
     head, _, code = held.partition(b"\n")
@@ -161,7 +160,7 @@ def _native(function: FunctionType, kinds: tuple[Kind, ...]) -> Callable[..., An
     return _callable(_address(facts["symbol"], code), facts["returns"], kinds)
 
 
-def _compiled(function: FunctionType, kinds: tuple[Kind, ...]) -> bytes:
+def _compiled(function: Callable[..., Any], kinds: tuple[Kind, ...]) -> bytes:
     """Facts in one line and the object code behind it; nothing where the code would need numba to run."""
     numba = _numba()
     types = numba.types
