@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit, ready
 
 _ONE, _TWO, _FOUR = np.uint64(1), np.uint64(2), np.uint64(4)
 
@@ -41,20 +42,32 @@ def _equal(tokens: np.ndarray, a: np.uint64, b: np.uint64, length: np.uint64) ->
     return True
 
 
-@njit(cache=True, nogil=True)
 def distinct_traces(tokens: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First trace of each distinct one (int64), in order of appearance; and the group of every trace."""
     n = len(offsets) - 1
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    mask = np.uint64(size - 1)
-    table = np.full(size, -1, np.int32)
-    hashes = np.empty(n, np.uint64)
-    firsts = np.empty(n, np.int64)
-    group = np.empty(n, np.int64)
+    size = max(16, 1 << max(2 * n - 1, 1).bit_length())
+    table, hashes = np.full(size, -1, np.int32), np.empty(n, np.uint64)
+    firsts, group = np.empty(n, np.int64), np.empty(n, np.int64)
+    n_groups = _distinct(tokens, offsets, table, hashes, firsts, group)
+    return firsts[:n_groups].copy(), group
+
+
+@ready
+def _distinct(
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    table: np.ndarray,
+    hashes: np.ndarray,
+    firsts: np.ndarray,
+    group: np.ndarray,
+) -> int:
+    """Fill firsts and group; returns how many distinct traces there are.
+
+    table int32 (a power of two, at least twice the traces), all -1      hashes uint64 (n_traces,)
+    """
+    mask = np.uint64(len(table) - 1)
     n_groups = 0
-    for c in range(n):
+    for c in range(len(offsets) - 1):
         first, last = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
         mixed = _hash(tokens, first, last)
         place = (mixed >> np.uint64(16)) & mask
@@ -74,7 +87,7 @@ def distinct_traces(tokens: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray
                     group[c] = known
                     break
             place = (place + _ONE) & mask
-    return firsts[:n_groups].copy(), group
+    return n_groups
 
 
 @njit(cache=True, nogil=True)
