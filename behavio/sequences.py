@@ -118,6 +118,8 @@ class SequenceSet:
     timed       False when times only count positions
     known       identical sequences, where they have been looked for: see `distinct`
     running     open cases, where they have been marked: see `open_cases`
+    ahead       what a model that learns from here will be asked about: later "events" of these and other
+                cases, later "cases", or other cases of "any" time; models choose their settings accordingly
     """
 
     tokens: np.ndarray
@@ -129,6 +131,7 @@ class SequenceSet:
     timed: bool = True
     known: Distinct | None = None
     running: OpenCases | None = None
+    ahead: str = "events"
 
     def __post_init__(self) -> None:
         whole = len(self.offsets) > 1 and self.offsets[0] == 0 and self.offsets[-1] == len(self.tokens)
