@@ -255,3 +255,16 @@ def test_later_slice_of_a_pool_is_inside_training() -> None:
     assert split is not None and split.cut is not None
     inner = later_slice(split.train, 0.15)
     assert inner is not None and inner.cut is not None and inner.cut < split.cut
+
+
+def test_starts_and_ends_stand_beside_their_events() -> None:
+    from behavio.models.base import END, START, bracketed
+
+    log = SequenceSet.from_traces([["a", "b"], ["c"]], [[0, 60], [30]])
+    log = replace(log, fields={"x": Field(np.array([2, 3, 2], dtype=np.int32), Vocabulary.of(["p", "q"]))})
+    both = bracketed(log, start=True, end=np.array([True, False]))
+    names = [[both.vocabulary.names[t] for t in trace] for trace in both]
+    assert names == [[START, "a", "b", END], [START, "c"]]
+    assert (both.times // 1_000_000).tolist() == [0, 0, 60, 60, 30, 30]
+    assert both.fields["x"].codes.tolist() == [0, 2, 3, 0, 0, 2]
+    assert bracketed(log).tokens.tolist() == log.tokens.tolist()
