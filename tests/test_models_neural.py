@@ -13,7 +13,8 @@ from behavio.models import Activity2Vec, ModelSettings, Pool, Prefixes, write_mo
 from behavio.models.base import SequenceModel, later_slice
 from behavio.models.neural import GRU
 from behavio.models.pool import pool_weights
-from behavio.models.windows import OVERLAP, WIDTH, Windows, asked_windows, batches, cells, last_same, numbers
+from behavio.models.inputs import numbers
+from behavio.models.windows import OVERLAP, WIDTH, Windows, asked_windows, batches, cells, last_same
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
 DAY = 86_400
@@ -108,7 +109,7 @@ def test_fields_are_read_by_name() -> None:
     random = np.random.default_rng(0)
     shown = Vocabulary.of(["efficacy", "safety"])
     coded = Field(random.integers(0, 4, log.n_events).astype(np.int32), shown)
-    model = GRU(**SMALL).fit(replace(log, fields={"message": coded, "actor_id": coded}))
+    model = GRU(**SMALL).fit(replace(log, fields={"message": coded}))
     assert model.fields_.tolist() == ["message"] and model.field_values_.tolist() == ["efficacy", "safety"]
     swapped = Vocabulary(("", "(unknown)", "safety", "efficacy"))
     other = Field(np.array([0, 1, 3, 2], dtype=np.int32)[coded.codes], swapped)
@@ -255,16 +256,3 @@ def test_later_slice_of_a_pool_is_inside_training() -> None:
     assert split is not None and split.cut is not None
     inner = later_slice(split.train, 0.15)
     assert inner is not None and inner.cut is not None and inner.cut < split.cut
-
-
-def test_starts_and_ends_stand_beside_their_events() -> None:
-    from behavio.models.base import END, START, bracketed
-
-    log = SequenceSet.from_traces([["a", "b"], ["c"]], [[0, 60], [30]])
-    log = replace(log, fields={"x": Field(np.array([2, 3, 2], dtype=np.int32), Vocabulary.of(["p", "q"]))})
-    both = bracketed(log, start=True, end=np.array([True, False]))
-    names = [[both.vocabulary.names[t] for t in trace] for trace in both]
-    assert names == [[START, "a", "b", END], [START, "c"]]
-    assert (both.times // 1_000_000).tolist() == [0, 0, 60, 60, 30, 30]
-    assert both.fields["x"].codes.tolist() == [0, 2, 3, 0, 0, 2]
-    assert bracketed(log).tokens.tolist() == log.tokens.tolist()

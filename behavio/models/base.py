@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Self
@@ -21,13 +21,13 @@ HOMES = {
     "FirstOrder": "baselines",
     "NGram": "ngram",
     "GRU": "neural",
+    "CNN": "neural",
+    "Transformer": "neural",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
 CELLS = 4_000_000
 """Probabilities held at once: rows are made in batches of at most this many cells."""
-START, END = "(start)", "(end)"
-"""Events that stand for the start and the end of a case where these are predicted too: see `bracketed`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,39 +121,6 @@ def later_slice(sequences: SequenceSet, share: float, at_least: int = 1) -> Spli
     if train.n_events - train.n_cases < at_least or len(prefixes) < at_least:
         return None
     return Split(train, sequences, prefixes, cut, method)
-
-
-def bracketed(sequences: SequenceSet, start: bool = False, end: np.ndarray | None = None) -> SequenceSet:
-    """The same cases with an invented START before their first event and an END after their last.
-
-    end  bool (n_cases,): the cases whose end has been seen; None: no case gets one
-
-    Both take the time of the event beside them, so that a case lasts no longer; fields are missing there.
-    """
-    ended = np.zeros(sequences.n_cases, dtype=bool) if end is None else end
-    before, after = np.full(sequences.n_cases, int(start)), ended.astype(np.int64)
-    lengths = sequences.lengths + before + after
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    of_case = np.repeat(np.arange(sequences.n_cases), lengths)
-    source = np.arange(offsets[-1]) - (offsets[:-1] + before - sequences.offsets[:-1])[of_case]
-    opens, closes = offsets[:-1][before > 0], offsets[1:][ended] - 1
-    source[opens] += 1
-    source[closes] -= 1
-    extra = [name for name, used in ((START, start), (END, bool(ended.any()))) if used]
-    named = replace(
-        sequences.recode(Vocabulary.of([*sequences.vocabulary.activities, *extra])),
-        known=None,
-        running=None,
-    )
-    tokens = np.array(named.tokens)[source]
-    tokens[opens], tokens[closes] = named.vocabulary.id(START), named.vocabulary.id(END)
-    fields = {}
-    for name, field in sequences.fields.items():
-        codes = np.array(field.codes)[source]
-        codes[opens], codes[closes] = 0, 0
-        fields[name] = replace(field, codes=codes)
-    times = np.array(sequences.times)[source]
-    return replace(named, tokens=tokens, offsets=offsets, times=times, fields=fields)
 
 
 class Coded(Estimator):
