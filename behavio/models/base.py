@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -165,6 +165,15 @@ class SequenceModel(Coded):
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """`probabilities` for traces already in the model's vocabulary."""
         raise NotImplementedError
+
+    def waits(
+        self, coded: SequenceSet, prefixes: Prefixes, shares: Sequence[float] = (0.1, 0.5, 0.9)
+    ) -> np.ndarray | None:
+        """float64 (n, n_shares): µs from each prefix's newest event to the next one, whatever it is.
+
+        None for a model that knows nothing of time: there the counted gaps answer.
+        """
+        return None
 
     def probabilities(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """float64 (n, n_vocabulary): what comes after each prefix.
