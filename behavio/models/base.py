@@ -23,6 +23,8 @@ HOMES = {
     "NGram": "ngram",
     "Counting": "counting",
     "GRU": "neural",
+    "CNN": "neural",
+    "Transformer": "neural",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
