@@ -313,15 +313,32 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
 
 
 def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
-    """Every model against its baselines on the same later-in-time events: the content of metrics.json."""
+    """Every model against its baselines on the same held-out events.
+
+    A run folder answers with its metrics.json. Of a log: without rules, one cut in time and the model that
+    would be used; with any of the rules of `models.Protocol` (`split`, `column`, `end`, `first`,
+    `min_prefix`, `seeds`, `models`, `fields`) all models under these rules, see `models.benchmark`.
+    """
     from behavio import models
 
     folder = run_folder(data)
     if folder:
         refuse_settings(folder, settings)
         return dict(read_json(needed(folder, "models/metrics.json")))
-    own, columns = _split(models.ModelSettings, settings)
-    return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    settings = {k: v for k, v in settings.items() if v is not None}
+    known = models.Protocol.__dataclass_fields__
+    rules = {k: v for k, v in settings.items() if k in known and k != "cut"}
+    own, columns = _split(models.ModelSettings, {k: v for k, v in settings.items() if k not in rules})
+    if not rules:
+        return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    rules |= {k: v for k, v in own.items() if k == "cut"}
+    protocol = _settings(models.Protocol, rules)
+    chosen = _settings(models.ModelSettings, own)
+    if isinstance(data, SequenceSet):
+        return models.benchmark_log(data, protocol, chosen, seed)
+    if not isinstance(data, EventLog):
+        columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
+    return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:
