@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
     "encode": "encode",
@@ -63,6 +64,7 @@ SHORT = {
     "view": "The whole story of one case.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
 
