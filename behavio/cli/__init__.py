@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
     "encode": "encode",
@@ -67,6 +68,7 @@ SHORT = {
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
 
