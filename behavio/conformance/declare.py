@@ -1,8 +1,8 @@
 """Declare rules that hold in a log, found and checked on distinct traces with their weights.
 
-Templates: Pesic, Schonenberg & van der Aalst 2007; discovery with support and confidence: Maggi, Mooij & van der
-Aalst 2011. A rule is called for (activated) by the cases in which its condition occurs; its support is their
-share of all cases, its confidence the share of them in which it holds. "not succession" and "not chain
+Templates: Pesic, Schonenberg & van der Aalst 2007; discovery with support and confidence: Maggi, Mooij & van
+der Aalst 2011. A rule is called for (activated) by the cases in which its condition occurs; its support is
+their share of all cases, its confidence the share of them in which it holds. "not succession" and "not chain
 succession" are those of Declare: no b after an a, no b right after an a.
 """
 
@@ -81,8 +81,10 @@ def discover_rules(
             np.fill_diagonal(keep, False)
         places = np.nonzero(keep)
         second = names[places[1]] if code >= PAIRS else np.full(len(places[0]), None, dtype=object)
-        columns = [TEMPLATES[code], names[places[0]], second, cases[keep], holds[keep]]
-        found.append(_frame(*columns, n_cases))
+        label = [TEMPLATES[code]] * len(second)
+        found.append(
+            _frame(label, names[places[0]].tolist(), second.tolist(), cases[keep], holds[keep], n_cases)
+        )
     table = pl.concat(found) if found else pl.DataFrame(schema=RULE_SCHEMA)
     order = ["confidence", "support", "template", "activity", "target"]
     return table.sort(order, descending=[True, True, False, False, False])
@@ -109,13 +111,21 @@ def check_rules(sequences: SequenceSet, rules: Sequence[tuple[str, str, str | No
     place = np.zeros(size, dtype=np.int32)
     place[used] = np.arange(len(used))
     dense = _projected(tokens, size, used, place)
-    fixed = (readonly(np.array(codes), np.int64), *(readonly(place[x], np.int64) for x in (first, second)))
-    found = kernel.states(dense, readonly(offsets, np.int64), len(used) + 1, *fixed, CALLED_BY, NEGATIVE)
+    found = kernel.states(
+        dense,
+        readonly(offsets, np.int64),
+        len(used) + 1,
+        readonly(np.array(codes), np.int64),
+        readonly(place[first], np.int64),
+        readonly(place[second], np.int64),
+        CALLED_BY,
+        NEGATIVE,
+    )
     weights = distinct.weight
     cases = ((found != 0) * weights[:, None]).sum(axis=0)
     holds = ((found > 0) * weights[:, None]).sum(axis=0)
-    columns: list = [[r[k] for r in rules] for k in range(3)]
-    return Checked(found, distinct.of_case, _frame(*columns, cases, holds, sequences.n_cases))
+    named = ([r[0] for r in rules], [r[1] for r in rules], [r[2] for r in rules])
+    return Checked(found, distinct.of_case, _frame(*named, cases, holds, sequences.n_cases))
 
 
 def _projected(tokens: np.ndarray, size: int, used: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -136,7 +146,7 @@ def _wanted(templates: Sequence[str] | None) -> np.ndarray:
 
 
 def _variants(sequences: SequenceSet, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct traces with dense ids, their weights, and the vocabulary ids behind these; the last is "other"."""
+    """Distinct traces with dense ids (the last is "other"), weights, vocabulary ids behind the others."""
     distinct = sequences.distinct()
     tokens, offsets = take_groups(sequences.tokens, sequences.offsets, distinct.first)
     weights = np.repeat(distinct.weight, np.diff(offsets))
@@ -148,9 +158,7 @@ def _variants(sequences: SequenceSet, most: int) -> tuple[np.ndarray, np.ndarray
     return *fixed, readonly(distinct.weight, np.int64), ids
 
 
-def _counts(
-    code: int, alone: np.ndarray, pairs: np.ndarray, n_cases: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _counts(code: int, alone: np.ndarray, pairs: np.ndarray, n_cases: int) -> tuple[np.ndarray, np.ndarray]:
     """Cases that call for a rule and those that obey it, for each activity or each pair of two."""
     have, once, begin = alone
     everybody = np.full(len(have), n_cases)
@@ -168,17 +176,25 @@ def _counts(
     return cases, holds + (cases - both if NEGATIVE[code] else 0)
 
 
-def _frame(template, activity, target, cases, holds, n_cases: int) -> pl.DataFrame:  # type: ignore[no-untyped-def]
-    n = len(cases)
+def _frame(
+    template: Sequence[str],
+    activity: Sequence[str],
+    target: Sequence[str | None],
+    cases: np.ndarray,
+    holds: np.ndarray,
+    n_cases: int,
+) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "template": [template] * n if isinstance(template, str) else template,
+            "template": list(template),
             "activity": list(activity),
             "target": list(target),
             "cases": cases,
             "conforming": holds,
             "support": np.asarray(cases) / max(n_cases, 1),
-            "confidence": np.divide(holds, cases, out=np.full(n, np.nan), where=np.asarray(cases) > 0),
+            "confidence": np.divide(
+                holds, cases, out=np.full(len(cases), np.nan), where=np.asarray(cases) > 0
+            ),
         },
         schema=RULE_SCHEMA,
-    )
+    ).with_columns(pl.col("confidence").fill_nan(None))

@@ -1,9 +1,9 @@
 """Declare rules over distinct traces: what holds in each, from first and last places and two counts of pairs.
 
 For a trace and two of its activities a and b let alternations be how often b occurs with an a since the b
-before, and neighbours how often b comes right after a. Then every a is followed by a b before the next a exactly
-when there are as many alternations as a's, every b is preceded by an a since the b before when there are as many
-as b's, and neighbours say the same of direct succession.
+before, and neighbours how often b comes right after a. Then every a is followed by a b before the next a
+exactly when there are as many alternations as a's, every b is preceded by an a since the b before when there
+are as many as b's, and neighbours say the same of direct succession.
 """
 
 from __future__ import annotations

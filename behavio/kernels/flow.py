@@ -1,8 +1,9 @@
-"""Events of a case laid onto the ordered places of a plan: as many as possible, required ones first, few late.
+"""Events of a case laid onto the ordered places of a plan: as many as possible, required ones first, few
+late.
 
 A step that may come several times has several places. The best assignment is found exactly: best[s, j] is the
-best score of an assignment that ends with event j at place s. What came before it lies at an earlier place; the
-best of all events in time is kept in a queue whose scores fall, so each event costs places, not events.
+best score of an assignment that ends with event j at place s. What came before it lies at an earlier place;
+the best of all events in time is kept in a queue whose scores fall, so each event costs places, not events.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def lay(
     step_of   int64 (n_places,), rising; required, repeats bool (n_places,): the place must be taken, may be
               taken any number of times (the last place of a step, not required)
     within    int64 (n_places,): µs since the event taken for an earlier step; −1: any time
-    Maximised, in this order: required places taken, events placed, events not late. Ties go to earlier events.
+    Maximised, in this order: required places taken, events placed, events not late. Ties go to earlier
+    events.
     """
     placed = np.full(len(fits), -2, np.int16)
     most = 0

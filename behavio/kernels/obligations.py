@@ -1,7 +1,7 @@
 """Rules with time limits, event by event: which event calls for another, whether it came, and which it was.
 
-Events of a case are in order; "after" means a later place, even at the same time. States of an event: 1 what it
-calls for came, −1 it did not (or what is forbidden did), 2 it may still come, 0 it calls for nothing.
+Events of a case are in order; "after" means a later place, even at the same time. States of an event: 1 what
+it calls for came, −1 it did not (or what is forbidden did), 2 it may still come, 0 it calls for nothing.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def after(
             if calling[i]:
                 found = answer
                 if mode == CHAIN and found != i + 1:
-                    found = -1
+                    found = np.int64(-1)
                 if mode == ALTERNATE and again >= 0 and found > again:
-                    found = -1
+                    found = np.int64(-1)
                 if found >= 0 and (within < 0 or times[found] - times[i] <= within):
                     state[i], other[i] = KEPT, found
                 else:
@@ -50,9 +50,9 @@ def after(
                     elif mode == ALTERNATE:
                         may = may and again < 0
                     state[i] = PENDING if may else BROKEN
-                again = i
+                again = np.int64(i)
             if wanted[i]:
-                answer = i
+                answer = np.int64(i)
     return state, other
 
 
@@ -68,15 +68,15 @@ def before(
             if calling[i]:
                 found = cause
                 if mode == CHAIN and found != i - 1:
-                    found = -1
+                    found = np.int64(-1)
                 if mode == ALTERNATE and found < again:
-                    found = -1
+                    found = np.int64(-1)
                 kept = found >= 0 and (within < 0 or times[i] - times[found] <= within)
                 state[i] = KEPT if kept else BROKEN
                 other[i] = found if kept else -1
-                again = i
+                again = np.int64(i)
             if wanted[i]:
-                cause = i
+                cause = np.int64(i)
     return state, other
 
 
