@@ -267,7 +267,7 @@ def read_planned(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
         named = guess("activity", table.columns)
         settings = replace(settings, columns={} if named is None else {"channel": named})
     rows, count, rejected = dated_of(PLAN, table, mapping, settings, path.parent, folder)
-    notes = [f"{path.name}: {n}" for n in count.notes]
+    notes = [f"{path.name}: {n}" for n in count.notes if "without a zone" not in n]  # days need none
     for why, n in rejected.group_by("reason").len().sort("len", descending=True).iter_rows():
         notes.append(f"{n:,} of {count.read:,} rows of {path.name} are left out: {why}")
     return rows, tuple(notes)
