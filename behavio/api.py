@@ -25,6 +25,7 @@ from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
+    from behavio.audience import Audience
     from behavio.erase import Erasure
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
@@ -314,6 +315,20 @@ def view(folder: str | Path, case_id: str) -> CaseStory:
     from behavio.view import story
 
     return story(checked_run(folder), case_id)
+
+
+def audience(folder: str | Path, where: str) -> Audience:
+    """The cases of a finished run that fit a question (the WHERE of SQL), or a saved question's name."""
+    from behavio import audience as room
+
+    return room.audience(checked_run(folder), where)
+
+
+def audience_columns(folder: str | Path) -> pl.DataFrame:
+    """What a question about the cases of a run may name: column, meaning, example."""
+    from behavio import audience as room
+
+    return room.audience_columns(checked_run(folder))
 
 
 def run(

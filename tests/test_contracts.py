@@ -15,7 +15,7 @@ PACKAGE = Path(behavio.__file__).parent
 ORDER = (
     "__init__ errors durations files words kernels log sequences engine sources encoding simulate estimator "
     "process distances contrasts journeys patterns models segments stages pressure suggest view report "
-    "targets checks manifest job run folder erase api cli __main__"
+    "targets checks manifest job run folder audience erase api cli __main__"
 ).split()
 HOMES = {
     "pyspark": ("engine",),

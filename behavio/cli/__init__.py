@@ -40,6 +40,7 @@ COMMANDS = {
     "predict": "ask",
     "evaluate": "ask",
     "view": "ask",
+    "audience": "audience",
 }
 SHORT = {
     "demo": "Simulate a year of HCPs, run the whole job, say where the report is.",
@@ -61,6 +62,7 @@ SHORT = {
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
     "view": "The whole story of one case.",
+    "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
     "erase": "Remove people from a finished run, for good.",

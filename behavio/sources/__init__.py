@@ -144,8 +144,8 @@ class _Beside:
 
     cases: pl.DataFrame | None = None
     consents: list[pl.DataFrame] = field(default_factory=list)
-    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
-    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    plan: list[pl.DataFrame] = field(default_factory=list)
+    affiliations: list[pl.DataFrame] = field(default_factory=list)
     identities: Identities | None = None
     counted: list[Counted] = field(default_factory=list)
 
@@ -168,20 +168,22 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         )
         found.consents.append(stated)
         found.counted.append((count, rejected))
-    if inputs.consents is not None:
-        tell("reading consents", len(found.counted))
-        table, mapping, folder = raw_table(inputs.consents, inputs.base)
-        dated, count, rejected = consents_of(
-            table, mapping, inputs.consents, inputs.base, folder, privacy, found.identities
+    for name, own in inputs.named("consents").items():
+        tell(f"reading {name}", len(found.counted))
+        table, mapping, folder = raw_table(own, inputs.base)
+        stated, count, rejected = consents_of(
+            table, mapping, own, inputs.base, folder, privacy, found.identities, name=name
         )
-        found.consents.append(dated)
+        found.consents.append(stated)
         found.counted.append((count, rejected))
-    for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
-        if settings is not None:
-            tell(f"reading the {shape.role}", len(found.counted))
-            table, mapping, folder = raw_table(settings, inputs.base)
-            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
-            setattr(found, shape.role, rows)
+    for shape, dated in ((PLAN, found.plan), (AFFILIATIONS, found.affiliations)):
+        for name, own in inputs.named(shape.role).items():
+            tell(f"reading {name}", len(found.counted))
+            table, mapping, folder = raw_table(own, inputs.base)
+            rows, count, rejected = dated_of(
+                shape, table, mapping, own, inputs.base, folder, privacy, name=name
+            )
+            dated.append(rows)
             found.counted.append((count, rejected))
     return found, privacy
 
@@ -211,8 +213,10 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
         sources=(*log.sources, *counts),
-        plan=beside.plan,
-        affiliations=beside.affiliations,
+        plan=pl.concat([empty(PLAN_SCHEMA), *beside.plan]).sort("case_id", maintain_order=True),
+        affiliations=pl.concat([empty(AFFILIATION_SCHEMA), *beside.affiliations]).sort(
+            "case_id", maintain_order=True
+        ),
     )
 
 
