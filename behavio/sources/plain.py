@@ -1,8 +1,8 @@
 """Sound delimited text, block by block: no quotes, UTF-8, and in every row as many cells as in the header.
 
 Most exports are like that, and then nothing needs the careful reader of `text`: each block is checked as a
-whole and cut by Polars, which is asked for the wanted columns only. At the first byte that needs a closer look
-the file is given back unread. The answer is the one of the careful reader, to the cell.
+whole and cut by Polars, which is asked for the wanted columns only. At the first byte that needs a closer
+look the file is given back unread. The answer is the one of the careful reader, to the cell.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _frame(
 
 
 def _rows(block: bytes, shape: _Shape) -> int | None:
-    """Number of lines of a sound block; None when a quote, a damaged letter or a row of another width is in it.
+    """Number of lines of a sound block; None when it holds a quote, a damaged letter or a row of another width.
 
     Delimiters are counted up to each line break: a bit per byte, the bits of whole words at once.
     """
