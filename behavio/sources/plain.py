@@ -129,7 +129,7 @@ def _frame(
 
 
 def _rows(block: bytes, shape: _Shape) -> int | None:
-    """Number of lines of a sound block; None when it holds a quote, a damaged letter or a row of another width.
+    """Number of lines of a sound block; None for a quote, a damaged letter or a row of another width.
 
     Delimiters are counted up to each line break: a bit per byte, the bits of whole words at once.
     """
