@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
+    from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
     from behavio.stages import Stages
     from behavio.targets import Receipt
@@ -299,6 +300,20 @@ def stages(data: Data, **settings: Any) -> Stages:
         return room.read_stages(folder / "stages")
     own, columns = _split(room.StageSettings, settings)
     return room.stages(read(data, **columns), _settings(room.StageSettings, own))
+
+
+def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
+    """How answers depend on recent contact, per group of a run, and who gets too much or too little."""
+    from behavio import pressure as room
+
+    folder = run_folder(data)
+    if folder and (folder / "pressure" / "facts.json").is_file():
+        refuse_settings(folder, settings)
+        return room.read_pressure(folder / "pressure")
+    own, columns = _split(room.PressureSettings, settings)
+    labels = folder / "segments" / "segments.parquet" if folder else None
+    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
 
 
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
