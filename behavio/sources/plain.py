@@ -1,8 +1,8 @@
 """Sound delimited text, block by block: no quotes, UTF-8, and in every row as many cells as in the header.
 
 Most exports are like that, and then nothing needs the careful reader of `text`: each block is checked as a
-whole and cut by Polars, which is asked for the wanted columns only. At the first byte that needs a closer look
-the file is given back unread. The answer is the one of the careful reader, to the cell.
+whole and cut by Polars, which is asked for the wanted columns only. At the first byte that takes a closer
+look the file is left to the careful reader, whose answer this one gives to the cell.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import FileIO
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,6 @@ from behavio.sources.text import SMALL, Lines, _header, delimiter_of, needed, to
 BLOCK = 8 << 20
 PIECE = 1 << 18
 """Bytes checked at a time: what is made of them stays in the processor's cache."""
-LONGEST_ROW = 64 << 20
 OTHER = (
     b"\x1f\x8b",
     b"\x28\xb5\x2f\xfd",
@@ -36,17 +35,16 @@ OTHER = (
     b"[",
 )
 """First bytes of what is no delimited text."""
-NEWLINE = 10
+NEWLINE, RETURN = 10, 13
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the first lines say: the delimiter, the names of all columns, and how lines end."""
+    """What the first lines say: the delimiter and the names of all columns."""
 
     delimiter: str
     names: list[str]
     notes: list[str]
-    returns: bool
 
 
 def read_plain(
@@ -72,21 +70,25 @@ def read_plain(
     return Lines(frame, pl.int_range(1, frame.height + 1, eager=True), notes=shape.notes), notes
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    """The file in pieces of whole lines; the last one ends with a line break even where the file does not."""
-    rest = b""
-    while fresh := file.read(BLOCK):
-        end = fresh.rfind(b"\n") + 1
+def _blocks(file: FileIO) -> Iterator[bytes]:
+    """The file in pieces of whole lines; the last one ends with a line break even where the file does not.
+
+    One buffer is read into again and again: fresh memory for every block would cost as much as reading it.
+    """
+    buffer = bytearray(BLOCK)
+    held = 0
+    while n := file.readinto(memoryview(buffer)[held:]):
+        held += n
+        end = buffer.rfind(b"\n", 0, held) + 1
         if end:
-            yield rest + fresh[:end]
-            rest = fresh[end:]
-        else:
-            rest += fresh
-            if len(rest) > LONGEST_ROW:
-                yield b'"'  # no row of a sound file
-                return
-    if rest:
-        yield rest + b"\n"
+            yield bytes(memoryview(buffer)[:end])
+            buffer[: held - end] = buffer[end:held]
+            held -= end
+        elif held == len(buffer):
+            yield b'"'  # a row of many megabytes: let it be read the other way
+            return
+    if held:
+        yield bytes(buffer[:held]) + b"\n"
 
 
 def _shape(first: bytes, delimiter: str | None, *, tabs: bool) -> _Shape | None:
@@ -99,7 +101,7 @@ def _shape(first: bytes, delimiter: str | None, *, tabs: bool) -> _Shape | None:
     names, notes = unique_names(_header(first, sign))
     if len(names) < 2:
         return None
-    return _Shape(sign, names, [*notes, *told_delimiter(sign, delimiter, tabs=tabs)], b"\r" in first)
+    return _Shape(sign, names, [*notes, *told_delimiter(sign, delimiter, tabs=tabs)])
 
 
 def _frame(
@@ -108,54 +110,72 @@ def _frame(
     """The wanted columns of all blocks, None as soon as one is not sound."""
     wanted = needed(shape.names, columns)
     places = [place for place, name in enumerate(shape.names) if name in wanted]
-    kinds = {f"column_{place}": pl.String for place in range(1, len(shape.names) + 1)}
-    parts: list[pl.DataFrame] = []
+    kinds = dict.fromkeys(shape.names, pl.String)
+    cells: list[list[pl.Series]] = [[] for _ in wanted]
+    head = 1
     block: bytes | None = first
     while block is not None:
-        n = _rows(block, shape)
+        n = _rows(block, ord(shape.delimiter), len(shape.names))
         if n is None:
             return None
-        head = 0 if parts else 1
         part = pl.read_csv(
             block, has_header=False, skip_rows=head, columns=places, schema=kinds,
             separator=shape.delimiter, quote_char=None, infer_schema=False,
         )  # fmt: skip
-        if part.height != n - head:
+        if part.height != n - head or part.columns != wanted:
             return None
-        parts.append(part)
-        block = next(blocks, None)
-    whole = pl.concat(parts)
-    return None if whole.height == 0 else whole.rename(dict(zip(whole.columns, wanted, strict=True)))
+        for column, found in zip(cells, part.get_columns(), strict=True):
+            column.append(found)
+        block, head = next(blocks, None), 0
+    cells.reverse()
+    whole = pl.DataFrame([pl.concat(cells.pop(), rechunk=True) for _ in wanted])  # one at a time: less memory
+    return whole if whole.height else None
 
 
-def _rows(block: bytes, shape: _Shape) -> int | None:
-    """Number of lines of a sound block; None when a quote, a damaged letter or a row of another width is in it.
+def _rows(block: bytes, sign: int, width: int) -> int | None:
+    """Lines of a sound block; None when it holds a quote, a damaged letter or a row of another width.
 
-    Delimiters are counted up to each line break: a bit per byte, the bits of whole words at once.
+    Delimiters are counted up to each line break: one bit per byte, the bits of whole words at once.
     """
     if b'"' in block or not (block.isascii() or _is_utf8(block)):
         return None
     data = np.frombuffer(block, np.uint8)
-    n, open_cells = 0, 0
+    n, n_returns, open_cells = 0, 0, 0
     for at in range(0, len(data), PIECE):
         piece = data[at : at + PIECE]
-        bits = np.packbits(piece == ord(shape.delimiter), bitorder="little")
-        if len(bits) % 8:
-            bits = np.concatenate([bits, np.zeros(-len(bits) % 8, np.uint8)])
-        words = bits.view(np.uint64)
+        words = _bits(piece == sign)
         ends = np.cumsum(np.bitwise_count(words), dtype=np.int64)
-        breaks = np.flatnonzero(piece == NEWLINE)
-        inside = (np.uint64(1) << (breaks & 63).astype(np.uint64)) - np.uint64(1)
+        breaks = _places(piece == NEWLINE)
+        if not len(breaks):
+            open_cells += int(ends[-1])
+            continue
         word = breaks >> 6
-        found = ends[word] - np.bitwise_count(words[word]) + np.bitwise_count(words[word] & inside)
-        if (np.diff(found, prepend=-open_cells) != len(shape.names) - 1).any():
+        before = words[word] >> (breaks & 63).astype(np.uint64)  # delimiters of the word behind the break
+        found = ends[word] - np.bitwise_count(before)
+        if found[0] + open_cells != width - 1 or (np.diff(found) != width - 1).any():
             return None
+        open_cells = int(ends[-1] - found[-1])
         n += len(breaks)
-        open_cells = int(ends[-1]) - (int(found[-1]) if len(found) else -open_cells)
-    returns = block.count(b"\r") if shape.returns or b"\r" in block else 0
-    if returns and (returns != n or block.count(b"\r\n") != n):
-        return None  # mixed line ends, or a return inside a cell
+        n_returns += int((data[at + breaks - 1] == RETURN).sum())
+    if b"\r" in block and block.count(b"\r") != n_returns:
+        return None  # a return inside a cell
     return n
+
+
+def _bits(hit: np.ndarray) -> np.ndarray:
+    """uint64: bit k of word i is hit[64 i + k]."""
+    bits = np.packbits(hit, bitorder="little")
+    return np.pad(bits, (0, -len(bits) % 8)).view(np.uint64) if len(bits) % 8 else bits.view(np.uint64)
+
+
+def _places(hit: np.ndarray) -> np.ndarray:
+    """Where `hit` is true; of hits that lie far apart only the words that hold one are looked at."""
+    words = _bits(hit)
+    held = np.flatnonzero(words)
+    found = words[held]
+    if (found & (found - np.uint64(1))).any():
+        return np.flatnonzero(hit)
+    return held * 64 + np.bitwise_count(found - np.uint64(1))
 
 
 def _is_utf8(block: bytes) -> bool:
