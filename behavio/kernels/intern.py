@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from behavio.kernels.raw import comes_before, equal, hashed, signed, word
-from behavio.kernels.ready import njit, ready
+from behavio.kernels.ready import ready
 
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
@@ -161,26 +161,19 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
 
 
 @ready
-def tied(keys: np.ndarray, order: np.ndarray) -> bool:
-    """Whether any two neighbours in this order have equal keys."""
-    for i in range(1, len(order)):  # noqa: SIM110 – numba compiles loops, not generators
-        if keys[order[i]] == keys[order[i - 1]]:
-            return True
-    return False
+def settle_ties(
+    pool: np.ndarray, bounds: np.ndarray, keys: np.ndarray, order: np.ndarray, skip: int, spare: np.ndarray
+) -> None:
+    """Order the texts whose keys are equal by all their bytes (merge sort within each tie).
 
-
-@njit(cache=True, nogil=True)
-def settle_ties(pool: np.ndarray, bounds: np.ndarray, keys: np.ndarray, order: np.ndarray, skip: int) -> None:
-    """Order the texts whose keys are equal by all their bytes (merge sort within each tie)."""
+    spare   int64 (n,): room to work in
+    """
     n = len(order)
-    spare = np.empty(0, np.int64)
     first = 0
     while first < n:
         last = first + 1
         while last < n and keys[order[last]] == keys[order[first]]:
             last += 1
-        if last - first > len(spare) and last - first > 1:
-            spare = np.empty(last - first, np.int64)
         width = 1
         while width < last - first:
             for start in range(first, last, 2 * width):
