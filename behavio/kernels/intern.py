@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from behavio.kernels.raw import comes_before, equal, hashed, signed, word
-from behavio.kernels.ready import ready
+from behavio.kernels.ready import njit, ready
 
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
@@ -160,13 +160,27 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
     return length
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _before(pool: np.ndarray, bounds: np.ndarray, second: np.ndarray, a: int, b: int, skip: int) -> bool:
+    if second[a] != second[b]:
+        return bool(second[a] < second[b])
+    return bool(comes_before(pool, bounds, a, b, skip))
+
+
 @ready
 def settle_ties(
-    pool: np.ndarray, bounds: np.ndarray, keys: np.ndarray, order: np.ndarray, skip: int, spare: np.ndarray
+    pool: np.ndarray,
+    bounds: np.ndarray,
+    keys: np.ndarray,
+    second: np.ndarray,
+    order: np.ndarray,
+    skip: int,
+    spare: np.ndarray,
 ) -> None:
-    """Order the texts whose keys are equal by all their bytes (merge sort within each tie).
+    """Order the texts whose keys are equal by the rest of their bytes (merge sort within each tie).
 
-    spare   int64 (n,): room to work in
+    second   uint64 (n,): the keys of the eight bytes behind those of `keys`
+    spare    int64 (n,): room to work in
     """
     n = len(order)
     first = 0
@@ -178,16 +192,19 @@ def settle_ties(
         while width < last - first:
             for start in range(first, last, 2 * width):
                 middle, end = min(start + width, last), min(start + 2 * width, last)
-                if middle >= end or not comes_before(pool, bounds, order[middle], order[middle - 1], skip):
+                if middle >= end or not _before(pool, bounds, second, order[middle], order[middle - 1], skip):
                     continue
                 a, b = start, middle
                 for k in range(end - start):
-                    if b >= end or (a < middle and not comes_before(pool, bounds, order[b], order[a], skip)):
+                    if b >= end or (
+                        a < middle and not _before(pool, bounds, second, order[b], order[a], skip)
+                    ):
                         spare[k] = order[a]
                         a += 1
                     else:
                         spare[k] = order[b]
                         b += 1
-                order[start:end] = spare[: end - start]
+                for k in range(end - start):
+                    order[start + k] = spare[k]
             width *= 2
         first = last

@@ -265,7 +265,13 @@ class Neural(SequenceModel):
         for i, name in enumerate(self.vocabulary_.names):
             if i > UNKNOWN and self.within_[i] == 1.0:
                 classes[self.class_of_[i]] = f"activity {name}"
-        return {"table.weight": rows, "out.weight": classes, "out.bias": classes, "then.weight": classes, "usual.weight": classes}
+        return {
+            "table.weight": rows,
+            "out.weight": classes,
+            "out.bias": classes,
+            "then.weight": classes,
+            "usual.weight": classes,
+        }
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """Softmax over classes, shared out to activities, with a little left for the unknown."""
