@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -125,6 +126,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)
