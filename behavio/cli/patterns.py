@@ -91,7 +91,9 @@ def _for_people(found: pl.DataFrame) -> pl.DataFrame:
     shown = found.drop(hidden, strict=False)
     if "share_low" in shown.columns:
         shown = shown.with_columns(
-            pl.format("{}–{}", *(pl.col(c).round(2) for c in ("share_low", "share_high"))).alias("interval")
+            pl.format("{}–{} %", *((pl.col(c) * 100).round(1) for c in ("share_low", "share_high"))).alias(
+                "interval"
+            )
         ).drop("share_low", "share_high", "support")
         order = ["pattern", "n_cases", "n_outcome", "share", "interval"]
         shown = shown.select(*order, pl.exclude(order))
