@@ -71,7 +71,8 @@ def _beyond(
 ) -> list[Difference]:
     """The tests with the larger of both p-values; what Fisher's test leaves out is not shuffled."""
     p_values = np.stack([t.p_value for t in tests])
-    wanted = (false_discovery(p_values.ravel()).reshape(p_values.shape) <= RATE).any(axis=0)
+    sure = false_discovery(p_values.ravel()).reshape(p_values.shape) <= RATE
+    wanted = np.asarray(sure.any(axis=0))
     both = np.ones_like(p_values)
     if wanted.any():
         some = found.select(wanted)
