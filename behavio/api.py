@@ -203,9 +203,10 @@ def compare(
         )
     from behavio.journeys.groups_of import groups_by
 
-    folder = run_folder(data)
+    folder, rules = run_folder(data), columns.pop("groups", None)
     log = EventLog.read(folder / "log") if folder else read(data, **columns)
     found = SequenceSet.from_log(log)
+    found = found if rules is None else journeys(found, groups=rules).sequences
     names, a, b = groups_by(_with_segments(log, folder), str(by), found.case_ids, values)
     return side.compare(found.select(a), found.select(b), names)
 
@@ -463,6 +464,9 @@ def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
+    if columns.get("groups"):
+        rest = {k: v for k, v in columns.items() if k != "groups"}
+        return journeys(_sequences(data, rest), groups=columns["groups"]).sequences
     if isinstance(data, SequenceSet):
         return data
     folder = run_folder(data)
@@ -485,7 +489,7 @@ def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     columns = sources.SourceSettings.__dataclass_fields__
     for option in options:
         near = get_close_matches(option, [*known, *columns], 1, 0.4)
-        if option not in known and option not in columns:
+        if option not in known and option not in columns and option != "groups":
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise JobError(f"there is no setting {option!r}", hint=f"{hint}known: {', '.join(known)}")
     return own, {k: v for k, v in options.items() if k not in own}
