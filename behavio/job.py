@@ -30,6 +30,7 @@ from behavio.sources import (
     PlanSettings,
     SourceSettings,
 )
+from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -46,14 +47,15 @@ class Job:
     seed: int = 7
     engine: Literal["local", "spark"] = "local"
     cases: CasesSettings | None = None
-    consents: ConsentSettings | None = None
-    plan: PlanSettings | None = None
-    affiliations: AffiliationSettings | None = None
+    consents: ConsentSettings | Mapping[str, ConsentSettings] | None = None
+    plan: PlanSettings | Mapping[str, PlanSettings] | None = None
+    affiliations: AffiliationSettings | Mapping[str, AffiliationSettings] | None = None
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
+    stages: StageSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None
@@ -175,7 +177,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`value` as the first of the kinds that takes it; one table, or several by name ([plan.calls])."""
     problem = None
+    one = next((k for k in kinds if is_dataclass(k)), None)
+    many = next((k for k in kinds if _is_mapping(k) and get_args(k)[1] is one), None)
+    if one is not None and many is not None and isinstance(value, dict):
+        own = {f.name for f in fields(one)}
+        several = value and all(isinstance(v, dict) and k not in own for k, v in value.items())
+        return _value(many if several else one, value, where)
     for kind in kinds:
         if kind is type(None):
             continue
@@ -186,11 +195,15 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise problem or JobError(f"{where} = {value!r} is not possible")
 
 
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) in (Mapping, dict)
+
+
 def _plain(kind: Any) -> str:
     words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
     if get_origin(kind) is tuple:
         return "a list"
-    return words.get(kind, "a table" if get_origin(kind) in (Mapping, dict) else str(kind))
+    return words.get(kind, "a table" if _is_mapping(kind) else str(kind))
 
 
 def _change(table: dict[str, Any], change: str) -> None:

@@ -18,7 +18,6 @@ import polars as pl
 from behavio.durations import seconds
 from behavio.errors import LogError
 from behavio.files import read_json, whole_file, write_json
-from behavio.kernels.arrays import readonly
 from behavio.log import EventLog
 
 PAD, UNKNOWN = 0, 1
@@ -118,6 +117,8 @@ class SequenceSet:
     timed       False when times only count positions
     known       identical sequences, where they have been looked for: see `distinct`
     running     open cases, where they have been marked: see `open_cases`
+    ahead       what a model that learns from here will be asked about: later "events" of these and other
+                cases, later "cases", or other cases of "any" time; models choose their settings accordingly
     """
 
     tokens: np.ndarray
@@ -129,6 +130,7 @@ class SequenceSet:
     timed: bool = True
     known: Distinct | None = None
     running: OpenCases | None = None
+    ahead: str = "events"
 
     def __post_init__(self) -> None:
         whole = len(self.offsets) > 1 and self.offsets[0] == 0 and self.offsets[-1] == len(self.tokens)
@@ -172,6 +174,7 @@ class SequenceSet:
         """Identical sequences with their weights; compared token by token, a hash only proposes."""
         if self.known is not None:
             return self.known
+        from behavio.kernels.arrays import readonly
         from behavio.kernels.traces import distinct_traces
 
         first, of_case = distinct_traces(readonly(self.tokens, np.int32), readonly(self.offsets, np.int64))
@@ -192,6 +195,7 @@ class SequenceSet:
         still = ~np.isin(np.asarray(self.tokens[last]), known[known > UNKNOWN])
         within = 0
         if self.timed:
+            from behavio.kernels.arrays import readonly
             from behavio.kernels.silence import gap_quantile
 
             if open_within is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
+    from behavio.models.counting import Counting
     from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
     from behavio.models.neural import GRU
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Activity2Vec": "activity2vec",
+    "Counting": "counting",
     "GRU": "neural",
     "Pool": "pool",
     "Prefixes": "base",
@@ -43,6 +45,7 @@ _HOME = {
 
 __all__ = [
     "Activity2Vec",
+    "Counting",
     "GRU",
     "FirstOrder",
     "GapModel",

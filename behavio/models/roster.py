@@ -52,11 +52,18 @@ def _pool(settings: ModelSettings, seed: int) -> SequenceModel:
     return Pool(settings.max_order, settings.hidden, settings.epochs, settings.budget, seed)
 
 
+def _counting(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.counting import Counting
+
+    return Counting(settings.max_order)
+
+
 ROSTER: dict[str, Entry] = {
     "most_popular": Entry("baseline", lambda s, seed: MostPopular()),
     "repeat_last": Entry("baseline", lambda s, seed: RepeatLast()),
     "first_order": Entry("baseline", lambda s, seed: FirstOrder()),
     "ngram": Entry("baseline", lambda s, seed: NGram(s.max_order)),
+    "counting": Entry("counting", _counting),
     "gru": Entry("neural", _gru, random=True),
     "cnn": Entry("neural", _cnn, random=True),
     "transformer": Entry("neural", _transformer, random=True),

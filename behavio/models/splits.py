@@ -72,8 +72,21 @@ def held_out(
         raise JobError(f"nothing is left to learn from or to judge: {method}", hint="choose another split")
     event = np.full(whole.n_events, -1)
     event[place] = np.arange(sequences.n_events)
-    split = Split(train, whole, prefixes, cut, method)
+    split = Split(replace(train, ahead=ahead(sequences, held, cut)), whole, prefixes, cut, method)
     return Held(split, plain, ~held, event[prefixes.ends])
+
+
+def ahead(sequences: SequenceSet, held: np.ndarray, cut: int | None) -> str:
+    """What a model is asked for (`SequenceSet.ahead`): by when the held-out cases begin, not what they hold.
+
+    Published splits are often drawn over all times: there the newest part is no better guide than any other.
+    """
+    whole = held[sequences.offsets[:-1]]
+    if cut is not None or not whole.any():
+        return "events"
+    begin = np.asarray(sequences.times)[sequences.offsets[:-1]]
+    later = np.median(begin[whole]) > np.quantile(begin[~whole], 0.9)
+    return "cases" if sequences.timed and later else "any"
 
 
 def _held_events(sequences: SequenceSet, protocol: Protocol) -> tuple[np.ndarray, int | None, str]:

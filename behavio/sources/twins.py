@@ -15,7 +15,7 @@ from typing import Any
 from behavio.errors import JobError
 
 PLACE = re.compile(r"\{([^{}]+)\}")
-WORDS = ("title", "role", "why", "nobody")
+WORDS = ("title", "why", "nobody")
 """Keys whose text is for people: never renamed."""
 Rules = Mapping[str, Any]
 
