@@ -25,12 +25,14 @@ from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
+    from behavio.audience import Audience
     from behavio.erase import Erasure
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
     from behavio.run import Result, Watcher
+    from behavio.stages import Stages
     from behavio.targets import Receipt
     from behavio.view import CaseStory
 
@@ -286,6 +288,19 @@ def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     return _like(data, table)
 
 
+def stages(data: Data, **settings: Any) -> Stages:
+    """Where every case stands on the adoption ladder, every move, and the ladder itself."""
+    from behavio import stages as room
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, settings)
+        needed(folder, "stages/facts.json")
+        return room.read_stages(folder / "stages")
+    own, columns = _split(room.StageSettings, settings)
+    return room.stages(read(data, **columns), _settings(room.StageSettings, own))
+
+
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
@@ -298,15 +313,32 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
 
 
 def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
-    """Every model against its baselines on the same later-in-time events: the content of metrics.json."""
+    """Every model against its baselines on the same held-out events.
+
+    A run folder answers with its metrics.json. Of a log: without rules, one cut in time and the model that
+    would be used; with any of the rules of `models.Protocol` (`split`, `column`, `end`, `first`,
+    `min_prefix`, `seeds`, `models`, `fields`) all models under these rules, see `models.benchmark`.
+    """
     from behavio import models
 
     folder = run_folder(data)
     if folder:
         refuse_settings(folder, settings)
         return dict(read_json(needed(folder, "models/metrics.json")))
-    own, columns = _split(models.ModelSettings, settings)
-    return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    settings = {k: v for k, v in settings.items() if v is not None}
+    known = models.Protocol.__dataclass_fields__
+    rules = {k: v for k, v in settings.items() if k in known and k != "cut"}
+    own, columns = _split(models.ModelSettings, {k: v for k, v in settings.items() if k not in rules})
+    if not rules:
+        return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    rules |= {k: v for k, v in own.items() if k == "cut"}
+    protocol = _settings(models.Protocol, rules)
+    chosen = _settings(models.ModelSettings, own)
+    if isinstance(data, SequenceSet):
+        return models.benchmark_log(data, protocol, chosen, seed)
+    if not isinstance(data, EventLog):
+        columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
+    return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:
@@ -314,6 +346,20 @@ def view(folder: str | Path, case_id: str) -> CaseStory:
     from behavio.view import story
 
     return story(checked_run(folder), case_id)
+
+
+def audience(folder: str | Path, where: str) -> Audience:
+    """The cases of a finished run that fit a question (the WHERE of SQL), or a saved question's name."""
+    from behavio import audience as room
+
+    return room.audience(checked_run(folder), where)
+
+
+def audience_columns(folder: str | Path) -> pl.DataFrame:
+    """What a question about the cases of a run may name: column, meaning, example."""
+    from behavio import audience as room
+
+    return room.audience_columns(checked_run(folder))
 
 
 def run(

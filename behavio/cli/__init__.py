@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
     "encode": "encode",
@@ -37,9 +38,11 @@ COMMANDS = {
     "patterns": "patterns",
     "match": "patterns",
     "segments": "ask",
+    "stages": "ladder",
     "predict": "ask",
     "evaluate": "ask",
     "view": "ask",
+    "audience": "audience",
 }
 SHORT = {
     "demo": "Simulate a year of HCPs, run the whole job, say where the report is.",
@@ -58,11 +61,14 @@ SHORT = {
     "patterns": "What stands out, what comes before an outcome.",
     "match": "Who matches a pattern, who nearly does and what they lack.",
     "segments": "Groups of cases that interact alike.",
+    "stages": "Where each case stands on the adoption ladder, and what moved it.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
     "view": "The whole story of one case.",
+    "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
 
