@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,17 @@ from behavio.conformance.findings import (
     step_table,
 )
 from behavio.conformance.flows import check_flow
-from behavio.conformance.plan import Flow, Frequency, Plan, Rule, Step, parse_rule, plan_of, read_plan
+from behavio.conformance.plan import (
+    OTHER_NAMES,
+    Flow,
+    Frequency,
+    Plan,
+    Rule,
+    Step,
+    parse_rule,
+    plan_of,
+    read_plan,
+)
 from behavio.conformance.response import (
     RESPONSE_SCHEMA,
     WARNING,
@@ -36,7 +47,7 @@ from behavio.conformance.rules import check_rules as check_timed_rules
 from behavio.conformance.settings import ConformanceSettings
 from behavio.durations import seconds
 from behavio.errors import JobError
-from behavio.files import whole_file
+from behavio.files import read_json, whole_file, write_json
 from behavio.sequences import SequenceSet
 
 __all__ = [
@@ -55,11 +66,14 @@ __all__ = [
     "STEP_SCHEMA",
     "Step",
     "WARNING",
+    "as_plan",
     "check_rules",
     "conform",
     "discover_rules",
     "parse_rule",
     "plan_of",
+    "planned_contacts",
+    "read_conformance",
     "read_plan",
     "write_conformance",
 ]
@@ -167,6 +181,31 @@ def _notes(
     return tuple(dict.fromkeys(notes))
 
 
+def planned_contacts(log: Path) -> Plan:
+    """The contacts planned in the log of a run, from its [plan] table; nothing where there is none."""
+    path = log / "plan.parquet"
+    return Plan("contacts", goals=pl.read_parquet(path)) if path.is_file() else Plan()
+
+
+def read_conformance(folder: Path) -> Conformance:
+    """What `write_conformance` left in a folder."""
+    cases, steps, deviations, response = (pl.read_parquet(folder / f"{n}.parquet") for n in FILES)
+    told = read_json(folder / "conformance.json")
+    return Conformance(
+        told["plan"], told["n_cases"], cases, steps, deviations, response, tuple(told["notes"])
+    )
+
+
+def as_plan(rules: pl.DataFrame) -> str:
+    """Rules as found (RULE_SCHEMA) as the text of a plan file."""
+    lines = []
+    for template, activity, target in rules.select("template", "activity", "target").iter_rows():
+        meant = OTHER_NAMES.get(template, template)
+        rule = Rule(meant, activity, target, 0 if template == "absence" else 1)
+        lines.append(f"  {json.dumps(rule.shown, ensure_ascii=False)},")
+    return "\n".join(["rules = [", *lines, "]", ""])
+
+
 def write_conformance(
     sequences: SequenceSet,
     plan: Plan,
@@ -174,17 +213,14 @@ def write_conformance(
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> dict[str, Any]:
-    """Write the four tables of a plan held against the log (Parquet); returns facts for the manifest."""
+    """Write the four tables of a plan held against the log (Parquet) and conformance.json; returns facts."""
     progress("conformance", 0.0)
     found = conform(sequences, plan, settings)
     tables = (found.cases, found.steps, found.deviations, found.response)
     for name, table in zip(FILES, tables, strict=True):
         with whole_file(folder / f"{name}.parquet") as draft:
             table.write_parquet(draft, compression="zstd")
+    facts = {"plan": found.name, "n_cases": found.n_cases, "notes": list(found.notes)}
+    write_json(folder / "conformance.json", facts | {"within": settings.within})
     progress("conformance", 1.0)
-    return {
-        "plan": found.name,
-        "states": found.states().to_dicts(),
-        "deviations": found.deviations.height,
-        "notes": list(found.notes),
-    }
+    return facts | {"states": found.states().to_dicts(), "n_deviations": found.deviations.height}
