@@ -77,10 +77,10 @@ class Job:
                 )
 
         held = self.conformance
-        if held is not None and held.plan is None and not held.rules and self.plan is None:
+        if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
                 "[conformance] names no plan",
-                hint='add plan = "campaign.toml", rules = […], or the table [plan]',
+                hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
 
     @property
@@ -236,7 +236,7 @@ def _change(table: dict[str, Any], change: str) -> None:
 def demo_job(extracts: Path, seed: int) -> Job:
     """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
-    for part in (*table["source"].values(), table["cases"], table["consents"]):
+    for part in (*table["source"].values(), table["cases"], table["consents"], table["plan"]):
         part["path"] = Path(part["path"]).name
     table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -172,7 +172,7 @@ def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
             plan = given if given.goals.height else replace(given, goals=plan.goals)
         if c.job.engine == "spark":
             plan = replace(plan, notes=(*plan.notes, "held against the encoded sample of the log"))
-        if plan.nothing and not wanted.rules:
+        if plan.nothing and not wanted.own:
             facts["conformance"] = {"written": False, "reason": "no row of the plan could be used"}
         else:
             facts["conformance"] = conformance.write_conformance(

@@ -114,8 +114,13 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
     Errors: JobError when nothing is planned, or the log lacks what the plan needs (a clock, an attribute).
     """
     wanted = settings or ConformanceSettings()
-    if wanted.rules:
-        plan = replace(plan, rule=(*plan.rule, *map(parse_rule, wanted.rules)))
+    if wanted.own:
+        plan = replace(
+            plan,
+            flow=(*plan.flow, *wanted.flow),
+            rule=(*plan.rule, *map(parse_rule, wanted.rules)),
+            frequency=(*plan.frequency, *wanted.frequency),
+        )
     if plan.nothing:
         raise JobError(
             "nothing is planned", hint="give a plan: --plan FILE, or a rule: --rule 'response(a, b)'"
