@@ -102,8 +102,8 @@ def _for_people(part: pl.DataFrame, kind: str) -> pl.DataFrame:
     if any(r["open"] for r in rows):
         columns["still open"] = [r["open"] for r in rows]
     if kind == "contacts":
-        columns["planned so far"] = [r["planned"] for r in rows]
-        columns["done"] = [r["done"] for r in rows]
+        columns["due so far"] = [round(r["planned"]) for r in rows]
+        columns["done"] = [round(r["done"]) for r in rows]
         columns["attainment"] = [
             percent(r["attainment"], r["attainment_low"], r["attainment_high"]) for r in rows
         ]

@@ -157,7 +157,7 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
         pl.concat([step_table(f) for f in found]),
         pl.concat([deviation_table(f, sequences) for f in found]),
         response,
-        _notes(plan, found, chooser, answers is None, response),
+        _notes(plan, found, chooser, answers, response),
     )
 
 
@@ -173,17 +173,30 @@ def _named_apart(found: list[Findings]) -> list[Findings]:
 
 
 def _notes(
-    plan: Plan, found: list[Findings], chooser: Chooser, untold: bool, response: pl.DataFrame
+    plan: Plan,
+    found: list[Findings],
+    chooser: Chooser,
+    answers: np.ndarray | None,
+    response: pl.DataFrame,
 ) -> tuple[str, ...]:
     notes = [*plan.notes, *chooser.notes, *(n for f in found for n in f.notes)]
     if any(f.kind in ("flow", "contacts") for f in found):
-        if untold:
+        asked = [f.name for f in plan.flow if answers is not None and _asks_for(chooser, f, answers)]
+        notes += [
+            f"steps of {name} are answers themselves: more done is more answered by itself" for name in asked
+        ]
+        if answers is None:
             notes.append(
                 "no attainment beside response: the log has no direction; name activities as response"
             )
         elif response.height:
             notes.append(WARNING)
     return tuple(dict.fromkeys(notes))
+
+
+def _asks_for(chooser: Chooser, flow: Flow, answers: np.ndarray) -> bool:
+    """Whether a step of a flow is an answer itself."""
+    return any(bool((chooser.events(step.activity, step.where) & answers).any()) for step in flow.step)
 
 
 def planned_contacts(log: Path) -> Plan:

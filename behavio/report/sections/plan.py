@@ -54,10 +54,10 @@ def _heading(c: Context, held: dict[str, Any]) -> Markup:
             "plan_attainment",
             reached / planned,
             "share",
-            "contacts made of those planned so far; more than planned for one does not make up for another",
+            "contacts made of those due so far; more than planned for one does not make up for another",
             n=round(planned),
         )
-        return say("Of the contacts planned so far, {s} were made", s=share.shown)
+        return say("Of the contacts due so far, {s} were made", s=share.shown)
     missed = steps.filter((pl.col("skipped") >= c.k) & (pl.col("cases") >= c.k) & (pl.col("kind") != "rule"))
     if missed.height:
         row = missed.sort("skipped", "place", descending=[True, False]).row(0, named=True)
@@ -130,7 +130,7 @@ def _steps(c: Context, found: pl.DataFrame) -> Table | None:
         *(Column(k, sentence_case(words), "count") for k, words in KINDS.items()),
     ]
     if contacts:
-        columns += [Column("planned", "Planned so far", "count"), Column("done", "Done", "count")]
+        columns += [Column("planned", "Due so far", "count"), Column("done", "Done", "count")]
         columns += [Column("attainment", "Attainment", "share")]
     shown = kept if kept.height <= SHOWN else kept.sort("deviating", "place", descending=[True, False])
     rows = []
