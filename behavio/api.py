@@ -26,6 +26,7 @@ from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
     from behavio.audience import Audience
+    from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
@@ -225,6 +226,60 @@ def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any
     from behavio.journeys.drift import drift as look
 
     return look(_sequences(data, columns), every, seed=seed)
+
+
+def conform(
+    data: Data,
+    plan: str | Path | Mapping[str, Any] | Plan | None = None,
+    *,
+    rules: Sequence[str] = (),
+    **options: Any,
+) -> Conformance:
+    """What was planned against what happened: cases, steps, deviations, attainment beside response.
+
+    `plan` is a file (.toml, .bpmn, .pnml, a table of planned contacts) or the content of a .toml as a dict;
+    `rules` are texts like "response(portal_visit, call_*) within 14d". `options` are those of [conformance]
+    and the column names. A run without a plan given answers from its tables, else with its planned contacts.
+    """
+    from behavio import conformance as room
+
+    folder = run_folder(data)
+    if folder and plan is None and not rules and (folder / "journeys/conformance.parquet").is_file():
+        refuse_settings(folder, options)
+        return room.read_conformance(folder / "journeys")
+    own, columns = _split(room.ConformanceSettings, options)
+    if folder:
+        refuse_settings(folder, columns)
+    settings = _settings(room.ConformanceSettings, {**own, "rules": tuple(rules)})
+    wanted = room.Plan()
+    if isinstance(plan, room.Plan):
+        wanted = plan
+    elif isinstance(plan, Mapping):
+        wanted = room.plan_of(plan)
+    elif plan is not None:
+        wanted = room.read_plan(Path(plan))
+    elif folder and not rules:
+        wanted = room.planned_contacts(folder / "log")
+    return room.conform(_sequences(data, columns), wanted, settings)
+
+
+def rules(
+    data: Data,
+    *,
+    min_support: float = 0.1,
+    min_confidence: float = 0.9,
+    templates: Sequence[str] | None = None,
+    top: int | None = None,
+    **columns: Any,
+) -> Frame:
+    """Declare rules with this support and confidence or more: template, activity, target, cases, …"""
+    from behavio.conformance import discover_rules
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, columns)
+    found = discover_rules(_sequences(data, columns), min_support, min_confidence, templates)
+    return _like(data, found if top is None else found.head(top))
 
 
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
