@@ -20,8 +20,8 @@ import polars as pl
 from behavio import sources
 from behavio.encoding.columnar import Columnar
 from behavio.encoding.delimited import Delimited
-from behavio.encoding.moments import Unfit
 from behavio.encoding.pages import Pages, open_pages
+from behavio.encoding.pieces import Unfit
 from behavio.encoding.plan import can_stream, plan_of
 from behavio.encoding.stream import Coded, Encoder, Progress
 from behavio.errors import LogError, RunError
@@ -158,7 +158,7 @@ def stream_source(
     if any(f.columns != first.columns or f.typed != first.typed for f in files):
         raise Unfit("files of different shape")
     plan = plan_of(first.columns, first.item.shown, settings, keep_text=keep_text)
-    if any(f.types(plan.columns) != first.types(plan.columns) for f in files):
+    if any(f.types(plan.columns) != first.types(plan.columns) for f in files[1:]):
         raise Unfit("files of different types")
     notes = [list(f.notes) for f in files]
     if len(files) > 1:

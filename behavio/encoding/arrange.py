@@ -18,7 +18,7 @@ from behavio.encoding.spill import ArraySink, Streams
 from behavio.kernels import arrange as kernel
 
 FEW, AT_LEAST = 4, 1 << 22
-"""A range takes a fourth of the log, or this many events when that is more: fresh memory costs more than going
+"""A range takes a fourth of the log, or this many events if that is more: fresh memory costs more than to go
 through the streams again."""
 MEND = 1 << 20
 """Events whose times are mended at a time."""

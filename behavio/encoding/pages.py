@@ -10,17 +10,17 @@ from __future__ import annotations
 import base64
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from behavio.encoding.columnar import Batch, Columnar, Opened
-from behavio.encoding.moments import Unfit
-from behavio.encoding.pieces import EVERY, Chosen, Micros, Piece, Pieces, Slices, frozen
+from behavio.encoding.pieces import EVERY, Chosen, Micros, Piece, Pieces, Slices, Unfit, frozen
 from behavio.encoding.thrift import Damaged, Fields, read_struct
 from behavio.kernels import pages as kernel
 from behavio.kernels.clock import MISSING
@@ -101,7 +101,11 @@ class Pages(Columnar):
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[Batch, float]]:
         """Batches with the share of the file that is read after each. Raises Unfit for a damaged file."""
-        if not self.takes(columns):
+        try:
+            here = self.takes(columns)
+        except (KeyError, TypeError, IndexError):
+            raise Unfit("a damaged footer") from None
+        if not here:
             yield from super().batches(columns)
             return
         scratches = {c: Scratch() for c in columns}
@@ -127,6 +131,14 @@ class Pages(Columnar):
         finally:
             os.close(handle)
 
+    def head(self, n: int) -> pl.DataFrame:
+        """All columns of the first rows."""
+        return _sound(lambda: super(Pages, self).head(n))
+
+    def frame(self, rows: np.ndarray) -> pl.DataFrame:
+        """All columns of these records (1-based, rising), as the careful path sees them."""
+        return _sound(lambda: super(Pages, self).frame(rows))
+
     def takes(self, columns: Sequence[str]) -> bool:
         """Whether these columns can be read here: their kinds, encodings and packing."""
         for name in columns:
@@ -139,9 +151,20 @@ class Pages(Columnar):
                     return False
                 if not set(meta[2]) <= {PLAIN, OLD_DICTIONARY, RUNS, DICTIONARY} or meta[7] > LARGEST:
                     return False
-                if meta[5] != group[3]:
+                starts = (meta[9], meta.get(11) or 0, meta[7], group[3])
+                if meta[5] != group[3] or min(starts) < 0:
                     return False
         return True
+
+
+def _sound(read: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+    """What Arrow reads; Unfit where it finds damage."""
+    import pyarrow as pa
+
+    try:
+        return read()
+    except (pa.ArrowException, OSError) as problem:
+        raise Unfit(str(problem)) from None
 
 
 def open_pages(item: Input, notes: list[str]) -> Pages | None:
@@ -218,6 +241,7 @@ class ChunkReader:
         self._raw: np.ndarray | None = None
         self._words: Slices | Micros | None = None
         self._left: Piece | None = None
+        self._rows_most = meta[5]
         self._dictionaried = True
 
     def pieces(self, n: int) -> Iterator[Piece]:
@@ -343,6 +367,8 @@ class ChunkReader:
     def _valid(self, data: np.ndarray, first: int, last: int, n: int) -> np.ndarray:
         if not self.leaf.optional:
             return frozen(EVERY)
+        if not 0 <= n <= self._rows_most:
+            raise Damaged("more rows than the file has")
         *_, valid = self._scratch.ints(n)
         n_valid = kernel.hybrid(data, first, last, 1, 2, valid)
         if n_valid < 0:
@@ -350,6 +376,8 @@ class ChunkReader:
         return frozen(EVERY if n_valid == n else valid)
 
     def _dictionary(self, data: np.ndarray, first: int, last: int, n: int) -> Slices | Micros:
+        if not 0 <= n <= last - first:
+            raise Damaged("a dictionary")
         if not self.leaf.text:
             return Micros(_longs(data, first, last, n), self.leaf.utc)
         starts, ends = np.empty(n, np.int32), np.empty(n, np.int32)
@@ -360,6 +388,8 @@ class ChunkReader:
     def _values(
         self, data: np.ndarray, first: int, last: int, n: int, encoding: int, valid: np.ndarray
     ) -> Piece:
+        if not 0 <= n <= self._rows_most:
+            raise Damaged("more rows than the file has")
         one, two, three, _ = self._scratch.ints(n)
         n_values = int(valid.sum()) if len(valid) else n
         if encoding in (DICTIONARY, OLD_DICTIONARY):

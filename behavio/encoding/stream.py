@@ -18,8 +18,9 @@ import polars as pl
 from behavio.encoding.ahead import ahead
 from behavio.encoding.arrange import arrange
 from behavio.encoding.columnar import Batch, as_texts
-from behavio.encoding.moments import Moments, Unfit
+from behavio.encoding.moments import Moments
 from behavio.encoding.names import Keys, ids_of
+from behavio.encoding.pieces import Unfit
 from behavio.encoding.plan import Plan
 from behavio.encoding.rejects import Suspects, free_text
 from behavio.encoding.spill import Streams
