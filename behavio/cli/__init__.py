@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -131,6 +132,7 @@ def cli(debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
     gc.set_threshold(100_000)  # imports make many objects and no garbage
+    atexit.register(gc.freeze)  # what is left at the end goes with the process
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)
