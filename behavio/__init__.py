@@ -23,8 +23,20 @@ __version__ = "0.1.0"
 
 ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "stages", "view")
 CALLS = (
-    *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", *ROOMS),
+    *(
+        "check",
+        "compare",
+        "conform",
+        "demo",
+        "deliver",
+        "drift",
+        "encode",
+        "evaluate",
+        "funnel",
+        "graph",
+        "match",
+    ),
+    *("predict", "read", "retention", "rules", "steps", "variants", *ROOMS),
 )
 
 
