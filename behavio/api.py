@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
+    from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
     from behavio.stages import Stages
     from behavio.targets import Receipt
@@ -203,9 +204,10 @@ def compare(
         )
     from behavio.journeys.groups_of import groups_by
 
-    folder = run_folder(data)
+    folder, rules = run_folder(data), columns.pop("groups", None)
     log = EventLog.read(folder / "log") if folder else read(data, **columns)
     found = SequenceSet.from_log(log)
+    found = found if rules is None else journeys(found, groups=rules).sequences
     names, a, b = groups_by(_with_segments(log, folder), str(by), found.case_ids, values)
     return side.compare(found.select(a), found.select(b), names)
 
@@ -356,6 +358,20 @@ def stages(data: Data, **settings: Any) -> Stages:
     return room.stages(read(data, **columns), _settings(room.StageSettings, own))
 
 
+def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
+    """How answers depend on recent contact, per group of a run, and who gets too much or too little."""
+    from behavio import pressure as room
+
+    folder = run_folder(data)
+    if folder and (folder / "pressure" / "facts.json").is_file():
+        refuse_settings(folder, settings)
+        return room.read_pressure(folder / "pressure")
+    own, columns = _split(room.PressureSettings, settings)
+    labels = folder / "segments" / "segments.parquet" if folder else None
+    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
@@ -503,6 +519,9 @@ def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
+    if columns.get("groups"):
+        rest = {k: v for k, v in columns.items() if k != "groups"}
+        return journeys(_sequences(data, rest), groups=columns["groups"]).sequences
     if isinstance(data, SequenceSet):
         return data
     folder = run_folder(data)
@@ -525,7 +544,7 @@ def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     columns = sources.SourceSettings.__dataclass_fields__
     for option in options:
         near = get_close_matches(option, [*known, *columns], 1, 0.4)
-        if option not in known and option not in columns:
+        if option not in known and option not in columns and option != "groups":
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise JobError(f"there is no setting {option!r}", hint=f"{hint}known: {', '.join(known)}")
     return own, {k: v for k, v in options.items() if k not in own}

@@ -19,6 +19,7 @@ from behavio.errors import JobError
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
+from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
 from behavio.sources import (
@@ -58,6 +59,7 @@ class Job:
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
     stages: StageSettings | None = None
+    pressure: PressureSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None

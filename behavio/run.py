@@ -28,6 +28,7 @@ from behavio import (
     journeys,
     models,
     patterns,
+    pressure,
     report,
     segments,
     sources,
@@ -206,6 +207,11 @@ def _stages(c: Context, settings: Any, folder: Path) -> Facts:
     return stages.write_stages(c.log, settings, folder, c.watcher.progress)
 
 
+def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
     return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
@@ -244,6 +250,7 @@ STAGES = (
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
+    Stage("pressure", "pressure", ("log", "segments"), _pressure),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -251,7 +258,7 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "patterns", "next", "suggestions"),
+        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

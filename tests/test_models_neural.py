@@ -11,9 +11,9 @@ import pytest
 
 from behavio.models import Activity2Vec, ModelSettings, Pool, Prefixes, write_models, write_next
 from behavio.models.base import SequenceModel, later_slice
+from behavio.models.inputs import numbers
 from behavio.models.neural import GRU
 from behavio.models.pool import pool_weights
-from behavio.models.inputs import numbers
 from behavio.models.windows import OVERLAP, WIDTH, Windows, asked_windows, batches, cells, last_same
 from behavio.sequences import Field, SequenceSet, Vocabulary
 

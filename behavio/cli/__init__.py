@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -41,6 +42,7 @@ COMMANDS = {
     "match": "patterns",
     "segments": "ask",
     "stages": "ladder",
+    "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
     "view": "ask",
@@ -66,6 +68,7 @@ SHORT = {
     "match": "Who matches a pattern, who nearly does and what they lack.",
     "segments": "Groups of cases that interact alike.",
     "stages": "Where each case stands on the adoption ladder, and what moved it.",
+    "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
     "view": "The whole story of one case.",
@@ -127,6 +130,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

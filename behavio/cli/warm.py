@@ -46,6 +46,7 @@ def main(simulator: bool = False) -> None:
 
     from behavio import api, conformance, patterns, run
     from behavio.job import job_from
+    from behavio.journeys import traces
     from behavio.sequences import SequenceSet
     from behavio.sources.text import cut_columns
 
@@ -70,6 +71,7 @@ def main(simulator: bool = False) -> None:
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         _climb()
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
+        traces.merge(traces.tally(log), traces.tally(log))  # only large logs have several shards
         patterns.match(
             log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"
         )

@@ -65,7 +65,11 @@ class Chosen:
         valid = self.places >= 0
         at = np.maximum(self.places, 0)
         every = bool(valid.all())
-        starts, ends = self.words.starts[at], self.words.ends[at]
+        starts, ends = self.words.starts, self.words.ends
+        if len(starts):
+            starts, ends = starts[at], ends[at]
+        else:  # a column without a single text
+            starts, ends = np.zeros_like(at), np.zeros_like(at)
         return Slices(self.words.data, frozen(starts), frozen(ends), frozen(EVERY if every else valid))
 
 
@@ -85,6 +89,8 @@ class Micros:
 
     def of(self, places: np.ndarray) -> Micros:
         """Values at these places, none at -1."""
+        if not len(self.values):  # a column without a single time
+            return Micros(np.full(len(places), MISSING), self.zoned)
         found = np.where(places >= 0, self.values[np.maximum(places, 0)], MISSING)
         return Micros(found, self.zoned)
 
