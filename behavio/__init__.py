@@ -34,8 +34,20 @@ ROOMS = (
     "view",
 )
 CALLS = (
-    *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", *ROOMS),
+    *(
+        "check",
+        "compare",
+        "conform",
+        "demo",
+        "deliver",
+        "drift",
+        "encode",
+        "evaluate",
+        "funnel",
+        "graph",
+        "match",
+    ),
+    *("predict", "read", "retention", "rules", "steps", "variants", *ROOMS),
 )
 
 

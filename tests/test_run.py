@@ -38,6 +38,12 @@ COLUMNS = {
         "segment phase from until activity direction events cases share reach answered answer median_answer_s"
     ),
     "journeys/representatives.parquet": "segment variant activities case_id cases share mean_distance",
+    "journeys/conformance.parquet": (
+        "case_id plan state planned done attainment skipped extra wrong_order too_late under over still_open cost"
+    ),
+    "journeys/conformance_steps.parquet": "plan kind place step cases conforming deviating open share low high",
+    "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
+    "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
@@ -55,6 +61,7 @@ COLUMNS = {
 }
 FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "
+    "journeys/conformance.json "
     "models/metrics.json segments/profiles.json report/report.html delivery/plan.csv delivery/receipt.json "
     "delivery/rejected.csv"
 ).split()
