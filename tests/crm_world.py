@@ -89,6 +89,7 @@ def write_run(
     ]
     schema = {"case_id": pl.String, "segment_id": pl.Int32, "segment": pl.String, "strength": pl.Float64}
     pl.DataFrame(labels, schema, orient="row").write_parquet(folder / "segments" / "segments.parquet")
+    (folder / "manifest.json").write_text("{}")
     (folder / "models" / "metrics.json").write_text(json.dumps({"default": "ngram"}))
     return folder
 
