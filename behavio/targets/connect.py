@@ -26,6 +26,10 @@ def session(target: str) -> Crm:
         from behavio.targets.vault import VaultCrm, VaultLogin
 
         return VaultCrm(VaultLogin.from_environment())
+    if target == "sql":
+        from behavio.targets.sql import SqlCrm
+
+        return SqlCrm.from_environment()
     from behavio.sources.salesforce import Org, Salesforce
     from behavio.targets.salesforce import SalesforceCrm
 

@@ -50,6 +50,7 @@ class Write:
 
     key     column by which rows are found
     only    "update" where no row may be made
+    new     whether these rows were not there when the plan was made
     clear   columns whose null clears; in all others null leaves what is there
     """
 
@@ -57,6 +58,7 @@ class Write:
     key: str
     fields: dict[str, Field]
     only: str = ""
+    new: bool = True
     clear: frozenset[str] = frozenset()
 
 

@@ -160,10 +160,10 @@ def write_plan_csv(mapping: CrmMapping, plan: Plan, folder: Path, held: pl.DataF
                 pl.col(one.key).alias("key"),
                 pl.col(CASE).alias("case_id"),
                 (pl.col(one.owner) if one.owner else pl.lit(None, pl.String)).alias("owner_id"),
-                "what",
+                pl.col("#what").alias("what"),
                 (pl.col(one.title) if one.title else pl.lit(None, pl.String)).alias("about"),
-                "changed",
-                "reason",
+                pl.col("#changed").alias("changed"),
+                pl.col("#reason").alias("reason"),
             )
             rows.with_columns(safe(pl.all())).write_csv(out, include_header=header, quote_style="always")
             header = False
@@ -249,7 +249,7 @@ def _reasons(plan: Plan, folder: Path) -> dict[str, int]:
     for part in plan.parts:
         if part.sends:
             continue
-        names = pl.read_parquet(folder / part.file, columns=["reason"])["reason"].str.extract(r"^(\w+):")
+        names = pl.read_parquet(folder / part.file, columns=["#reason"])["#reason"].str.extract(r"^(\w+):")
         for name, n in names.drop_nulls().value_counts().iter_rows():
             found[name] = found.get(name, 0) + n
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))

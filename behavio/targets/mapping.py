@@ -103,14 +103,15 @@ class ObjectMapping:
     same: tuple[str, ...] = ()
     title: str = ""
 
-    def column(self, name: str) -> Column:
-        """A column by name; raises KeyError."""
-        return next(c for c in self.columns if c.name == name) if name in self.names else _no(name)
-
     @property
     def names(self) -> tuple[str, ...]:
         """Columns of the CRM in the order of the file."""
         return tuple(c.name for c in self.columns)
+
+    @property
+    def case(self) -> str:
+        """The column that holds the account and nothing else, "" when there is none."""
+        return next((c.name for c in self.columns if c.source == "{case_id}"), "")
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -134,10 +135,6 @@ class CrmMapping:
         """Keep the file as it is beside what was done with it."""
         with whole_file(folder / "mapping.toml") as draft:
             draft.write_text(self.text, encoding="utf-8")
-
-
-def _no(name: str) -> Column:
-    raise KeyError(name)
 
 
 def ready_made() -> dict[str, str]:
@@ -197,6 +194,10 @@ def _object(table: dict[str, Any], name: str) -> ObjectMapping:
     if made.retire and not made.owned:
         raise JobError(
             f"{where}: retire needs owned", hint="name a column that says which rows are behavio's"
+        )
+    if made.retire and not made.case:
+        raise JobError(
+            f"{where}: retire needs a column with {{case_id}} alone", hint="it says whose row it is"
         )
     if made.retire == "expire" and not made.expires:
         raise JobError(f"{where}: retire = 'expire' needs expires", hint="name the column of the last day")

@@ -1,7 +1,7 @@
 """The plan of a delivery: what is there, what we want, and the difference, row by row, with its pre-image.
 
 A plan lies on disk as parts, one Parquet file each. A part is rows of one object that are written with the
-same columns: `what`, `changed` and `reason` say why, the columns of the mapping what is written, and
+same columns: `#what`, `#changed` and `#reason` say why, the columns of the mapping what is written, and
 `old:<column>` what was there before.
 """
 
@@ -40,7 +40,7 @@ RULES = (
     "suggestion_withheld",
 )
 LATELY = 30
-ROW = ("what", "changed", "reason", CASE)
+ROW = ("#what", "#changed", "#reason", CASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Planner:
         rows.write_parquet(self.folder / name, compression="zstd")
         self.parts.append(Part(name, index, rows.height, sends, tuple(columns), tuple(clear)))
         counts = self.counts.setdefault(self.mapping.objects[index].object, {})
-        for what, n in rows["what"].value_counts().sort("what").iter_rows():
+        for what, n in rows["#what"].value_counts().sort("#what").iter_rows():
             counts[what] = counts.get(what, 0) + n
 
     def plan(self, fingerprint: str, kind: str = "deliver") -> Plan:
@@ -232,7 +232,7 @@ class Planner:
         rule = problem.str.extract(r"^(\w+)").is_in(list(RULES))
         gone = pl.lit(one.operation == "update") & ~known
         rows = rows.with_columns(
-            differing(compared, clear, fields, THERE).alias("changed"),
+            differing(compared, clear, fields, THERE).alias("#changed"),
             pl.when(gone)
             .then(pl.coalesce(problem, pl.lit("not_there: the system has no such row")))
             .otherwise(problem)
@@ -243,27 +243,27 @@ class Planner:
             .when(problem.is_not_null()).then(pl.lit("invalid"))
             .when(~known).then(pl.lit("create"))
             .when(acted(one, THERE)).then(pl.lit("protect"))
-            .when(pl.col("changed") == "").then(pl.lit("unchanged"))
+            .when(pl.col("#changed") == "").then(pl.lit("unchanged"))
             .otherwise(pl.lit("update"))
         )  # fmt: skip
-        rows = rows.with_columns(what.alias("what"), pl.col(PROBLEM).alias("reason"))
-        only = pl.col("what") == "update"
-        rows = rows.with_columns(pl.when(only).then("changed").otherwise(pl.lit("")).alias("changed"))
+        rows = rows.with_columns(what.alias("#what"), pl.col(PROBLEM).alias("#reason"))
+        only = pl.col("#what") == "update"
+        rows = rows.with_columns(pl.when(only).then("#changed").otherwise(pl.lit("")).alias("#changed"))
         by = [c for c in (one.parent, one.key) if c]
         for kind, columns in (("create", list(one.names)), ("update", [one.key, *writable])):
-            chosen = rows.filter(pl.col("what") == kind).sort(by)
+            chosen = rows.filter(pl.col("#what") == kind).sort(by)
             olds = (
                 [pl.col(c + THERE).alias(OLD + c) for c in columns if c != one.key]
                 if kind == "update"
                 else []
             )
             self.add(index, chosen.select(*ROW, *one.names, *olds), columns, clear, sends=True)
-        rest = rows.filter(~pl.col("what").is_in(["create", "update"]))
+        rest = rows.filter(~pl.col("#what").is_in(["create", "update"]))
         self.add(index, rest.select(*ROW, *one.names), (), (), sends=False)
 
     def _retire(self, index: int, one: ObjectMapping, state: State, wanted: pl.Series, facts: Facts) -> None:
         """Rows of ours about people of this run that it no longer wants: expired or cleared."""
-        about = one.parent or one.key
+        about = one.case
         ours = pl.col(one.owned).is_not_null() & pl.col(about).is_in(facts.cases().implode())
         rows = state.all().filter(ours & ~pl.col(one.key).is_in(wanted.implode()) & ~acted(one)).collect()
         rows = rows.unique(one.key, keep="last", maintain_order=True)
@@ -276,9 +276,9 @@ class Planner:
         olds = [pl.col(c).alias(OLD + c) for c in columns if c != one.key]
         rows = rows.with_columns(
             *olds,
-            pl.lit("retire").alias("what"),
-            pl.lit("; ".join(c for c in columns if c != one.key)).alias("changed"),
-            pl.lit("no longer wanted by this run").alias("reason"),
+            pl.lit("retire").alias("#what"),
+            pl.lit("; ".join(c for c in columns if c != one.key)).alias("#changed"),
+            pl.lit("no longer wanted by this run").alias("#reason"),
             pl.col(about).alias(CASE),
         ).with_columns(new)
         rows = rows.sort([c for c in (one.parent, one.key) if c])

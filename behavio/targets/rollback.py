@@ -92,25 +92,25 @@ def _part(
     there = state.of(rows[one.key])
     state.forget()
     there = there.rename({c: c + THERE for c in there.columns if c != one.key}).with_columns(
-        found=pl.lit(True)
+        pl.lit(True).alias("#found")
     )
     rows = rows.join(there, on=one.key, how="left", maintain_order="left")
-    new = part.columns if rows["what"][0] == "create" else [c for c in part.columns if c != one.key]
+    new = part.columns if rows["#what"][0] == "create" else [c for c in part.columns if c != one.key]
     since = differing([c for c in new if c != one.key], part.clear, fields, THERE)
-    made = pl.col("what") == "create"
+    made = pl.col("#what") == "create"
     other = pl.lit(not force) & (since != "")
     undone = pl.lit("delete") if delete else pl.lit("expire" if one.expires else "clear")
     what = (
-        pl.when(pl.col("found").is_null()).then(pl.lit("gone"))
+        pl.when(pl.col("#found").is_null()).then(pl.lit("gone"))
         .when(acted(one, THERE)).then(pl.lit("protect"))
         .when(other).then(pl.lit("changed_since"))
         .when(made).then(undone)
         .otherwise(pl.lit("restore"))
     )  # fmt: skip
-    rows = rows.with_columns(what.alias("what"), since.alias("reason"))
-    _restore(planner, part, one, rows.filter(pl.col("what") == "restore"))
-    _undo(planner, part, one, rows.filter(pl.col("what").is_in(["expire", "clear", "delete"])), last)
-    rest = rows.filter(pl.col("what").is_in(["gone", "protect", "changed_since"]))
+    rows = rows.with_columns(what.alias("#what"), since.alias("#reason"))
+    _restore(planner, part, one, rows.filter(pl.col("#what") == "restore"))
+    _undo(planner, part, one, rows.filter(pl.col("#what").is_in(["expire", "clear", "delete"])), last)
+    rest = rows.filter(pl.col("#what").is_in(["gone", "protect", "changed_since"]))
     planner.add(part.object, rest.select(*ROW, *one.names), (), (), sends=False)
 
 
@@ -119,7 +119,7 @@ def _restore(planner: Planner, part: Part, one: ObjectMapping, rows: pl.DataFram
         return
     columns = [c for c in part.columns if c != one.key]
     olds = [pl.col(OLD + c).alias(c) for c in columns]
-    rows = rows.with_columns(olds).with_columns(pl.lit("; ".join(columns)).alias("changed"))
+    rows = rows.with_columns(olds).with_columns(pl.lit("; ".join(columns)).alias("#changed"))
     clear = [c for c in columns if "." not in c]
     planner.add(part.object, rows.select(*ROW, *one.names), [one.key, *columns], clear, sends=True)
 
@@ -128,14 +128,14 @@ def _undo(planner: Planner, part: Part, one: ObjectMapping, rows: pl.DataFrame, 
     if rows.height == 0:
         return
     id = planner.crm.id
-    what = rows["what"][0]
+    what = rows["#what"][0]
     if what == "delete":
         with_id = rows.with_columns(pl.col(id + THERE).alias(id)) if id else rows
         names = dict.fromkeys([*ROW, *one.names, *([id] if id else [])])
         planner.add(part.object, with_id.select(list(names)), [one.key], (), sends=True)
         return
     if what == "expire":
-        rows = rows.with_columns(pl.lit(last).alias(one.expires), pl.lit(one.expires).alias("changed"))
+        rows = rows.with_columns(pl.lit(last).alias(one.expires), pl.lit(one.expires).alias("#changed"))
         open_yet = pl.col(one.expires + THERE) > last
         planner.add(
             part.object,
@@ -147,7 +147,7 @@ def _undo(planner: Planner, part: Part, one: ObjectMapping, rows: pl.DataFrame, 
         return
     clear = clearable(planner, one)
     rows = rows.with_columns([pl.lit(None, pl.String).alias(c) for c in clear])
-    rows = rows.with_columns(pl.lit("; ".join(clear)).alias("changed"))
+    rows = rows.with_columns(pl.lit("; ".join(clear)).alias("#changed"))
     planner.add(part.object, rows.select(*ROW, *one.names), [one.key, *clear], clear, sends=True)
 
 

@@ -141,25 +141,27 @@ class Sender:
         """Leave out rows on which a rep acted since the plan was made."""
         if not one.protect or rows.height == 0:
             return rows
-        known = rows.filter(pl.col("what") != "create")[one.key]
+        known = rows.filter(pl.col("#what") != "create")[one.key]
         columns = [p.partition(":")[0] for p in one.protect]
         state = State(self.crm, one.object, columns, one.key, self.folder / "state" / "acted")
         state.fetch_keys(known)
         touched = state.all().filter(acted(one)).collect()[one.key]
         state.forget()
         self.late |= {(one.object, k) for k in known.filter(known.is_in(touched.implode()))}
-        return rows.filter(~pl.col(one.key).is_in(touched.implode()) | (pl.col("what") == "create"))
+        return rows.filter(~pl.col(one.key).is_in(touched.implode()) | (pl.col("#what") == "create"))
 
     def _write(self, one: ObjectMapping, part: Part, rows: pl.DataFrame) -> None:
-        if rows["what"][0] == "delete":
-            failed = self.crm.delete(one.object, rows[self.crm.id].to_list())
-            for key, id in rows.select(one.key, self.crm.id).iter_rows():
+        if rows["#what"][0] == "delete":
+            ids = rows[self.crm.id or one.key].to_list()
+            failed = self.crm.delete(one.object, ids)
+            for key, id in zip(rows[one.key], ids, strict=True):
                 self._heard(one, key, failed.get(id), "it could not be deleted")
             return
-        by_id = rows["what"][0] != "create" and one.key == self.crm.id
+        by_id = rows["#what"][0] != "create" and one.key == self.crm.id
         only = "update" if one.operation == "update" or by_id else ""
         fields = self.crm.fields(one.object)
-        what = Write(one.object, one.key, fields, only, frozenset(part.clear))
+        new = rows["#what"][0] == "create"
+        what = Write(one.object, one.key, fields, only, new, frozenset(part.clear))
         for answers in self.crm.write(what, rows.select(part.columns), self.journal.note):
             for key, code, message in answers.select("key", "code", "message").iter_rows():
                 self._heard(one, key, code, message)
@@ -188,7 +190,7 @@ class Sender:
             rows = rows.join(there, on=one.key, how="left", maintain_order="left")
             here = pl.col("#there").fill_null(False)
             other = differing([c for c in part.columns if c != one.key], part.clear, fields, THERE) != ""
-            deleted = pl.col("what") == "delete"
+            deleted = pl.col("#what") == "delete"
             wrong = pl.when(deleted).then(here).otherwise(~here | other)
             late = pl.col(one.key).is_in(sorted(k for o, k in self.late if o == one.object))
             found[part.file] = rows.filter(wrong & ~late)[one.key]
@@ -209,7 +211,7 @@ class Sender:
             result.confirmed_by[one.object] = result.confirmed_by.get(one.object, 0) + there
             if missing is None or n == 0:
                 continue
-            plan = pl.read_parquet(self.folder / part.file, columns=[one.key, "what"])
+            plan = pl.read_parquet(self.folder / part.file, columns=[one.key, "#what"])
             for key, what in plan.filter(pl.col(one.key).is_in(missing.implode())).iter_rows():
                 code, message = self.errors.get(
                     (one.object, key), ("NOT_THERE", "read back otherwise than sent")
