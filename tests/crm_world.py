@@ -103,7 +103,8 @@ def new_emulator(system: str = "salesforce", n: int = 6, n_reps: int = 2, **more
         made.store.load("product__v", [{"id": numbered_id("V4P", 1), "name__v": "Cardiovia"}])
         return made
     made = SalesforceEmulator(**more)
-    made.store.load("Account", ({"Id": account(i), "Name": f"HCP {i}"} for i in range(n)))
+    people = ({"Id": account(i), "Name": f"HCP {i}", "IsPersonAccount": "true"} for i in range(n))
+    made.store.load("Account", people)
     made.store.load("User", ({"Id": rep(i), "Name": f"Rep {i}"} for i in range(n_reps)))
     made.store.load("Product_vod__c", [{"Id": numbered_id("a00", 1), "Name": "Cardiovia"}])
     return made

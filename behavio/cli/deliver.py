@@ -35,7 +35,7 @@ KINDS = {
 @click.option("--dry-run", is_flag=True, help="Only plan: what would be created, changed, left out.")
 @click.option(
     "--target",
-    type=click.Choice(["files", "salesforce", "vault", "sql"]),
+    type=click.Choice(["files", "salesforce", "vault", "sql", "loader", "sfmc"]),
     default="files",
     show_default=True,
     help="Where to.",
@@ -52,14 +52,18 @@ KINDS = {
 def deliver(folder: Path, dry_run: bool, target: str, as_json: bool, **options: Any) -> None:
     """Deliver segment labels and suggestions: as files a CRM can load, or into the CRM itself.
 
-    Who delivers stands in the environment: SALESFORCE_URL, SALESFORCE_CLIENT_ID, and SALESFORCE_CLIENT_SECRET
-    or SALESFORCE_USERNAME and SALESFORCE_PRIVATE_KEY_FILE; VAULT_URL, VAULT_USERNAME and VAULT_PASSWORD.
+    files, loader and sfmc write files: our own, CSV with mappings for Data Loader and Vault Loader, a data
+    extension for SFMC. For the others the environment says who delivers: SALESFORCE_URL,
+    SALESFORCE_CLIENT_ID, and SALESFORCE_CLIENT_SECRET or SALESFORCE_USERNAME and
+    SALESFORCE_PRIVATE_KEY_FILE; VAULT_URL, VAULT_USERNAME and VAULT_PASSWORD; SQL_URL and SQL_PASSWORD.
+
     The mapping is checked first, then the plan is made; only then is anything written, and everything is
     read back. Stopped half way, the same command goes on.
 
     \b
     Example:
       behavio deliver runs/demo --dry-run
+      behavio deliver runs/demo --target loader --mapping vault
       behavio deliver runs/demo --target salesforce --dry-run
       behavio deliver runs/demo --target salesforce
     """
@@ -74,7 +78,7 @@ def deliver(folder: Path, dry_run: bool, target: str, as_json: bool, **options: 
             **show.given(options),
         )
     tell(receipt, as_json)
-    if target == "files":
+    if target in ("files", "loader", "sfmc"):
         click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
 
 

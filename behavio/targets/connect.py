@@ -11,6 +11,7 @@ from behavio.files import whole_file
 from behavio.targets.crm import Crm
 from behavio.targets.delivery import Delivery, deliver_to, home_of
 from behavio.targets.files import deliver as deliver_files
+from behavio.targets.loaders import deliver_loader, deliver_sfmc
 from behavio.targets.mapping import load_mapping
 from behavio.targets.receipt import Receipt
 from behavio.targets.receipts import CrmReceipt
@@ -46,7 +47,11 @@ def deliver(
     """
     if settings.target == "files":
         return deliver_files(Path(run), settings, folder)
+    if settings.target == "sfmc":
+        return deliver_sfmc(Path(run), settings, folder)
     mapping = load_mapping(settings.mapping or MAPPINGS[settings.target])
+    if settings.target == "loader":
+        return deliver_loader(Path(run), settings, mapping, folder)
     crm = session(settings.target)
     try:
         made = Delivery(run, home_of(run, settings.target), crm, mapping, settings, progress=progress)

@@ -8,8 +8,10 @@ from difflib import get_close_matches
 
 from behavio.errors import JobError
 
-TARGETS = ("files", "salesforce", "vault", "sql")
-MAPPINGS = {"salesforce": "veeva", "vault": "vault", "sql": "sql"}
+TARGETS = ("files", "salesforce", "vault", "sql", "loader", "sfmc")
+MAPPINGS = {"salesforce": "veeva", "vault": "vault", "sql": "sql", "loader": "veeva"}
+"""The ready-made mapping of a target that takes one."""
+
 
 LABEL_COLUMNS: dict[str, str] = {
     "case_id": "External_ID_vod__c",
