@@ -14,10 +14,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
+from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
 from behavio.sources import (
@@ -30,6 +32,7 @@ from behavio.sources import (
     PlanSettings,
     SourceSettings,
 )
+from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -46,14 +49,17 @@ class Job:
     seed: int = 7
     engine: Literal["local", "spark"] = "local"
     cases: CasesSettings | None = None
-    consents: ConsentSettings | None = None
-    plan: PlanSettings | None = None
-    affiliations: AffiliationSettings | None = None
+    consents: ConsentSettings | Mapping[str, ConsentSettings] | None = None
+    plan: PlanSettings | Mapping[str, PlanSettings] | None = None
+    affiliations: AffiliationSettings | Mapping[str, AffiliationSettings] | None = None
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
+    conformance: ConformanceSettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
+    stages: StageSettings | None = None
+    pressure: PressureSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None
@@ -65,11 +71,19 @@ class Job:
                 f"job {self.name} names no source",
                 hint='add a table such as [source.calls] with path = "..."',
             )
-        for stage, needs in {"suggest": "model", "deliver": "segments"}.items():
+        needed = {"suggest": "model", "deliver": "segments", "conformance": "journeys"}
+        for stage, needs in needed.items():
             if getattr(self, stage) is not None and getattr(self, needs) is None:
                 raise JobError(
                     f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
                 )
+
+        held = self.conformance
+        if held is not None and held.plan is None and not held.own and self.plan is None:
+            raise JobError(
+                "[conformance] names no plan",
+                hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
+            )
 
     @property
     def inputs(self) -> LogInputs:
@@ -175,7 +189,14 @@ def _value(kind: Any, value: Any, where: str) -> Any:
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """`value` as the first of the kinds that takes it; one table, or several by name ([plan.calls])."""
     problem = None
+    one = next((k for k in kinds if is_dataclass(k)), None)
+    many = next((k for k in kinds if _is_mapping(k) and get_args(k)[1] is one), None)
+    if one is not None and many is not None and isinstance(value, dict):
+        own = {f.name for f in fields(one)}
+        several = value and all(isinstance(v, dict) and k not in own for k, v in value.items())
+        return _value(many if several else one, value, where)
     for kind in kinds:
         if kind is type(None):
             continue
@@ -186,11 +207,15 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     raise problem or JobError(f"{where} = {value!r} is not possible")
 
 
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) in (Mapping, dict)
+
+
 def _plain(kind: Any) -> str:
     words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
     if get_origin(kind) is tuple:
         return "a list"
-    return words.get(kind, "a table" if get_origin(kind) in (Mapping, dict) else str(kind))
+    return words.get(kind, "a table" if _is_mapping(kind) else str(kind))
 
 
 def _change(table: dict[str, Any], change: str) -> None:
@@ -213,7 +238,7 @@ def _change(table: dict[str, Any], change: str) -> None:
 def demo_job(extracts: Path, seed: int) -> Job:
     """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
-    for part in (*table["source"].values(), table["cases"], table["consents"]):
+    for part in (*table["source"].values(), table["cases"], table["consents"], table["plan"]):
         part["path"] = Path(part["path"]).name
     table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

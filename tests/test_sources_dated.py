@@ -116,3 +116,47 @@ def test_a_job_names_them_as_tables(folder: Path):
     log = read_log(job.inputs)
     assert log.plan["case_id"].to_list() == ["a", "a"]
     assert [name for name, _ in input_files(job.inputs)] == ["gone.txt", "log.csv", "plan.csv"]
+
+
+def test_several_tables_of_one_role_are_read_one_after_the_other_and_counted_apart(folder: Path):
+    (folder / "mail.csv").write_text("case_id,channel,goal\na,email,4\n")
+    (folder / "consents.csv").write_text("case_id,channel,state,timestamp\na,email,opt_in,2025-01-01\n")
+    (folder / "stops.csv").write_text("case_id,state,timestamp\na,opt_out,2025-02-01\nb,perhaps,2025-02-01\n")
+    job = job_from(
+        {
+            "source": {"calls": {"path": "log.csv"}},
+            "plan": {"calls": {"path": "plan.csv"}, "mails": {"path": "mail.csv"}},
+            "consents": {
+                "crm": {"path": "consents.csv"},
+                "mails": {"path": "stops.csv", "values": {"channel": "email"}},
+            },
+        },
+        name="x",
+        base=folder,
+    )
+    log = read_log(job.inputs)
+    # a's two plans side by side, then b's; the plan of calls rejects its five wrong rows as before
+    assert [(r["case_id"], r["goal"], r["source"]) for r in log.plan.to_dicts()] == [
+        ("a", 12.0, "plan.calls"),
+        ("a", 0.0, "plan.calls"),
+        ("a", 4.0, "plan.mails"),
+        ("b", 6.0, "plan.calls"),
+    ]
+    assert log.consents.select("state", "source").rows() == [
+        ("opt_in", "consents.crm"),
+        ("opt_out", "consents.mails"),
+    ]
+    counts = {c.name: (c.read, c.accepted, c.rejected) for c in log.sources if c.role != "events"}
+    assert counts == {
+        "consents.crm": (1, 1, 0),
+        "consents.mails": (2, 1, 1),
+        "plan.calls": (8, 3, 5),
+        "plan.mails": (1, 1, 0),
+    }
+    assert len(input_files(job.inputs)) == 5
+
+
+def test_a_wrong_key_in_one_of_several_tables_is_named(folder: Path):
+    table = {"source": {"calls": {"path": "log.csv"}}, "plan": {"calls": {"pth": "plan.csv"}}}
+    with pytest.raises(JobError, match=r"\[plan.calls\] has an unknown key 'pth'"):
+        job_from(table, name="x", base=folder)

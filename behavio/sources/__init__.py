@@ -24,6 +24,7 @@ from behavio.sources.beside import join_files
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.feed import feed_files
+from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
@@ -62,6 +63,7 @@ __all__ = [
     "kinds",
     "read",
     "read_log",
+    "read_planned",
     "readiness",
     "settings_of",
 ]
@@ -144,8 +146,8 @@ class _Beside:
 
     cases: pl.DataFrame | None = None
     consents: list[pl.DataFrame] = field(default_factory=list)
-    plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
-    affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    plan: list[pl.DataFrame] = field(default_factory=list)
+    affiliations: list[pl.DataFrame] = field(default_factory=list)
     identities: Identities | None = None
     counted: list[Counted] = field(default_factory=list)
 
@@ -168,20 +170,22 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         )
         found.consents.append(stated)
         found.counted.append((count, rejected))
-    if inputs.consents is not None:
-        tell("reading consents", len(found.counted))
-        table, mapping, folder = raw_table(inputs.consents, inputs.base)
-        dated, count, rejected = consents_of(
-            table, mapping, inputs.consents, inputs.base, folder, privacy, found.identities
+    for name, own in inputs.named("consents").items():
+        tell(f"reading {name}", len(found.counted))
+        table, mapping, folder = raw_table(own, inputs.base)
+        stated, count, rejected = consents_of(
+            table, mapping, own, inputs.base, folder, privacy, found.identities, name=name
         )
-        found.consents.append(dated)
+        found.consents.append(stated)
         found.counted.append((count, rejected))
-    for shape, settings in ((PLAN, inputs.plan), (AFFILIATIONS, inputs.affiliations)):
-        if settings is not None:
-            tell(f"reading the {shape.role}", len(found.counted))
-            table, mapping, folder = raw_table(settings, inputs.base)
-            rows, count, rejected = dated_of(shape, table, mapping, settings, inputs.base, folder, privacy)
-            setattr(found, shape.role, rows)
+    for shape, dated in ((PLAN, found.plan), (AFFILIATIONS, found.affiliations)):
+        for name, own in inputs.named(shape.role).items():
+            tell(f"reading {name}", len(found.counted))
+            table, mapping, folder = raw_table(own, inputs.base)
+            rows, count, rejected = dated_of(
+                shape, table, mapping, own, inputs.base, folder, privacy, name=name
+            )
+            dated.append(rows)
             found.counted.append((count, rejected))
     return found, privacy
 
@@ -211,8 +215,10 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         log,
         rejected=pl.concat([log.rejected, *(r for _, r in beside.counted)]),
         sources=(*log.sources, *counts),
-        plan=beside.plan,
-        affiliations=beside.affiliations,
+        plan=pl.concat([empty(PLAN_SCHEMA), *beside.plan]).sort("case_id", maintain_order=True),
+        affiliations=pl.concat([empty(AFFILIATION_SCHEMA), *beside.affiliations]).sort(
+            "case_id", maintain_order=True
+        ),
     )
 
 
@@ -248,6 +254,27 @@ def moment(text: str) -> int:
     if found is None:
         raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
     return int(found.timestamp() * 1_000_000)
+
+
+def read_planned(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The planned contacts of a table as PLAN_SCHEMA, and what was rejected, in words.
+
+    An extract that bears the usual name of a built-in plan (MC_Cycle_Plan_Channel_vod__c.csv) is read by its
+    mapping; of any other table the columns are guessed, `activity` stands for a missing `channel`.
+    Raises LogError when it cannot be read as a whole.
+    """
+    named_files = {kind: FILE_LINE.search(text) for kind, text in built_in().items() if kind in kinds("plan")}
+    usual = {found[1].lower(): kind for kind, found in named_files.items() if found is not None}
+    settings = PlanSettings(path=path.name, kind=usual.get(path.stem.lower(), "table"))
+    table, mapping, folder = raw_table(settings, path.parent, whole=True)
+    if settings.kind == "table" and guess("channel", table.columns) is None:
+        named = guess("activity", table.columns)
+        settings = replace(settings, columns={} if named is None else {"channel": named})
+    rows, count, rejected = dated_of(PLAN, table, mapping, settings, path.parent, folder)
+    notes = [f"{path.name}: {n}" for n in count.notes if "without a zone" not in n]  # days need none
+    for why, n in rejected.group_by("reason").len().sort("len", descending=True).iter_rows():
+        notes.append(f"{n:,} of {count.read:,} rows of {path.name} are left out: {why}")
+    return rows, tuple(notes)
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:

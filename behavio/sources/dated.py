@@ -47,18 +47,21 @@ def dated_of(
     base: Path,
     beside: Folders,
     privacy: Privacy = EVERYBODY,
+    *,
+    name: str = "",
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """The rows of one dated table in the columns of its shape, counts, rejected rows.
 
     A mapping fills `case_id` as everywhere and the other columns in [attributes]. Rows without a needed
     value, with an unreadable date or number, or that end before they start are rejected.
     """
+    name = name or shape.role
     mapping = _filled(shape, table, mapping, settings)
-    sieve = Sieve(shape.role, table, mapping, private=settings.kind != "table", privacy=privacy)
+    sieve = Sieve(name, table, mapping, private=settings.kind != "table", privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)
-    for name in shape.columns[1:]:
-        _column(sieve, shape, name, mapping, settings)
+    for column in shape.columns[1:]:
+        _column(sieve, shape, column, mapping, settings)
     sieve.reject(
         pl.col("__end__") < pl.col("__start__"),
         " or ".join(mapping.attributes["end"].needs),
@@ -68,12 +71,12 @@ def dated_of(
     rows = sieve.frame.select(
         pl.col("__case__").alias("case_id"),
         *(pl.col(f"__{c}__").alias(c) for c in shape.columns[1:]),
-        pl.lit(shape.role).alias("source"),
+        pl.lit(name).alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
     ).cast(dict(shape.schema))  # type: ignore[arg-type]
     order = ["case_id", *[c for c in shape.columns if shape.schema[c] == pl.String()][1:], "start"]
     rows = rows.sort(*order, maintain_order=True)
-    return rows, count_of(sieve, shape.role, settings.kind, rows.height), sieve.all_rejected()
+    return rows, count_of(sieve, name, settings.kind, rows.height), sieve.all_rejected()
 
 
 def _filled(shape: Shape, table: RawTable, mapping: SourceMapping, settings: DatedSettings) -> SourceMapping:

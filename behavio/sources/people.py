@@ -79,6 +79,8 @@ def consents_of(
     beside: Folders,
     privacy: Privacy = EVERYBODY,
     identities: Identities | None = None,
+    *,
+    name: str = "consents",
 ) -> tuple[pl.DataFrame, SourceCount, pl.DataFrame]:
     """Every dated consent statement (CONSENT_SCHEMA), counts, rejected rows."""
     attributes = dict(mapping.attributes)
@@ -101,7 +103,7 @@ def consents_of(
     table, mapping = reshaped(table, mapping, settings.columns.values())
     attributes = dict(mapping.attributes)
     private = settings.kind not in ("table", "sql")
-    sieve = Sieve("consents", table, mapping, private=private, privacy=privacy)
+    sieve = Sieve(name, table, mapping, private=private, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)
     for target, field, needed in (
@@ -128,10 +130,10 @@ def consents_of(
         pl.col("__state__").alias("state"),
         pl.col("__time__").alias("timestamp"),
         pl.col("__expires__").alias("expires"),
-        pl.lit("consents").alias("source"),
+        pl.lit(name).alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
-    return consents, count_of(sieve, "consents", settings.kind, consents.height), sieve.all_rejected()
+    return consents, count_of(sieve, name, settings.kind, consents.height), sieve.all_rejected()
 
 
 def _guessed(table: RawTable, settings: ConsentSettings) -> tuple[SourceMapping, dict[str, Field]]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from behavio.durations import seconds
 from behavio.errors import JobError
@@ -292,14 +292,20 @@ class LogInputs:
     source: Mapping[str, SourceSettings]
     base: Path
     cases: CasesSettings | None = None
-    consents: ConsentSettings | None = None
-    plan: PlanSettings | None = None
-    affiliations: AffiliationSettings | None = None
+    consents: ConsentSettings | Mapping[str, ConsentSettings] | None = None
+    plan: PlanSettings | Mapping[str, PlanSettings] | None = None
+    affiliations: AffiliationSettings | Mapping[str, AffiliationSettings] | None = None
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
+
+    def named(self, role: str) -> dict[str, Any]:
+        """The tables of one role by the name they are counted under: "plan", or "plan.calls" and so on."""
+        given = getattr(self, role)
+        if isinstance(given, Mapping):
+            return {f"{role}.{n}": s for n, s in given.items()}
+        return {} if given is None else {role: given}
 
     @property
     def tables(self) -> dict[str, SourceSettings | CasesSettings | DatedSettings]:
         """Settings of every table that is read, sources first, by the name it is counted under."""
-        beside = {n: getattr(self, n) for n in BESIDE}
-        return {**self.source, **{n: s for n, s in beside.items() if s is not None}}
+        return {**self.source, **{n: s for role in BESIDE for n, s in self.named(role).items()}}

@@ -203,30 +203,39 @@ def _column(cases: pl.DataFrame, flag: str) -> str | None:
     return next((plain[s] for s in FLAGS[flag] if s in plain), None)
 
 
-def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
-    """What the case table says about leaving somebody alone: one row per case."""
+def case_flags(cases: pl.DataFrame) -> pl.DataFrame:
+    """What the case table says about leaving somebody alone, one row per case.
+
+    Columns case_id, status, do_not_call, privacy_opt_out, inactive; whatever their vendor endings were.
+    """
     columns = {}
     for name in FLAGS:
-        found = _column(log.cases, name)
+        found = _column(cases, name)
         value = pl.lit(None, dtype=pl.String) if found is None else pl.col(found).cast(pl.String)
         columns[name] = value.str.to_lowercase().str.strip_suffix("_vod").str.strip_suffix("__v")
-    if settings.holdout_column is not None and settings.holdout_column not in log.cases.columns:
-        near = get_close_matches(settings.holdout_column, log.cases.columns, 1, 0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(log.cases.columns)}"
-        raise JobError(f"the cases have no column {settings.holdout_column!r}", hint=hint)
-    held = (
-        pl.lit("no") if settings.holdout_column is None else pl.col(settings.holdout_column).cast(pl.String)
-    )
-    table = log.cases.unique("case_id", keep="first", maintain_order=True)
-    table = table.select(pl.col("case_id").cast(pl.String), holdout=held, **columns)
-    everybody = t.case_ids.to_frame().join(table, on="case_id", how="left", maintain_order="left")
-    return everybody.with_columns(
-        *(
-            pl.col(c).str.to_lowercase().is_in(YES).fill_null(False)
-            for c in ("do_not_call", "privacy_opt_out", "holdout")
-        ),
+    once = cases.unique("case_id", keep="first", maintain_order=True)
+    table = once.select(pl.col("case_id").cast(pl.String), **columns)
+    return table.with_columns(
+        *(pl.col(c).is_in(YES).fill_null(False) for c in ("do_not_call", "privacy_opt_out")),
         inactive=pl.col("status").is_in(INACTIVE).fill_null(False),
     )
+
+
+def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+    """The flags of every case with events, and whether it is held out."""
+    flags = case_flags(log.cases)
+    column = settings.holdout_column
+    if column is not None and column not in log.cases.columns:
+        near = get_close_matches(column, log.cases.columns, 1, 0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"columns: {', '.join(log.cases.columns)}"
+        raise JobError(f"the cases have no column {column!r}", hint=hint)
+    held = pl.lit("no") if column is None else pl.col(column).cast(pl.String)
+    once = log.cases.unique("case_id", keep="first", maintain_order=True)
+    kept = once.select(pl.col("case_id").cast(pl.String), holdout=held.str.to_lowercase().is_in(YES))
+    everybody = t.case_ids.to_frame().join(flags, on="case_id", how="left", maintain_order="left")
+    everybody = everybody.join(kept, on="case_id", how="left", maintain_order="left")
+    named = ("do_not_call", "privacy_opt_out", "inactive", "holdout")
+    return everybody.with_columns(pl.col(c).fill_null(False) for c in named)
 
 
 def _plain(column: str) -> str:
