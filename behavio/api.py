@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
     from behavio.stages import Stages
-    from behavio.targets import Receipt
+    from behavio.targets import CrmReceipt, Receipt
     from behavio.view import CaseStory
 
 Frame = Any
@@ -497,8 +497,10 @@ def report(folder: str | Path, **settings: Any) -> Path:
     return target / "report.html"
 
 
-def deliver(folder: str | Path, **settings: Any) -> Receipt:
-    """Write labels and suggestions of a finished run for the CRM into its delivery/.
+def deliver(
+    folder: str | Path, *, progress: Callable[[str, float], None] | None = None, **settings: Any
+) -> Receipt | CrmReceipt:
+    """Bring labels and suggestions of a finished run into the CRM, or write them as files into its delivery/.
 
     `dry_run=True` (the default) only plans, into delivery-plan/, so that it never hides a real receipt.
     """
@@ -508,7 +510,7 @@ def deliver(folder: str | Path, **settings: Any) -> Receipt:
     run_folder, wanted = checked_run(folder), _settings(DeliverSettings, settings)
     target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
-    return send(run_folder, wanted, target)
+    return send(run_folder, wanted, target, progress)
 
 
 def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
