@@ -26,12 +26,15 @@ from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
     from behavio.audience import Audience
+    from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
+    from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
+    from behavio.stages import Stages
     from behavio.targets import Receipt
     from behavio.view import CaseStory
 
@@ -241,6 +244,60 @@ def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any
     return look(_sequences(data, columns), every, seed=seed)
 
 
+def conform(
+    data: Data,
+    plan: str | Path | Mapping[str, Any] | Plan | None = None,
+    *,
+    rules: Sequence[str] = (),
+    **options: Any,
+) -> Conformance:
+    """What was planned against what happened: cases, steps, deviations, attainment beside response.
+
+    `plan` is a file (.toml, .bpmn, .pnml, a table of planned contacts) or the content of a .toml as a dict;
+    `rules` are texts like "response(portal_visit, call_*) within 14d". `options` are those of [conformance]
+    and the column names. A run without a plan given answers from its tables, else with its planned contacts.
+    """
+    from behavio import conformance as room
+
+    folder = run_folder(data)
+    if folder and plan is None and not rules and (folder / "journeys/conformance.parquet").is_file():
+        refuse_settings(folder, options)
+        return room.read_conformance(folder / "journeys")
+    own, columns = _split(room.ConformanceSettings, options)
+    if folder:
+        refuse_settings(folder, columns)
+    settings = _settings(room.ConformanceSettings, {**own, "rules": tuple(rules)})
+    wanted = room.Plan()
+    if isinstance(plan, room.Plan):
+        wanted = plan
+    elif isinstance(plan, Mapping):
+        wanted = room.plan_of(plan)
+    elif plan is not None:
+        wanted = room.read_plan(Path(plan))
+    elif folder and not rules:
+        wanted = room.planned_contacts(folder / "log")
+    return room.conform(_sequences(data, columns), wanted, settings)
+
+
+def rules(
+    data: Data,
+    *,
+    min_support: float = 0.1,
+    min_confidence: float = 0.9,
+    templates: Sequence[str] | None = None,
+    top: int | None = None,
+    **columns: Any,
+) -> Frame:
+    """Declare rules with this support and confidence or more: template, activity, target, cases, …"""
+    from behavio.conformance import discover_rules
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, columns)
+    found = discover_rules(_sequences(data, columns), min_support, min_confidence, templates)
+    return _like(data, found if top is None else found.head(top))
+
+
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
     """Frequent subsequences with support, lift over chance and its interval.
 
@@ -304,6 +361,33 @@ def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     return _like(data, table)
 
 
+def stages(data: Data, **settings: Any) -> Stages:
+    """Where every case stands on the adoption ladder, every move, and the ladder itself."""
+    from behavio import stages as room
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, settings)
+        needed(folder, "stages/facts.json")
+        return room.read_stages(folder / "stages")
+    own, columns = _split(room.StageSettings, settings)
+    return room.stages(read(data, **columns), _settings(room.StageSettings, own))
+
+
+def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
+    """How answers depend on recent contact, per group of a run, and who gets too much or too little."""
+    from behavio import pressure as room
+
+    folder = run_folder(data)
+    if folder and (folder / "pressure" / "facts.json").is_file():
+        refuse_settings(folder, settings)
+        return room.read_pressure(folder / "pressure")
+    own, columns = _split(room.PressureSettings, settings)
+    labels = folder / "segments" / "segments.parquet" if folder else None
+    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
@@ -316,15 +400,32 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
 
 
 def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
-    """Every model against its baselines on the same later-in-time events: the content of metrics.json."""
+    """Every model against its baselines on the same held-out events.
+
+    A run folder answers with its metrics.json. Of a log: without rules, one cut in time and the model that
+    would be used; with any of the rules of `models.Protocol` (`split`, `column`, `end`, `first`,
+    `min_prefix`, `seeds`, `models`, `fields`) all models under these rules, see `models.benchmark`.
+    """
     from behavio import models
 
     folder = run_folder(data)
     if folder:
         refuse_settings(folder, settings)
         return dict(read_json(needed(folder, "models/metrics.json")))
-    own, columns = _split(models.ModelSettings, settings)
-    return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    settings = {k: v for k, v in settings.items() if v is not None}
+    known = models.Protocol.__dataclass_fields__
+    rules = {k: v for k, v in settings.items() if k in known and k != "cut"}
+    own, columns = _split(models.ModelSettings, {k: v for k, v in settings.items() if k not in rules})
+    if not rules:
+        return models.evaluate(_sequences(data, columns), _settings(models.ModelSettings, own), seed=seed)
+    rules |= {k: v for k, v in own.items() if k == "cut"}
+    protocol = _settings(models.Protocol, rules)
+    chosen = _settings(models.ModelSettings, own)
+    if isinstance(data, SequenceSet):
+        return models.benchmark_log(data, protocol, chosen, seed)
+    if not isinstance(data, EventLog):
+        columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
+    return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:

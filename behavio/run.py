@@ -23,7 +23,19 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
+from behavio import (
+    conformance,
+    journeys,
+    models,
+    patterns,
+    pressure,
+    report,
+    segments,
+    sources,
+    stages,
+    suggest,
+    targets,
+)
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -152,6 +164,25 @@ def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], dat
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    facts = _counted(c, settings, folder)
+    if c.job.conformance is not None or c.job.plan is not None:
+        wanted = c.job.conformance or conformance.ConformanceSettings()
+        plan = conformance.planned_contacts(c.folder / "log")
+        for _, path in _plan_files(c.job):
+            given = conformance.read_plan(path)
+            plan = given if given.goals.height else replace(given, goals=plan.goals)
+        if c.job.engine == "spark":
+            plan = replace(plan, notes=(*plan.notes, "held against the encoded sample of the log"))
+        if plan.nothing and not wanted.own:
+            facts["conformance"] = {"written": False, "reason": "no row of the plan could be used"}
+        else:
+            facts["conformance"] = conformance.write_conformance(
+                c.sequences, plan, wanted, folder, c.watcher.progress
+            )
+    return facts
+
+
+def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet") if c.job.segments else None
     progress = c.watcher.progress
     if c.job.engine == "spark":
@@ -170,6 +201,15 @@ def _models(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
+
+
+def _stages(c: Context, settings: Any, folder: Path) -> Facts:
+    return stages.write_stages(c.log, settings, folder, c.watcher.progress)
+
+
+def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
@@ -209,6 +249,8 @@ STAGES = (
     Stage("log", "source", (), _log),
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
+    Stage("stages", "stages", ("log",), _stages),
+    Stage("pressure", "pressure", ("log", "segments"), _pressure),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -216,7 +258,7 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "patterns", "next", "suggestions"),
+        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
@@ -243,9 +285,9 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     JobError when the job has no stage `start`; RunError when the folder cannot be used; whatever
     a stage raises, with its draft removed.
     """
-    stages = [s for s in STAGES if getattr(job, s.table)]
-    if start is not None and start not in [s.name for s in stages]:
-        listed = ", ".join(s.name for s in stages)
+    asked = [s for s in STAGES if getattr(job, s.table)]
+    if start is not None and start not in [s.name for s in asked]:
+        listed = ", ".join(s.name for s in asked)
         raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
     with locked(out):
@@ -254,7 +296,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         inputs = _inputs(context)
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
-        for stage in stages:
+        for stage in asked:
             forced = forced or stage.name == start
             key = _key(stage, job, inputs, records, sorted(erased_of(out)[1]))
             record = None if forced else _whole(out, stage, key)
@@ -264,7 +306,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
                 reused.append(stage.name)
                 context.watcher.stage(stage.name, "reused", 0.0)
             records[stage.name] = record
-        _drop_others(out, {s.name for s in stages})
+        _drop_others(out, {s.name for s in asked})
         manifest = _manifest(job, inputs, records)
         write_json(out / "manifest.json", manifest)
     return Result(out, manifest, tuple(reused))
@@ -299,6 +341,16 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
+def _plan_files(job: Job) -> list[tuple[str, Path]]:
+    """The file of the plan that journeys are held against, by the name the job gives it."""
+    name = job.conformance.plan if job.conformance is not None else None
+    if name is None:
+        return []
+    if not (job.base / name).is_file():
+        raise JobError(f"there is no plan {job.base / name}", hint="give a .toml, .bpmn, .pnml or .csv file")
+    return [(name, job.base / name)]
+
+
 def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
     """Salt and hashes of the people erased from a run; they never enter it again."""
     path = folder / ERASED_LIST
@@ -316,8 +368,9 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
+    held = (job.conformance, fingerprints(_plan_files(job))) if stage.name == "journeys" else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
-    return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
+    return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
 
 
 def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:

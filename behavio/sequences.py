@@ -18,7 +18,6 @@ import polars as pl
 from behavio.durations import seconds
 from behavio.errors import LogError
 from behavio.files import read_json, whole_file, write_json
-from behavio.kernels.arrays import readonly
 from behavio.log import EventLog
 
 PAD, UNKNOWN = 0, 1
@@ -58,15 +57,14 @@ class Vocabulary:
 
     def encode(self, names: pl.Series) -> np.ndarray:
         """int32 ids of a column of names; null becomes 0, a name not listed 1."""
-        known = pl.Series(self.names[2:], dtype=pl.String)
-        ids = names.cast(pl.String).replace_strict(
-            known,
-            pl.int_range(2, len(self), eager=True, dtype=pl.Int32),
-            default=UNKNOWN,
-            return_dtype=pl.Int32,
-        )
-        ids = pl.select(pl.when(names.is_null()).then(PAD).otherwise(ids)).to_series()
-        return ids.cast(pl.Int32).to_numpy()
+        if len(self) == 3 and names.null_count() == 0 and (names == self.names[2]).all():
+            return np.full(names.len(), 2, np.int32)
+        places = names.cast(pl.String).cast(pl.Enum(self.names[2:]), strict=False).to_physical()
+        ids = places.cast(pl.Int32) + 2
+        if ids.null_count():
+            rest = pl.select(pl.when(names.is_null()).then(PAD).otherwise(UNKNOWN)).to_series()
+            ids = ids.zip_with(ids.is_not_null(), rest.cast(pl.Int32))
+        return ids.to_numpy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +116,8 @@ class SequenceSet:
     timed       False when times only count positions
     known       identical sequences, where they have been looked for: see `distinct`
     running     open cases, where they have been marked: see `open_cases`
+    ahead       what a model that learns from here will be asked about: later "events" of these and other
+                cases, later "cases", or other cases of "any" time; models choose their settings accordingly
     """
 
     tokens: np.ndarray
@@ -129,6 +129,7 @@ class SequenceSet:
     timed: bool = True
     known: Distinct | None = None
     running: OpenCases | None = None
+    ahead: str = "events"
 
     def __post_init__(self) -> None:
         whole = len(self.offsets) > 1 and self.offsets[0] == 0 and self.offsets[-1] == len(self.tokens)
@@ -172,6 +173,7 @@ class SequenceSet:
         """Identical sequences with their weights; compared token by token, a hash only proposes."""
         if self.known is not None:
             return self.known
+        from behavio.kernels.arrays import readonly
         from behavio.kernels.traces import distinct_traces
 
         first, of_case = distinct_traces(readonly(self.tokens, np.int32), readonly(self.offsets, np.int64))
@@ -192,6 +194,7 @@ class SequenceSet:
         still = ~np.isin(np.asarray(self.tokens[last]), known[known > UNKNOWN])
         within = 0
         if self.timed:
+            from behavio.kernels.arrays import readonly
             from behavio.kernels.silence import gap_quantile
 
             if open_within is not None:
@@ -211,19 +214,20 @@ class SequenceSet:
     def from_log(cls, log: EventLog, fields: Sequence[str] = FIELDS) -> Self:
         """Encode a log: one pass over its sorted events."""
         events = log.events
-        runs = events["case_id"].rle().struct.unnest()
-        lengths = runs["len"].to_numpy().astype(np.int64)
+        case = events["case_id"]
+        starts = (case != case.shift()).fill_null(True).arg_true()
         vocabulary = Vocabulary.of(events["activity"].unique().to_list())
         coded = {}
         for name in fields:
             if name in events.columns and events[name].null_count() < events.height:
-                known = Vocabulary.of([str(v) for v in events[name].drop_nulls().unique().to_list()])
-                coded[name] = Field(known.encode(events[name].cast(pl.String)), known)
+                values = events[name].cast(pl.String)
+                known = Vocabulary.of(values.drop_nulls().unique().to_list())
+                coded[name] = Field(known.encode(values), known)
         return cls(
             tokens=vocabulary.encode(events["activity"]),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            times=events["timestamp"].dt.epoch("us").to_numpy(),
-            case_ids=runs["value"].alias("case_id"),
+            offsets=np.append(starts.to_numpy(), log.n_events).astype(np.int64),
+            times=events["timestamp"].to_physical().to_numpy(),
+            case_ids=case.gather(starts),
             vocabulary=vocabulary,
             fields=coded,
             timed=log.timed,
@@ -257,10 +261,13 @@ class SequenceSet:
 
     def until(self, time: int) -> SequenceSet:
         """What was known at `time` (µs): events strictly before it, cases without any left out."""
-        keep = self.times < time
-        lengths = np.add.reduceat(keep, self.offsets[:-1]).astype(np.int64)
+        return self.keep(self.times < time)
+
+    def keep(self, events: np.ndarray) -> SequenceSet:
+        """Only the events where this mask bool (n_events,) is true; cases without any are left out."""
+        lengths = np.add.reduceat(events, self.offsets[:-1], dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(lengths[lengths > 0])]).astype(np.int64)
-        return self._take(np.flatnonzero(keep), offsets, self.case_ids.filter(pl.Series(lengths > 0)))
+        return self._take(np.flatnonzero(events), offsets, self.case_ids.filter(pl.Series(lengths > 0)))
 
     def _take(self, events: np.ndarray, offsets: np.ndarray, case_ids: pl.Series) -> SequenceSet:
         return replace(

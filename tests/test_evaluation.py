@@ -37,12 +37,19 @@ def planted(n: int = 300, seed: int = 0) -> SequenceSet:
 def test_metrics_by_hand() -> None:
     # truth got .5, .2; ranked first and second; confidences .5 and .6, one of two right
     scores = Scores(
-        np.array([0.5, 0.2]), np.array([0, 1]), np.array([2, 3]), np.array([0.5, 0.6]), np.array([0.4, 0.5])
+        np.array([0.5, 0.2]),
+        np.array([0, 1]),
+        np.array([2, 3]),
+        np.array([0.5, 0.6]),
+        np.array([0.4, 0.5]),
+        np.array([2, 4]),
     )
     found = scores.summary()
     assert found["accuracy"] == 0.5 and found["top3"] == 1.0
     assert found["nll"] == pytest.approx(-(np.log(0.5) + np.log(0.2)) / 2)
     assert found["brier"] == pytest.approx(((0.4 - 1.0 + 1) + (0.5 - 0.4 + 1)) / 2)
+    # of the activities 2 (right), 3 (wrongly predicted) and 4 (missed)
+    assert found["macro_f1"] == pytest.approx(1 / 3)
     assert found["ece"] == pytest.approx((abs(0.5 - 1) + abs(0.6 - 0)) / 2)
 
 

@@ -11,9 +11,10 @@ import pytest
 
 from behavio.models import Activity2Vec, ModelSettings, Pool, Prefixes, write_models, write_next
 from behavio.models.base import SequenceModel, later_slice
+from behavio.models.inputs import numbers
 from behavio.models.neural import GRU
 from behavio.models.pool import pool_weights
-from behavio.models.windows import OVERLAP, WIDTH, Windows, asked_windows, batches, cells, last_same, numbers
+from behavio.models.windows import OVERLAP, WIDTH, Windows, asked_windows, batches, cells, last_same
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
 DAY = 86_400
@@ -108,7 +109,7 @@ def test_fields_are_read_by_name() -> None:
     random = np.random.default_rng(0)
     shown = Vocabulary.of(["efficacy", "safety"])
     coded = Field(random.integers(0, 4, log.n_events).astype(np.int32), shown)
-    model = GRU(**SMALL).fit(replace(log, fields={"message": coded, "actor_id": coded}))
+    model = GRU(**SMALL).fit(replace(log, fields={"message": coded}))
     assert model.fields_.tolist() == ["message"] and model.field_values_.tolist() == ["efficacy", "safety"]
     swapped = Vocabulary(("", "(unknown)", "safety", "efficacy"))
     other = Field(np.array([0, 1, 3, 2], dtype=np.int32)[coded.codes], swapped)

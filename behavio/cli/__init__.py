@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -23,6 +24,7 @@ COMMANDS = {
     "simulate": "work",
     "report": "work",
     "deliver": "work",
+    "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
     "encode": "encode",
@@ -37,9 +39,13 @@ COMMANDS = {
     "rework": "journey",
     "compare": "differ",
     "drift": "differ",
+    "conform": "plans",
+    "rules": "plans",
     "patterns": "patterns",
     "match": "patterns",
     "segments": "ask",
+    "stages": "ladder",
+    "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
     "view": "ask",
@@ -62,15 +68,20 @@ SHORT = {
     "rework": "What is done again, and how often.",
     "compare": "Two groups or periods side by side: what differs, how surely.",
     "drift": "When the journey changed, which steps, since when.",
+    "conform": "What was planned against what happened, with the evidence.",
+    "rules": "Which rules journeys keep: what follows, precedes, excludes what.",
     "patterns": "What stands out, what comes before an outcome.",
     "match": "Who matches a pattern, who nearly does and what they lack.",
     "segments": "Groups of cases that interact alike.",
+    "stages": "Where each case stands on the adoption ladder, and what moved it.",
+    "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
     "deliver": "Write labels and suggestions for the CRM.",
+    "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
 
@@ -125,6 +136,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

@@ -99,18 +99,31 @@ def predict(source: str, form: str | None, case: str | None, **options: Any) -> 
 
 @asks("evaluate")
 @click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--split", type=click.Choice(["time", "case", "column"]), help="How the log is cut (LOG only).")
+@click.option("--column", help="Column that says test, for --split column.")
+@click.option("--end", is_flag=True, default=None, help="The end of a case is a class too.")
+@click.option("--first", is_flag=True, default=None, help="Predict the first event too.")
+@click.option("--min-prefix", type=click.IntRange(0), help="Fewest events before a judged one.")
+@click.option("--models", multiple=True, metavar="MODEL", help="Only this and the baselines; repeatable.")
+@click.option("--fields", multiple=True, metavar="COLUMN", help="Attribute models may read; repeatable.")
+@click.option("--seeds", type=click.IntRange(1), help="Fits of each model that starts at random.")
 @click.option("--seed", type=int, default=7, show_default=True)
 def evaluate(source: str, form: str | None, **options: Any) -> None:
     """Every model against its baselines, on events after one global time cut.
 
+    With --split, --end, --first, --min-prefix, --models, --fields or --seeds all models are judged under
+    these rules, with intervals over cases, times and seconds.
+
     \b
     Example:
       behavio evaluate visits.csv
+      behavio evaluate visits.csv --split case --seeds 3
       behavio evaluate runs/demo --json
     """
     import polars as pl
 
     from behavio import api
+    from behavio.cli.judged import draw
 
     found = api.evaluate(source, **show.given(options))
     if form == "json":
@@ -118,6 +131,9 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
         return
     if not found["models"]:
         click.echo(found["reason"], err=True)
+        return
+    if "protocol" in found:
+        draw(found, form)
         return
     show.table(pl.DataFrame(found["models"], infer_schema_length=None), form)
     if form is None:

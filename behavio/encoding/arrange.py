@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from behavio.encoding.pieces import frozen
 from behavio.encoding.spill import ArraySink, Streams
-from behavio.encoding.texts import frozen
 from behavio.kernels import arrange as kernel
 
+FEW, AT_LEAST = 4, 1 << 22
+"""A range takes a fourth of the log, or this many events when that is more: fresh memory costs more than going
+through the streams again."""
 MEND = 1 << 20
 """Events whose times are mended at a time."""
 
@@ -64,11 +67,13 @@ def arrange(
     width = 8 + 4 * len(columns)
     cursor = offsets[:-1].copy()
     repeats = 0
-    for low, high in ranges(offsets, max(budget // width, 1)):
+    where = np.empty(1 << 20, np.int64)
+    whole: dict[str, np.ndarray] = {}
+    for low, high in ranges(offsets, max(min(max(n // FEW, AT_LEAST), budget // width), 1)):
         first, size = int(offsets[low]), int(offsets[high] - offsets[low])
-        buffers = {c: np.empty(size, np.int32) for c in columns}
-        buffers["time"] = np.empty(size, np.int64)
-        where = np.empty(1 << 20, np.int64)
+        if not whole or len(whole["time"]) < size:
+            whole = {c: np.empty(size, np.int32) for c in columns} | {"time": np.empty(size, np.int64)}
+        buffers = {name: buffer[:size] for name, buffer in whole.items()}
         for _, (cases, times, *codes) in streams.chunks("case", "time", *columns):
             at = where[: len(cases)]
             if not kernel.places(cases, low, high, cursor, first, at):
@@ -87,19 +92,32 @@ def _mended(
     buffers: dict[str, np.ndarray], columns: list[str], offsets: np.ndarray, *, count_repeats: bool
 ) -> int:
     """Put falling times of each case in order, all columns with them; returns the repeats found."""
-    order = np.empty(0, np.int64)
     repeats = 0
     for low, high in ranges(offsets, MEND):
         first, last = int(offsets[low]), int(offsets[high])
         own = frozen(offsets[low : high + 1] - first)
-        if last - first > len(order):
-            order = np.empty(last - first, np.int64)
         times = buffers["time"][first:last]
-        if kernel.mend(times, own, order[: last - first]):
+        if kernel.falling(times, own):
+            order = np.empty(last - first, np.int64)
+            kernel.mend(times, own, order)
             for name in columns:
-                buffers[name][first:last] = buffers[name][first:last][order[: last - first]]
+                buffers[name][first:last] = buffers[name][first:last][order]
         if count_repeats:
             rest = [buffers[c][first:last] for c in columns if c != "token"]
             fields = np.stack(rest) if rest else np.empty((0, last - first), np.int32)
-            repeats += kernel.repeats(buffers["token"][first:last], times, own, fields)
+            repeats += count_repeats_in(buffers["token"][first:last], times, own, fields)
     return repeats
+
+
+def count_repeats_in(tokens: np.ndarray, times: np.ndarray, offsets: np.ndarray, fields: np.ndarray) -> int:
+    """Events equal to an earlier one of their case in time, token and every row of fields (k, n_events)."""
+    long = np.empty(1 << 10, np.int64)
+    found, n_long = kernel.repeats(tokens, times, offsets, fields, long)
+    if n_long > len(long):
+        long = np.empty(n_long, np.int64)
+        found, n_long = kernel.repeats(tokens, times, offsets, fields, long)
+    for first in long[:n_long].tolist():
+        case_end = offsets[np.searchsorted(offsets, first, side="right")]
+        last = first + int(np.searchsorted(times[first:case_end], times[first], side="right"))
+        found += kernel.repeats_of(tokens, fields, first, last)
+    return found

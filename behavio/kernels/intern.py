@@ -7,15 +7,15 @@ and known by its code from then on. A hash only proposes: the bytes always decid
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.raw import comes_before, equal, hashed, signed, word
+from behavio.kernels.ready import njit, ready
 
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
 
-@njit(cache=True, nogil=True)
+@ready
 def intern(
     data: np.ndarray,
     starts: np.ndarray,
@@ -75,7 +75,7 @@ def intern(
     return len(starts), n_known
 
 
-@njit(cache=True, nogil=True)
+@ready
 def fill_table(pool: np.ndarray, bounds: np.ndarray, n_known: int, table: np.ndarray) -> None:
     """Enter the known texts into a larger, empty table."""
     mask = signed(len(table) - 1)
@@ -87,13 +87,19 @@ def fill_table(pool: np.ndarray, bounds: np.ndarray, n_known: int, table: np.nda
         table[place] = signed((tag >> np.uint64(1)) << HIGH) | code
 
 
-@njit(cache=True, nogil=True)
 def suspects(pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longest: int) -> np.ndarray:
     """Codes from first to last whose text may need care: short, long, blank at an end, with a NUL byte.
 
     Short ones (up to four bytes) may stand for an empty cell; a byte above 126 at an end may be a blank.
     """
     found = np.empty(last - first, np.int64)
+    return found[: _suspects(pool, bounds, first, last, longest, found)]
+
+
+@ready
+def _suspects(
+    pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longest: int, found: np.ndarray
+) -> int:
     n = 0
     for code in range(first, last):
         at, end = bounds[code], bounds[code + 1]
@@ -109,22 +115,23 @@ def suspects(pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longes
         if odd:
             found[n] = code
             n += 1
-    return found[:n].copy()
+    return n
 
 
-@njit(cache=True, nogil=True)
+@ready
 def gather(indices: np.ndarray, valid: np.ndarray, codes: np.ndarray, out: np.ndarray) -> None:
     """out[i] = codes[indices[i]], -1 where not valid (bool, or of length 0 when all are)."""
     for row in range(len(indices)):
         out[row] = -1 if len(valid) > 0 and not valid[row] else codes[indices[row]]
 
 
-@njit(cache=True, nogil=True)
-def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int) -> np.ndarray:
-    """uint64 (n,): the eight bytes of each text after the first `skip`, so that numbers sort as bytes do."""
-    n = len(bounds) - 1
-    keys = np.empty(n, np.uint64)
-    for code in range(n):
+@ready
+def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int, keys: np.ndarray) -> bool:
+    """Fill uint64 (n,) with the eight bytes of each text after the first `skip`, so that numbers sort as
+    bytes do; returns whether each is larger than the one before."""
+    rising = True
+    before = np.uint64(0)
+    for code in range(len(keys)):
         at = bounds[code] + skip
         length = min(signed(8), bounds[code + 1] - at)
         found = word(pool, at, length) if length > 0 else np.uint64(0)
@@ -132,11 +139,14 @@ def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int) -> np.ndarray:
         for _ in range(8):
             key = (key << np.uint64(8)) | (found & np.uint64(255))
             found >>= np.uint64(8)
+        if code > 0 and key <= before:
+            rising = False
         keys[code] = key
-    return keys
+        before = key
+    return rising
 
 
-@njit(cache=True, nogil=True)
+@ready
 def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
     """Length in bytes of what all texts begin with."""
     length = bounds[1] - bounds[0]
@@ -150,32 +160,51 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
     return length
 
 
-@njit(cache=True, nogil=True)
-def settle_ties(pool: np.ndarray, bounds: np.ndarray, keys: np.ndarray, order: np.ndarray, skip: int) -> None:
-    """Order the texts whose keys are equal by all their bytes (merge sort within each tie)."""
+@njit(cache=True, nogil=True, inline="always")
+def _before(pool: np.ndarray, bounds: np.ndarray, second: np.ndarray, a: int, b: int, skip: int) -> bool:
+    if second[a] != second[b]:
+        return bool(second[a] < second[b])
+    return bool(comes_before(pool, bounds, a, b, skip))
+
+
+@ready
+def settle_ties(
+    pool: np.ndarray,
+    bounds: np.ndarray,
+    keys: np.ndarray,
+    second: np.ndarray,
+    order: np.ndarray,
+    skip: int,
+    spare: np.ndarray,
+) -> None:
+    """Order the texts whose keys are equal by the rest of their bytes (merge sort within each tie).
+
+    second   uint64 (n,): the keys of the eight bytes behind those of `keys`
+    spare    int64 (n,): room to work in
+    """
     n = len(order)
-    spare = np.empty(0, np.int64)
     first = 0
     while first < n:
         last = first + 1
         while last < n and keys[order[last]] == keys[order[first]]:
             last += 1
-        if last - first > len(spare) and last - first > 1:
-            spare = np.empty(last - first, np.int64)
         width = 1
         while width < last - first:
             for start in range(first, last, 2 * width):
                 middle, end = min(start + width, last), min(start + 2 * width, last)
-                if middle >= end or not comes_before(pool, bounds, order[middle], order[middle - 1], skip):
+                if middle >= end or not _before(pool, bounds, second, order[middle], order[middle - 1], skip):
                     continue
                 a, b = start, middle
                 for k in range(end - start):
-                    if b >= end or (a < middle and not comes_before(pool, bounds, order[b], order[a], skip)):
+                    if b >= end or (
+                        a < middle and not _before(pool, bounds, second, order[b], order[a], skip)
+                    ):
                         spare[k] = order[a]
                         a += 1
                     else:
                         spare[k] = order[b]
                         b += 1
-                order[start:end] = spare[: end - start]
+                for k in range(end - start):
+                    order[start + k] = spare[k]
             width *= 2
         first = last

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit, ready
 
 _ZERO, _ONE, _WIDE = np.uint64(0), np.uint64(1), np.uint64(16)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -53,16 +54,27 @@ def _table(n: int) -> np.ndarray:
     return np.full(size, -1, np.int32)
 
 
-@njit(cache=True, nogil=True)
 def distinct_traces(tokens: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First trace of each distinct one (int64), in order of appearance; and the group of every trace."""
     n = len(offsets) - 1
-    table = _table(n)
+    table = np.full(max(16, 1 << max(2 * n - 1, 1).bit_length()), -1, np.int32)
+    known, group = np.empty((n, 4), np.uint64), np.empty(n, np.int64)
+    n_groups = _distinct(tokens, offsets, table, known, group)
+    return known[:n_groups, 3].astype(np.int64), group
+
+
+@ready
+def _distinct(
+    tokens: np.ndarray, offsets: np.ndarray, table: np.ndarray, known: np.ndarray, group: np.ndarray
+) -> int:
+    """Fill `group`; returns how many distinct traces there are.
+
+    table int32 (a power of two, at least twice the traces), all -1
+    known uint64 (n_traces, 4): hash, start, length, number of the trace, one cache line each
+    """
     mask = np.uint64(len(table) - 1)
-    known = np.empty((n, 4), np.uint64)  # hash, start, length, number of the trace: one cache line
-    group = np.empty(n, np.int64)
     n_groups = 0
-    for c in range(n):
+    for c in range(len(offsets) - 1):
         first, last = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
         mixed, length = _hash(tokens, first, last), last - first
         place = (mixed >> np.uint64(16)) & mask
@@ -80,7 +92,7 @@ def distinct_traces(tokens: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray
                 group[c] = g
                 break
             place = (place + _ONE) & mask
-    return known[:n_groups, 3].astype(np.int64), group
+    return n_groups
 
 
 @njit(cache=True, nogil=True)

@@ -8,12 +8,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from behavio.models.settings import ModelSettings
+from behavio.models.settings import ModelSettings, Protocol
 
 if TYPE_CHECKING:
     from behavio.models.activity2vec import Activity2Vec
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
+    from behavio.models.benchmark import benchmark_log
+    from behavio.models.counting import Counting
+    from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
     from behavio.models.neural import GRU
     from behavio.models.ngram import NGram
@@ -22,16 +25,19 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Activity2Vec": "activity2vec",
+    "Counting": "counting",
     "GRU": "neural",
     "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
+    "benchmark_log": "benchmark",
     "FirstOrder": "baselines",
     "MostPopular": "baselines",
     "RepeatLast": "baselines",
     "GapModel": "gaps",
     "NGram": "ngram",
     "evaluate": "stages",
+    "fields_asked": "fields",
     "predict_next": "stages",
     "write_models": "stages",
     "write_next": "stages",
@@ -39,6 +45,7 @@ _HOME = {
 
 __all__ = [
     "Activity2Vec",
+    "Counting",
     "GRU",
     "FirstOrder",
     "GapModel",
@@ -47,9 +54,12 @@ __all__ = [
     "NGram",
     "Pool",
     "Prefixes",
+    "Protocol",
     "RepeatLast",
     "SequenceModel",
+    "benchmark_log",
     "evaluate",
+    "fields_asked",
     "predict_next",
     "write_models",
     "write_next",

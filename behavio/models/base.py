@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Self
+from zlib import crc32
 
 import numpy as np
 
@@ -20,7 +21,10 @@ HOMES = {
     "RepeatLast": "baselines",
     "FirstOrder": "baselines",
     "NGram": "ngram",
+    "Counting": "counting",
     "GRU": "neural",
+    "CNN": "neural",
+    "Transformer": "neural",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
@@ -53,15 +57,16 @@ class Prefixes:
     @classmethod
     def before(cls, sequences: SequenceSet, from_time: int) -> Self:
         """One per event at or after `from_time` (µs) that has a predecessor in its case."""
-        return cls._where(sequences, np.asarray(sequences.times) >= from_time)
+        return cls.of_events(sequences, np.asarray(sequences.times) >= from_time)
 
     @classmethod
     def of_cases(cls, sequences: SequenceSet, first_case: int) -> Self:
         """One per event that has a predecessor, of the cases from `first_case` on."""
-        return cls._where(sequences, np.arange(sequences.n_events) >= sequences.offsets[first_case])
+        return cls.of_events(sequences, np.arange(sequences.n_events) >= sequences.offsets[first_case])
 
     @classmethod
-    def _where(cls, sequences: SequenceSet, keep: np.ndarray) -> Self:
+    def of_events(cls, sequences: SequenceSet, keep: np.ndarray) -> Self:
+        """One per event where `keep` bool (n_events,) is true and that has a predecessor in its case."""
         keep = keep.copy()
         keep[sequences.offsets[:-1]] = False
         ends = np.flatnonzero(keep)
@@ -101,9 +106,10 @@ class Split:
 def later_slice(sequences: SequenceSet, share: float, at_least: int = 1) -> Split | None:
     """Hold out the latest `share` of events; None when a side has fewer than `at_least` steps to learn from.
 
-    A log without a clock has no later: there the last `share` of cases is held out.
+    Where the log looks ahead to whole cases (`SequenceSet.ahead`) the latest `share` of cases is held out,
+    by their begin, or a share of all cases. A log without a clock has no later: the last `share` of cases.
     """
-    if sequences.timed:
+    if sequences.timed and sequences.ahead == "events":
         cut = time_cut(sequences, 1.0 - share)
         if not (np.asarray(sequences.times) < cut).any():
             return None
@@ -113,12 +119,31 @@ def later_slice(sequences: SequenceSet, share: float, at_least: int = 1) -> Spli
         first = round(sequences.n_cases * (1.0 - share))
         if not 0 < first < sequences.n_cases:
             return None
-        cut, train = None, sequences.select(np.arange(first))
-        prefixes = Prefixes.of_cases(sequences, first)
-        method = f"no clock in the log: the last {share:.0%} of cases held out, in the order of the case ids"
+        order, how = case_order(sequences)
+        late = np.zeros(sequences.n_cases, dtype=bool)
+        late[order[first:]] = True
+        cut, train = None, sequences.select(~late)
+        prefixes = Prefixes.of_events(sequences, np.repeat(late, sequences.lengths))
+        method = f"{how.format(share=f'{share:.0%}')}"
     if train.n_events - train.n_cases < at_least or len(prefixes) < at_least:
         return None
     return Split(train, sequences, prefixes, cut, method)
+
+
+def case_order(sequences: SequenceSet) -> tuple[np.ndarray, str]:
+    """Cases in the order in which they are held out, last first, and that in words."""
+    if sequences.ahead == "any":
+        return np.argsort(drawn(sequences), kind="stable"), "{share} of cases held out, drawn by their ids"
+    if sequences.timed:
+        begin = np.asarray(sequences.times)[sequences.offsets[:-1]]
+        return np.argsort(begin, kind="stable"), "the {share} of cases that began last held out"
+    said = "no clock in the log: the last {share} of cases held out, in the order of the case ids"
+    return np.arange(sequences.n_cases), said
+
+
+def drawn(sequences: SequenceSet) -> np.ndarray:
+    """int64 (n_cases,), 0 to 2³² − 1: a number for each case that depends on its id alone."""
+    return np.array([crc32(c.encode()) for c in sequences.case_ids], dtype=np.int64)
 
 
 class Coded(Estimator):
@@ -163,6 +188,15 @@ class SequenceModel(Coded):
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """`probabilities` for traces already in the model's vocabulary."""
         raise NotImplementedError
+
+    def waits(
+        self, coded: SequenceSet, prefixes: Prefixes, shares: Sequence[float] = (0.1, 0.5, 0.9)
+    ) -> np.ndarray | None:
+        """float64 (n, n_shares): µs from each prefix's newest event to the next one, whatever it is.
+
+        None for a model that knows nothing of time: there the counted gaps answer.
+        """
+        return None
 
     def probabilities(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """float64 (n, n_vocabulary): what comes after each prefix.

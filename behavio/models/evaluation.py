@@ -29,6 +29,7 @@ class Scores:
     best        int64    the likeliest activity
     confidence  float64  its probability
     squares     float64  sum of squared probabilities
+    truth       int64    the activity that came
     """
 
     p: np.ndarray
@@ -36,6 +37,7 @@ class Scores:
     best: np.ndarray
     confidence: np.ndarray
     squares: np.ndarray
+    truth: np.ndarray
 
     @property
     def loss(self) -> np.ndarray:
@@ -43,14 +45,23 @@ class Scores:
         return -np.log(np.maximum(self.p, 1e-12))
 
     def summary(self) -> dict[str, float]:
-        """accuracy, top3, nll, brier, ece."""
+        """accuracy, top3, macro_f1, nll, brier, ece."""
         return {
             "accuracy": float((self.rank == 0).mean()),
             "top3": float((self.rank < 3).mean()),
+            "macro_f1": self.macro_f1(),
             "nll": float(self.loss.mean()),
             "brier": float((self.squares - 2.0 * self.p + 1.0).mean()),
             "ece": calibration_error(self.reliability()),
         }
+
+    def macro_f1(self) -> float:
+        """Mean F1 over the activities that came or were predicted; one that came and never was counts 0."""
+        size = int(max(self.truth.max(), self.best.max())) + 1
+        came, said = np.bincount(self.truth, minlength=size), np.bincount(self.best, minlength=size)
+        right = np.bincount(self.truth[self.rank == 0], minlength=size)
+        asked = came + said > 0
+        return float((2.0 * right[asked] / (came + said)[asked]).mean())
 
     def reliability(self) -> list[dict[str, float]]:
         """Confidence against accuracy in 15 equal bins, empty ones left out."""
@@ -82,7 +93,7 @@ def score(model: SequenceModel, sequences: SequenceSet, prefixes: Prefixes) -> S
     parts = []
     for _, some in prefixes.batches(len(model.vocabulary_)):
         truth = coded.tokens[some.ends].astype(np.int64)
-        parts.append(kernel.score_rows(model.rows(coded, some), truth))
+        parts.append((*kernel.score_rows(model.rows(coded, some), truth), truth))
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""Long cases cut into windows, windows into batches of like length, events into numbers a net can read."""
+"""Long cases cut into windows, windows into batches of like length."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ WIDTH = 64
 OVERLAP = 24
 """Events at the start of a later window that only remind; their next events are scored in the one before."""
 HOUR = 3_600_000_000
-NUMBERS = 9
-"""Columns of `numbers`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,34 +72,6 @@ def cells(windows: Windows, pick: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     step = np.arange(length.max())
     real = step[None, :] < length[:, None]
     return windows.first[pick][:, None] + np.where(real, step[None, :], 0), real
-
-
-def numbers(sequences: SequenceSet) -> np.ndarray:
-    """float32 (n_events, NUMBERS): what is known of an event's moment when it happens.
-
-    log hours since the event before, since the case began and since the same activity (with a mark when
-    there was none), log of how many events came before, hour of day and day of week on their circles.
-    Without a clock only the counts are there.
-    """
-    n = sequences.n_events
-    table = np.zeros((n, NUMBERS), dtype=np.float32)
-    starts = np.repeat(np.asarray(sequences.offsets[:-1]), sequences.lengths)
-    place = np.arange(n) - starts
-    same = last_same(sequences)
-    table[:, 0] = np.log1p(place) / 5
-    table[:, 1] = same < 0
-    steps = np.where(same < 0, place, np.arange(n) - same)
-    table[:, 2] = np.log1p(steps) / 5
-    if not sequences.timed:
-        return table
-    times = np.asarray(sequences.times)
-    table[:, 3] = np.log1p(sequences.gaps_s / 3600) / 5
-    table[:, 4] = np.log1p((times - times[starts]) / HOUR) / 5
-    table[:, 5] = np.log1p((times - times[np.where(same < 0, starts, same)]) / HOUR) / 5
-    day = 2 * np.pi * (times % (24 * HOUR)) / (24 * HOUR)
-    week = 2 * np.pi * ((times // (24 * HOUR) + 3) % 7) / 7
-    table[:, 6], table[:, 7], table[:, 8] = np.sin(day), np.sin(week), np.cos(week)
-    return table
 
 
 def last_same(sequences: SequenceSet) -> np.ndarray:

@@ -1,0 +1,293 @@
+"""The counting model: what followed contexts of up to eight activities, read in several ways and mixed.
+
+Each view is an interpolated variable-order model of its own: the plain one knows activities, others add
+after the last activity what else is known of it (the wait before it, which activities the case has had, an
+attribute, the case's segment). How much a context is trusted, how fast old counts fade and how much each
+view says are learnt from the latest part of the log, so a process that drifts is counted by its newest
+events and its shorter contexts.
+Sources: Jelinek and Mercer (1980) for shares by bin, Witten and Bell (1991), Kneser and Ney (1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from behavio.errors import ModelError
+from behavio.kernels import ngram as trie
+from behavio.kernels import tally as kernel
+from behavio.kernels.arrays import readonly
+from behavio.models.base import CELLS, Prefixes, SequenceModel
+from behavio.models.mixing import Mixture
+from behavio.models.ngram import EXPLAIN, Evidence
+from behavio.models.tally import ARRAYS, NO_TAGS, Grid, Table, Tally, tags_of
+from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
+from behavio.sequences import SequenceSet, Vocabulary
+
+TAG_ORDERS = 4
+"""Activities a context of a tagged view may hold."""
+HALF_LIVES = (0.0, 16.0, 8.0, 4.0, 2.0)
+"""Periods after which a count is worth half; 0 never forgets."""
+HELD = 30_000
+"""Held-out steps looked at."""
+MIXED, EXPONENT_PULL = 6_000, 20.0
+"""Held-out steps for the exponents of the geometric mean, and how many of them equal exponents are worth."""
+BYS = ("events", "cases", "any")
+LEARNED, WITTEN_BELL = range(2)
+
+
+@dataclass
+class Counting(SequenceModel):
+    """Interpolated variable-order counts over several views.
+
+    max_order  longest context of the plain view
+    views      views to try beside the plain one: "kneser_ney", those of `tally.tags_of`, or "fields" (all)
+    fixed      True: Witten-Bell on the plain view, nothing forgotten and nothing chosen
+    held_out   share of events, the latest, by which everything is chosen
+    grid       origin and width (µs) of the periods; default: from the log. Shards that merge need one grid
+
+    Learns: grid_       int64 (3,)    views_  names of the views used    smoothing_, half_life_, newest_
+            shares_     float64 (n_views, bins)   share a context leaves to shorter ones
+            mixture_    float64 (levels + 1, n_views), by how long a context the plain view knows
+            exponents_  float64 (n_views,), linear_: see `mixing.Mixture`
+            bounds_, child_, symbol_, start_, key_, count_   the tallies, one after another
+    """
+
+    learned: ClassVar[tuple[str, ...]] = (
+        "grid_",
+        "views_",
+        "smoothing_",
+        "half_life_",
+        "newest_",
+        "shares_",
+        "mixture_",
+        "exponents_",
+        "linear_",
+        "bounds_",
+        "child_",
+        "symbol_",
+        "start_",
+        "key_",
+        "count_",
+    )
+    max_order: int = 8
+    views: tuple[str, ...] = ("kneser_ney", "gap", "set", "gap+set", "hour", "fields")
+    fixed: bool = False
+    held_out: float = 0.15
+    grid: tuple[int, int, str] | None = None
+    count_: ClassVar[np.ndarray]
+    key_: ClassVar[np.ndarray]
+
+    def learn(self, coded: SequenceSet) -> Self:
+        """Count everything once; choose by the newest periods, as if they had not been counted."""
+        grid = Grid.over(coded) if self.grid is None else Grid(*self.grid)
+        self.vocabulary_ = coded.vocabulary
+        steps = Prefixes.of_cases(coded, 0)
+        tallies = {"plain": Tally.of(coded, steps, "plain", self.max_order, grid)}
+        period = grid.of(coded, steps)
+        self.newest_ = np.int64(period.max(initial=0))
+        self.grid_ = np.array([grid.origin, grid.width, BYS.index(grid.by)])
+        first = None if self.fixed else first_held(period, self.held_out)
+        if first is None:
+            self._keep(tallies, WITTEN_BELL, 0.0, np.zeros((1, 0)), np.ones((1, 1)))
+            return self
+        held = steps[np.flatnonzero(period >= first)].thin(HELD)
+        self._choose(coded, steps, held, first, tallies)
+        return self
+
+    def _choose(
+        self, coded: SequenceSet, steps: Prefixes, held: Prefixes, first: int, tallies: dict[str, Tally]
+    ) -> None:
+        """Half-life and smoothing on the plain view, then the other views, then their mixture."""
+        plain = tallies["plain"]
+        lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
+        tried = {life: Looked.at(coded, held, plain.weighted(fading(first, life)), NO_TAGS) for life in lives}
+        losses = {life: look.loss for life, look in tried.items()}
+        life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
+        looks = {"plain": tried[life]}
+        for view in self._wanted(coded):
+            if view == "kneser_ney":
+                looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
+                continue
+            tags = tags_of(view, coded)
+            if len(np.unique(tags)) < 2:
+                continue
+            tallies[view] = Tally.of(coded, steps, view, min(TAG_ORDERS, self.max_order), plain.grid, tags)
+            looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)
+        names, weights = chosen_views(looks, plain.levels + 1)
+        self._keep(
+            {n: tallies.get(n, plain) for n in names},
+            LEARNED,
+            life,
+            np.stack([padded(looks[n].share, plain.levels + 1) for n in names]),
+            weights,
+        )
+        self._mix(coded, held, first)
+
+    def _mix(self, coded: SequenceSet, held: Prefixes, first: int) -> None:
+        """The geometric side of the mixture, from what the views knew before the held-out periods."""
+        cells = len(self.views_) * len(self.vocabulary_)
+        some = held.thin(min(MIXED, CELLS // cells))
+        if len(self.views_) == 1 or len(some) < FEWEST:
+            return
+        tables = self._weighted(first)
+        rows = self._view_rows(coded, some, tables)
+        code, truth = depths(coded, some, tables[0]), coded.tokens[some.ends].astype(np.int64)
+        found = Mixture.fit(rows, truth, self.mixture_, code, EXPONENT_PULL)
+        self.exponents_, self.linear_ = found.exponents, np.float64(found.linear)
+
+    def _wanted(self, coded: SequenceSet) -> list[str]:
+        """The views to try on this log."""
+        wanted = [v for v in self.views if v != "fields" and (v != "gap" or coded.timed)]
+        if "fields" in self.views:
+            wanted += [f"field:{name}" for name in coded.fields]
+        return wanted
+
+    def _keep(
+        self,
+        tallies: dict[str, Tally],
+        smoothing: int,
+        life: float,
+        shares: np.ndarray,
+        mixture: np.ndarray,
+    ) -> None:
+        """Put down what was learnt as arrays."""
+        self.views_ = np.array(list(tallies), dtype=np.str_)
+        tallies = {n: t for n, t in tallies.items() if n == t.view}
+        self.smoothing_, self.half_life_ = np.int64(smoothing), np.float64(life)
+        self.shares_, self.mixture_ = shares, mixture
+        self.exponents_, self.linear_ = np.ones(len(tallies)) / len(tallies), np.float64(1.0)
+        self._put(list(tallies.values()))
+
+    def _put(self, tallies: list[Tally]) -> None:
+        for name in ARRAYS:
+            setattr(self, f"{name}_", np.concatenate([getattr(t, name) for t in tallies]))
+        sizes = [[len(getattr(t, name)) for name in ARRAYS] for t in tallies]
+        self.bounds_ = np.concatenate([np.zeros((1, len(ARRAYS)), dtype=np.int64), np.cumsum(sizes, axis=0)])
+        self._tables_of: tuple[np.ndarray, list[Table], Table] | None = None
+
+    @property
+    def tallies(self) -> list[Tally]:
+        """One tally per view that counts for itself, the plain one first."""
+        self.check_fitted()
+        found = []
+        grid = Grid(int(self.grid_[0]), int(self.grid_[1]), BYS[int(self.grid_[2])])
+        for i, view in enumerate(v for v in self.views_.tolist() if v != "kneser_ney"):
+            arrays = {
+                name: getattr(self, f"{name}_")[self.bounds_[i, k] : self.bounds_[i + 1, k]]
+                for k, name in enumerate(ARRAYS)
+            }
+            orders = self.max_order if view == "plain" else min(TAG_ORDERS, self.max_order)
+            found.append(Tally(view, orders, self.vocabulary_, grid, **arrays))
+        return found
+
+    def _weighted(self, newest: int) -> list[Table]:
+        """One table per view of what was counted before period `newest`, weighed by age."""
+        tallies = {t.view: t for t in self.tallies}
+        faded, whole = fading(newest, float(self.half_life_)), fading(newest, 0.0)
+        return [
+            tallies["plain"].weighted(whole).kneser_ney()
+            if view == "kneser_ney"
+            else tallies[view].weighted(faded)
+            for view in self.views_.tolist()
+        ]
+
+    def _tables(self) -> tuple[list[Table], Table]:
+        """The table of each view as it stands now, and the plain one with every count whole."""
+        known: tuple[np.ndarray, list[Table], Table] | None = getattr(self, "_tables_of", None)
+        if known is None or known[0] is not self.count_:
+            whole = self.tallies[0].weighted(np.ones(kernel.PERIODS))
+            known = (self.count_, self._weighted(int(self.newest_) + 1), whole)
+            self._tables_of = known
+        return known[1], known[2]
+
+    def update(self, sequences: SequenceSet, new: Prefixes) -> Self:
+        """Count these further steps: the tallies are then those of a fit on everything.
+
+        `sequences` holds the cases of the new steps from their start, or at least the `max_order` activities
+        before each. What was chosen (views, shares, half-life, mixture) stays until the next `fit`.
+        """
+        self.check_fitted()
+        vocabulary = Vocabulary.of([*self.vocabulary_.activities, *sequences.own_vocabulary().activities])
+        coded = sequences.recode(vocabulary)
+        fresh = [Tally.of(coded, new, t.view, t.orders, t.grid) for t in self.tallies]
+        return self._join(fresh, vocabulary)
+
+    def merge(self, other: Counting) -> Self:
+        """Take in what another one counted on other cases, with the same grid and the same views."""
+        if self.views_.tolist() != other.views_.tolist():
+            raise ModelError(
+                "counts of different views do not merge", hint="fit all shards with the same views, fixed"
+            )
+        vocabulary = Vocabulary.of([*self.vocabulary_.activities, *other.vocabulary_.activities])
+        return self._join(other.tallies, vocabulary)
+
+    def _join(self, others: Sequence[Tally], vocabulary: Vocabulary) -> Self:
+        both = [mine.merge(theirs) for mine, theirs in zip(self.tallies, others, strict=True)]
+        self.vocabulary_ = vocabulary
+        self._put([t.recode(vocabulary) for t in both])
+        self.newest_ = np.int64((self.key_ % kernel.PERIODS).max(initial=0))
+        return self
+
+    def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """The mixture of all views."""
+        tables, _ = self._tables()
+        if len(tables) == 1:
+            result: np.ndarray = self._view_rows(coded, prefixes, tables)[0]
+            return result
+        size = len(self.vocabulary_)
+        mixture = Mixture(self.mixture_, self.exponents_, float(self.linear_))
+        result = np.empty((len(prefixes), size))
+        for part, some in prefixes.batches(size * len(tables)):
+            rows = self._view_rows(coded, some, tables)
+            result[part] = mixture.of(rows, depths(coded, some, tables[0]))
+        return result
+
+    def _view_rows(self, coded: SequenceSet, prefixes: Prefixes, tables: Sequence[Table]) -> np.ndarray:
+        """float64 (n_views, n, size): what each view says."""
+        rows = np.zeros((len(tables), len(prefixes), len(self.vocabulary_)))
+        none, whole = np.zeros(0), np.ones(len(prefixes))
+        for i, table in enumerate(tables):
+            plain = self.smoothing_ == WITTEN_BELL or len(table.discounts) > 0
+            asked = asked_of(coded, prefixes, table, self._tags(table.tally.view, coded))
+            share = none if plain else self.shares_[i]
+            kernel.fill_tally_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
+        return rows
+
+    def _tags(self, view: str, coded: SequenceSet) -> np.ndarray:
+        """`tags_of`, remembered while the same log is asked about."""
+        if getattr(self, "_tags_of", None) is None or self._tags_of[0] is not coded:
+            self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, {})
+        known = self._tags_of[1]
+        if view not in known:
+            known[view] = tags_of(view, coded)
+        return known[view]
+
+    def evidence(
+        self, sequences: SequenceSet, prefixes: Prefixes, activities: np.ndarray, at_least: int = 20
+    ) -> Evidence:
+        """The longest context of each prefix seen `at_least` times, and how often that activity came next.
+
+        `activities` int64 (n,) are ids of this model's vocabulary. Every event counts whole, old or new.
+        """
+        coded = self.coded(sequences)
+        _, whole = self._tables()
+        child, symbol, start, activity, count, total = whole.arrays
+        found = trie.longest_evidence(
+            readonly(coded.tokens, np.int32),
+            prefixes.starts(coded),
+            prefixes.ends,
+            activities,
+            at_least,
+            max(self.max_order, EXPLAIN),
+            child,
+            symbol,
+            start,
+            activity,
+            count,
+            total,
+        )
+        return Evidence(*found)

@@ -1,0 +1,109 @@
+"""Several predictions made into one: weighted means of probabilities and of their logarithms.
+
+A weighted mean (linear) is safe: it is never much worse than its best member. A weighted geometric mean lets
+independent evidence add up and is better where the members see different things, but it trusts members
+outside of what it was fitted on. The two are mixed in turn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLOOR = 1e-9
+"""Smallest probability taken a logarithm of."""
+
+
+def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 60) -> np.ndarray:
+    """Mixture weights by EM for p float64 (members, n), the probability each gave to what came.
+
+    Drawn to `first` as if `pull` further steps spoke for it.
+    """
+    weights = first
+    for _ in range(passes if p.shape[1] else 0):
+        share = weights[:, None] * p
+        share /= share.sum(axis=0)
+        weights = (share.sum(axis=1) + pull * first) / (p.shape[1] + pull)
+    return weights
+
+
+def by_bin(p: np.ndarray, code: np.ndarray, bins: int, pull: float, whole_pull: float = 0.0) -> np.ndarray:
+    """float64 (bins, members): `linear_weights` of the steps of each bin, drawn to those of all steps."""
+    equal = np.full(len(p), 1.0 / len(p))
+    whole = linear_weights(p, equal, whole_pull)
+    return np.stack([linear_weights(p[:, code == b], whole, pull) for b in range(bins)])
+
+
+def geometric_weights(rows: np.ndarray, truth: np.ndarray, pull: float) -> np.ndarray:
+    """Exponents that make the geometric mean of rows (members, n, size) fit `truth` best.
+
+    Newton's method on a convex loss, drawn to equal exponents as if with the weight of `pull` steps.
+    """
+    logs = np.log(np.maximum(rows, FLOOR))
+    members, n, _ = logs.shape
+    equal = np.full(members, 1.0 / members)
+    weights = equal.copy()
+    of_truth = logs[:, np.arange(n), truth]
+    for _ in range(25):
+        q = _softmax(np.tensordot(weights, logs, 1))
+        means = np.einsum("nv,knv->kn", q, logs)
+        slope = (means - of_truth).sum(axis=1) + pull * (weights - equal)
+        square = np.einsum("nv,knv,jnv->kj", q, logs, logs, optimize=True) - means @ means.T
+        step = np.linalg.solve(square + (pull + 1e-6) * np.eye(members), slope)
+        longest = float(np.abs(step).max())
+        weights = weights - step / max(longest / 0.5, 1.0)
+        if longest < 1e-4:
+            break
+    return weights
+
+
+def geometric(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted geometric mean of rows (members, n, size), each row summing to 1; padding stays 0."""
+    result = _softmax(np.tensordot(weights, np.log(np.maximum(rows[:, :, 1:], FLOOR)), 1))
+    return np.concatenate([np.zeros((len(result), 1)), result], axis=1)
+
+
+def _softmax(logs: np.ndarray) -> np.ndarray:
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    result: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mixture:
+    """Linear and geometric means of some members, mixed.
+
+    weights    float64 (bins, members)   linear, by bin of context
+    exponents  float64 (members,)        geometric
+    linear     share of the linear mean
+    """
+
+    weights: np.ndarray
+    exponents: np.ndarray
+    linear: float
+
+    @classmethod
+    def fit(
+        cls, rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, code: np.ndarray, pull: float
+    ) -> Mixture:
+        """Exponents and shares from rows (members, n, size) in order of time, the linear weights given.
+
+        The share of each mean is found on the later half with exponents from the earlier, drawn to one half.
+        """
+        if len(rows) == 1:
+            return cls(weights, np.ones(1), 1.0)
+        half = rows.shape[1] // 2
+        early = geometric_weights(rows[:, :half, 1:], truth[:half] - 1, pull)
+        late = np.arange(half, rows.shape[1])
+        first = np.einsum("nk,knv->nv", weights[code[late]], rows[:, late])[np.arange(len(late)), truth[late]]
+        second = geometric(rows[:, late], early)[np.arange(len(late)), truth[late]]
+        shares = linear_weights(np.stack([first, second]), np.array([0.5, 0.5]), 200.0)
+        return cls(weights, geometric_weights(rows[:, :, 1:], truth - 1, pull), float(shares[0]))
+
+    def of(self, rows: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Rows (members, n, size) made into one (n, size)."""
+        result = np.einsum("nk,knv->nv", self.weights[np.minimum(code, len(self.weights) - 1)], rows)
+        if self.linear < 1.0:
+            result = self.linear * result + (1.0 - self.linear) * geometric(rows, self.exponents)
+        return result
