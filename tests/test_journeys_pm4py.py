@@ -170,7 +170,7 @@ def test_waits_add_up_to_the_durations(both):
 
 
 def test_lengths_and_shares_of_the_first_variants_are_of_the_whole_log():
-    # pm4py's older top-50 gives traces where its frames give events; here rows are variants, shares of all cases
+    # pm4py's older top-50 gives traces, its frames events; here rows are variants, shares of all cases
     log = SequenceSet.from_traces([["a", "b"]] * 3 + [["a"]] * 2 + [["c"]])
     found = variants(log).to_frame(2)
     assert found["cases"].to_list() == [3, 2] and found["length"].to_list() == [2, 1]

@@ -15,6 +15,7 @@ from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
+from behavio.report.sections import staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -41,6 +42,10 @@ def section(c: Context) -> Section:
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
     if edges is not None and c.run.timed:
         blocks.append(_times(c, edges))
+    for part in (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c)):
+        if part is not None and part.table is not None:
+            tables.append(part.table)
+            blocks.append(part)
     return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
 
 
