@@ -250,6 +250,14 @@ def _write_staying(named: dict[str, list[list[str]]], out: Path) -> None:
             for k, (a, n) in enumerate(counts.items(), start=1)
         ]
     ).write_parquet(out / "waiting.parquet")
+    since = START + timedelta(days=90)
+    when = {"since": [since], "earliest": [since], "latest": [since]}
+    pl.DataFrame(when | {"p_value": [0.001], "n_edges": [1]}).write_parquet(out / "changes.parquet")
+    two = list(named)[:2]
+    pl.DataFrame(
+        {"since": [since], "source": two[:1], "target": two[-1:], "before": [0.4], "after": [0.7],
+         "difference": [0.3], "low": [0.2], "high": [0.4], "q_value": [0.001]}
+    ).write_parquet(out / "changed_steps.parquet")  # fmt: skip
     touch = [a for a in named if a.startswith(("email_sent", "call_"))] or list(named)[:1]
     first = next(iter(named))
     bounds = {1: (None, "30d"), 2: ("30d", "90d"), 3: ("90d", None)}

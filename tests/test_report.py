@@ -409,3 +409,15 @@ def test_who_stays_where_the_time_goes_and_the_journey_map(run):
     assert [r["segment"] for r in found["journey_map"]] == ["Rep first, then digital", "Portal explorers"]
     assert float(found["journey_map"][0]["phase_1"]) == pytest.approx(11 / 39)
     assert {"frequency", "rework_share", "median_s"} <= set(found["waits"][0])
+
+
+def test_what_changed_since_when(run, tmp_path):
+    (row,) = tables(run)["changed"]
+    assert (row["since"], row["before"], row["after"]) == ("2026-04-05", "0.4", "0.7")
+    assert "Since 5\u00a0Apr\u00a02026" in page(run)
+    folder = build(tmp_path)
+    for name in ("changes", "changed_steps"):
+        path = folder / "journeys" / f"{name}.parquet"
+        pl.read_parquet(path).head(0).write_parquet(path)
+    write_report(folder, ReportSettings(), folder / "report")
+    assert "Nothing changed over time" in page(folder)

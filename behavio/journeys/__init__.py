@@ -11,7 +11,7 @@ import polars as pl
 
 from behavio.durations import seconds
 from behavio.engine import Encoded, Engine
-from behavio.errors import JobError
+from behavio.errors import JobError, LogError
 from behavio.files import whole_file
 from behavio.journeys.asked import Journeys, ask
 from behavio.journeys.eventually import eventually_follows
@@ -157,6 +157,7 @@ def write_journeys(
     if segments is not None:
         drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
+    tables |= _changes(sequences)
     for name, frame in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
@@ -205,6 +206,18 @@ def _measures(
             "lifecycle": lifecycle(log, activities=active, engine=engine),
         }
     return tables
+
+
+def _changes(sequences: SequenceSet) -> dict[str, pl.DataFrame]:
+    """When the journey changed and which steps; nothing for a log without a clock or with few periods."""
+    from behavio.journeys.drift import EDGE_SCHEMA, drift
+
+    try:
+        found = drift(sequences)
+    except LogError:
+        return {}
+    edges = found.edges if found.edges.width else pl.DataFrame(schema=EDGE_SCHEMA)
+    return {"changes": found.changes, "changed_steps": edges.filter(pl.col("q_value") <= 0.05)}
 
 
 def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class RunTables:
     waiting: pl.DataFrame | None = None
     rework: pl.DataFrame | None = None
     phases: pl.DataFrame | None = None
+    changes: pl.DataFrame | None = None
+    changed_steps: pl.DataFrame | None = None
     patterns: pl.DataFrame | None = None
     outcomes: pl.DataFrame | None = None
     communications: pl.DataFrame | None = None
@@ -71,6 +73,8 @@ class RunTables:
             waiting=_table(run / "journeys/waiting.parquet"),
             rework=_table(run / "journeys/rework.parquet"),
             phases=_table(run / "journeys/phases.parquet"),
+            changes=_table(run / "journeys/changes.parquet"),
+            changed_steps=_table(run / "journeys/changed_steps.parquet"),
             patterns=_table(run / "patterns/patterns.parquet"),
             outcomes=_table(run / "patterns/outcomes.parquet"),
             communications=_table(run / "patterns/communications.parquet"),

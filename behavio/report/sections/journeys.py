@@ -42,9 +42,11 @@ def section(c: Context) -> Section:
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
     if edges is not None and c.run.timed:
         blocks.append(_times(c, edges))
-    for part in (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c)):
-        if part is not None and part.table is not None:
+    parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
+    for part in parts:
+        if isinstance(part, Sheet | Figure) and part.table is not None:
             tables.append(part.table)
+        if part is not None:
             blocks.append(part)
     return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import polars as pl
 from markupsafe import Markup
 
-from behavio.report.blocks import Figure, Sheet
+from behavio.report.blocks import Figure, Prose, Sheet
 from behavio.report.charts.bars import bars
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.numbers import write
 from behavio.report.sections.groups import sizes
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
-MONTHS, ACTIVITIES, DRAWN = 12, 8, (1, 2, 3, 6, 9, 12)
+MONTHS, ACTIVITIES, CHANGED, DRAWN = 12, 8, 4, (1, 2, 3, 6, 9, 12)
 
 
 def phase_map(c: Context) -> Sheet | None:
@@ -116,6 +117,45 @@ def retention(c: Context) -> Figure | None:
 
 def _months(n: int) -> str:
     return "one month" if n == 1 else f"{n} months"
+
+
+def changed(c: Context) -> Sheet | Prose | None:
+    """Since when which steps come more or less often; or that nothing changed."""
+    if c.run.changes is None or c.run.changed_steps is None:
+        return None
+    if not c.run.changes.height:
+        text = "What follows what is the same from beginning to end, as far as chance lets one see."
+        return Prose((say(text),), Markup("Nothing changed over time"))
+    steps = c.run.changed_steps.group_by("since", maintain_order=True).head(CHANGED)
+    if not steps.height:
+        return None
+    rows = [
+        {**r, "since": r["since"].date(), "step": f"{touchpoint(r['source'])} → {touchpoint(r['target'])}"}
+        for r in steps.iter_rows(named=True)
+    ]
+    columns = (
+        Column("since", "Since", "date"),
+        Column("step", "Step"),
+        Column("before", "Before", "share"),
+        Column("after", "After", "share"),
+        Column("difference", "Difference", "points"),
+        Column("low", "From", "points"),
+        Column("high", "To", "points"),
+    )
+    table = Table.of("changed", "Steps that changed", columns, rows, "behavio drift RUN")
+    first = rows[0]
+    title = say(
+        "Since {day} {a} is followed by {b} {more} often",
+        day=write(first["since"], "date"),
+        a=touchpoint(first["source"]),
+        b=touchpoint(first["target"]),
+        more="more" if first["difference"] > 0 else "less",
+    )
+    note = Markup(
+        "Of all that follows the first step, the share that is the second. A change is dated to a period; "
+        "what stands here is more than shuffled periods give."
+    )
+    return Sheet(table, title, note)
 
 
 def times_and_repeats(c: Context) -> Sheet | None:
