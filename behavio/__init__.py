@@ -34,20 +34,9 @@ ROOMS = (
     "view",
 )
 CALLS = (
-    *(
-        "check",
-        "compare",
-        "conform",
-        "demo",
-        "deliver",
-        "drift",
-        "encode",
-        "evaluate",
-        "funnel",
-        "graph",
-        "match",
-    ),
-    *("predict", "read", "retention", "rules", "steps", "variants", *ROOMS),
+    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match predict read".split(),
+    *"retention rework rules steps variants waits".split(),
+    *ROOMS,
 )
 
 

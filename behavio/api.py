@@ -161,6 +161,22 @@ def retention(data: Data, *, activities: Sequence[str] | None = None, **options:
     return _like(data, _journeys(data, lambda text: None, options).retention(activities))
 
 
+def lifecycle(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
+    """How many cases are new, active, returned, dormant (90 days) and lost (a year), month by month."""
+    asked = _journeys(data, lambda text: None, options)
+    return _like(data, asked.lifecycle(activities=activities))
+
+
+def waits(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """How long each activity is waited for, and its share of all the time that passes."""
+    return _like(data, _journeys(data, note, options).waiting())
+
+
+def rework(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """What cases come back to, and how often: at once, or after something else."""
+    return _like(data, _journeys(data, note, options).rework())
+
+
 def _journeys(data: Data, note: Note, options: Mapping[str, Any]) -> Journeys:
     """The log as `journeys` gives it; a run folder is asked by its encoded log."""
     columns = {k: v for k, v in options.items() if k not in CUTS}

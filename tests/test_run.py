@@ -33,6 +33,8 @@ COLUMNS = {
     "journeys/durations.parquet": "state cases mean_s min_s p10_s median_s p90_s max_s",
     "journeys/retention.parquet": "cohort months_since cohort_cases cases share whole",
     "journeys/lifecycle.parquet": "date state cases share",
+    "journeys/changes.parquet": "since earliest latest p_value n_edges",
+    "journeys/changed_steps.parquet": "since source target before after difference low high q_value",
     "journeys/dependencies.parquet": "source target frequency dependency",
     "journeys/phases.parquet": (
         "segment phase from until activity direction events cases share reach answered answer median_answer_s"
