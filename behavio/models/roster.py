@@ -40,6 +40,12 @@ def _pool(settings: ModelSettings, seed: int) -> SequenceModel:
     return Pool(settings.max_order, settings.hidden, settings.epochs, settings.budget, seed)
 
 
+def _neighbours(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.neighbours import Neighbours
+
+    return Neighbours()
+
+
 def _counting(settings: ModelSettings, seed: int) -> SequenceModel:
     from behavio.models.counting import Counting
 
@@ -53,6 +59,7 @@ ROSTER: dict[str, Entry] = {
     "ngram": Entry("baseline", lambda s, seed: NGram(s.max_order)),
     "counting": Entry("counting", _counting),
     "gru": Entry("neural", _gru, random=True),
+    "neighbours": Entry("neighbours", _neighbours),
     "pool": Entry("pool", _pool, random=True),
 }
 """In the order of the table. The plain n-gram stands among the baselines: it is what others must beat."""
