@@ -21,7 +21,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "view")
+ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "stages", "view")
 CALLS = (
     *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
     *("predict", "read", "retention", "steps", "variants", *ROOMS),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from behavio.journeys.drift import Drift
     from behavio.patterns import Matches
     from behavio.run import Result, Watcher
+    from behavio.stages import Stages
     from behavio.targets import Receipt
     from behavio.view import CaseStory
 
@@ -285,6 +286,19 @@ def segments(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
         own, columns = _split(SegmentSettings, settings)
         table = find_segments(read(data, **columns), _settings(SegmentSettings, own), seed=seed)
     return _like(data, table)
+
+
+def stages(data: Data, **settings: Any) -> Stages:
+    """Where every case stands on the adoption ladder, every move, and the ladder itself."""
+    from behavio import stages as room
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, settings)
+        needed(folder, "stages/facts.json")
+        return room.read_stages(folder / "stages")
+    own, columns = _split(room.StageSettings, settings)
+    return room.stages(read(data, **columns), _settings(room.StageSettings, own))
 
 
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:

@@ -30,6 +30,7 @@ from behavio.sources import (
     PlanSettings,
     SourceSettings,
 )
+from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 
@@ -54,6 +55,7 @@ class Job:
     journeys: JourneySettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
+    stages: StageSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from behavio import journeys, models, patterns, report, segments, sources, suggest, targets
+from behavio import journeys, models, patterns, report, segments, sources, stages, suggest, targets
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -172,6 +172,10 @@ def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _stages(c: Context, settings: Any, folder: Path) -> Facts:
+    return stages.write_stages(c.log, settings, folder, c.watcher.progress)
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
     return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
@@ -209,6 +213,7 @@ STAGES = (
     Stage("log", "source", (), _log),
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
+    Stage("stages", "stages", ("log",), _stages),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -216,7 +221,7 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "patterns", "next", "suggestions"),
+        ("log", "journeys", "models", "segments", "stages", "patterns", "next", "suggestions"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
@@ -243,9 +248,9 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
     JobError when the job has no stage `start`; RunError when the folder cannot be used; whatever
     a stage raises, with its draft removed.
     """
-    stages = [s for s in STAGES if getattr(job, s.table)]
-    if start is not None and start not in [s.name for s in stages]:
-        listed = ", ".join(s.name for s in stages)
+    asked = [s for s in STAGES if getattr(job, s.table)]
+    if start is not None and start not in [s.name for s in asked]:
+        listed = ", ".join(s.name for s in asked)
         raise JobError(f"this job has no stage {start!r}", hint=f"its stages: {listed}")
     context = Context(job, out, watcher or Silent())
     with locked(out):
@@ -254,7 +259,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         inputs = _inputs(context)
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
-        for stage in stages:
+        for stage in asked:
             forced = forced or stage.name == start
             key = _key(stage, job, inputs, records, sorted(erased_of(out)[1]))
             record = None if forced else _whole(out, stage, key)
@@ -264,7 +269,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
                 reused.append(stage.name)
                 context.watcher.stage(stage.name, "reused", 0.0)
             records[stage.name] = record
-        _drop_others(out, {s.name for s in stages})
+        _drop_others(out, {s.name for s in asked})
         manifest = _manifest(job, inputs, records)
         write_json(out / "manifest.json", manifest)
     return Result(out, manifest, tuple(reused))

@@ -18,7 +18,6 @@ import polars as pl
 from behavio.durations import seconds
 from behavio.errors import LogError
 from behavio.files import read_json, whole_file, write_json
-from behavio.kernels.arrays import readonly
 from behavio.log import EventLog
 
 PAD, UNKNOWN = 0, 1
@@ -175,6 +174,7 @@ class SequenceSet:
         """Identical sequences with their weights; compared token by token, a hash only proposes."""
         if self.known is not None:
             return self.known
+        from behavio.kernels.arrays import readonly
         from behavio.kernels.traces import distinct_traces
 
         first, of_case = distinct_traces(readonly(self.tokens, np.int32), readonly(self.offsets, np.int64))
@@ -195,6 +195,7 @@ class SequenceSet:
         still = ~np.isin(np.asarray(self.tokens[last]), known[known > UNKNOWN])
         within = 0
         if self.timed:
+            from behavio.kernels.arrays import readonly
             from behavio.kernels.silence import gap_quantile
 
             if open_within is not None:

@@ -32,6 +32,7 @@ class CaseStory:
     events        every event in order: timestamp, touchpoint, activity, channel, direction, brand, message,
                   reaction, team, actor_id, row ("source:source_row"), then the log's other columns
     affinity      per channel: contacts, responses, affinity (0–1) with low and high, usual
+    stage         row of stages/stages.parquet, None without that stage
     next_steps, suggestions, suppressed   this case's rows of the run; empty for a bare log
     contacts_28d  contacts by the company in the 28 days before as_of
     ages          per source: days between its newest event and as_of (None where unknown)
@@ -41,6 +42,7 @@ class CaseStory:
     as_of: dt.datetime
     attributes: Mapping[str, Any]
     events: pl.DataFrame
+    stage: Mapping[str, Any] | None = None
     segment: str | None = None
     strength: float | None = None
     contacts_28d: int = 0
@@ -73,6 +75,8 @@ class CaseStory:
         if self.segment is not None:
             sure = "" if self.strength is None else f" (strength {percent(self.strength)})"
             out.append(("group", f"{self.segment}{sure}"))
+        if self.stage is not None:
+            out.append(("stage", _standing(self.stage)))
         out.append((f"contacts in {PRESSURE_DAYS} days", str(self.contacts_28d)))
         for a in self.affinity.iter_rows(named=True):
             told = f"{percent(a['affinity'])} answered ({percent(a['low'])}–{percent(a['high'])})"
@@ -147,6 +151,7 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
         return pl.scan_parquet(file).filter(known).collect() if file.is_file() else None
 
     labels = table("segments/segments.parquet")
+    standing = table("stages/stages.parquet")
     affinity = table("suggestions/affinity.parquet")
     if affinity is None:
         log = EventLog.read(run / "log")
@@ -161,12 +166,21 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
         settings,
         affinity=affinity,
         ages={s["name"]: s["last"] for s in sources},
+        stage=standing.row(0, named=True) if standing is not None and standing.height else None,
         segment=labels["segment"][0] if labels is not None and labels.height else None,
         strength=labels["strength"][0] if labels is not None and labels.height else None,
         next_steps=_or_empty(table("next/next_steps.parquet")),
         suggestions=_or_empty(table("suggestions/suggestions.parquet")),
         suppressed=_or_empty(table("suggestions/suppressed.parquet")),
     )
+
+
+def _standing(stage: Mapping[str, Any]) -> str:
+    """The stage in words: since when, by what, how sure."""
+    if stage["since"] is None:
+        return f"{stage['stage']} ({percent(stage['probability'])} sure), since before the log begins"
+    since = date(stage["since"].date())
+    return f"{stage['stage']} ({percent(stage['probability'])} sure) since {since}, after {stage['evidence']}"
 
 
 def _or_empty(frame: pl.DataFrame | None) -> pl.DataFrame:

@@ -14,12 +14,13 @@ import behavio
 PACKAGE = Path(behavio.__file__).parent
 ORDER = (
     "__init__ errors durations files words kernels log sequences engine sources encoding simulate estimator "
-    "process distances contrasts journeys patterns models segments stages pressure suggest view report "
-    "targets checks manifest job run folder audience erase api cli __main__"
+    "process distances contrasts journeys conformance patterns models segments stages pressure suggest view "
+    "report targets checks manifest job run folder audience erase api cli __main__"
 ).split()
 HOMES = {
     "pyspark": ("engine",),
     "pm4py": ("process",),
+    "r4pm": ("process", "sources"),
     "torch": ("models",),
     "gensim": ("models",),
     "click": ("cli",),
@@ -72,7 +73,7 @@ def test_heavy_libraries_stay_in_their_room(path: Path) -> None:
         top = name.partition(".")[0]
         if top in HOMES:
             assert room_of(path) in HOMES[top], f"{top} is imported in {path.name}"
-        if top in ("pm4py", "torch", "gensim"):
+        if top in ("pm4py", "r4pm", "torch", "gensim"):
             assert not at_once or room_of(path) == "models", f"{path.name} imports {top} before it is needed"
 
 

@@ -10,15 +10,17 @@ import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from conftest import traces
+from hypothesis import given, settings
 from oracles_journeys import load
 
 import behavio
 from behavio import api
 from behavio.cli import cli
+from behavio.distances.medoids import central
 from behavio.errors import JobError
 from behavio.journeys import JourneySettings, ask, journey_map, write_journeys
-from behavio.journeys.phases import PHASE_SCHEMA, REPRESENTATIVE_SCHEMA, central
-from behavio.journeys.traces import variants
+from behavio.journeys.phases import PHASE_SCHEMA, REPRESENTATIVE_SCHEMA
 from behavio.kernels.responses import first_responses
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
@@ -66,16 +68,42 @@ def test_journey_map_by_hand():
     assert (sent["median_answer_s"], sent["direction"]) == (DAY, "outbound")
 
 
-def test_the_representative_is_the_most_central_of_the_frequent_variants():
+def test_the_representative_is_the_medoid_of_the_cases():
     # a b ×2, a c ×2, a b c ×2: a b c is one edit from each of the others, these are one from each other too,
     # but of two events: 1/2 and 1/3 against 1/3 and 1/3
     log = SequenceSet.from_traces([["a", "b"], ["a", "c"], ["a", "b", "c"]] * 2)
-    best, distance = central(variants(log))
-    found = variants(log)
-    assert found.to_frame()["variant"][best] == "a → b → c" and distance == pytest.approx(2 / 9)
+    case, distance = central(log)
+    assert case == 2 and distance == pytest.approx(2 / 9)
     frame = journey_map(log).representatives
     assert dict(frame.schema) == REPRESENTATIVE_SCHEMA
     assert frame.rows() == [(None, "a → b → c", ["a", "b", "c"], "c2", 2, 1 / 3, pytest.approx(2 / 9))]
+
+
+@settings(max_examples=30)
+@given(traces)
+def test_the_medoid_is_what_comparing_all_with_all_finds(made):
+    """Levenshtein by the book, over the longer journey, every case with every other."""
+
+    def edits(x, y):
+        row = list(range(len(y) + 1))
+        for i, a in enumerate(x):
+            last, row[0] = row[0], i + 1
+            for j, b in enumerate(y):
+                last, row[j + 1] = row[j + 1], min(last + (a != b), row[j] + 1, row[j + 1] + 1)
+        return row[-1] / max(len(x), len(y))
+
+    means = [sum(edits(x, y) for y in made) / len(made) for x in made]
+    case, distance = central(SequenceSet.from_traces(made))
+    assert distance == pytest.approx(min(means), abs=1e-6) and means[case] == pytest.approx(
+        distance, abs=1e-6
+    )
+
+
+def test_a_representative_of_many_cases_is_one_of_a_sample():
+    log = SequenceSet.from_traces([list("ab" * (1 + i % 5)) for i in range(300)])
+    case, distance = central(log, sample=50)
+    assert (case, distance) == central(log, sample=50)
+    assert log.lengths[case] in (4, 6, 8) and 0 < distance < 1
 
 
 def test_a_log_without_clock_or_direction_has_a_map_too():
@@ -106,9 +134,9 @@ def test_phases_hold_every_event(real_log):
 
 def test_journeys_writes_the_map_only_with_segments(tmp_path):
     segments = pl.DataFrame({"case_id": ["c0", "c1", "c2"], "segment": ["Mail", "Mail", "Web"]})
-    for name, given in (("with", segments), ("without", None)):
+    for name, groups in (("with", segments), ("without", None)):
         (tmp_path / name).mkdir()
-        write_journeys(mailed(), JourneySettings(), tmp_path / name, segments=given)
+        write_journeys(mailed(), JourneySettings(), tmp_path / name, segments=groups)
     assert pl.read_parquet(tmp_path / "with" / "phases.parquet")["segment"].n_unique() == 3
     left = {p.name for p in (tmp_path / "without").iterdir()}
     assert {"waiting.parquet", "eventually.parquet", "steps.parquet", "rework.parquet"} <= left

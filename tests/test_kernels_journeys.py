@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from behavio.kernels import graph
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
 from behavio.kernels.matching import build_trie
-from behavio.kernels.traces import distinct_traces, order_traces
+from behavio.kernels.traces import distinct_traces, match_traces, order_traces
 from behavio.kernels.windows import moments, windows
 from behavio.sequences import SequenceSet
 
@@ -80,6 +80,30 @@ def test_distinct_traces_are_compared_whole(made):
     seen = list(dict.fromkeys(tuple(t) for t in made))
     assert [tuple(made[i]) for i in firsts] == seen
     assert [seen[g] for g in group] == [tuple(t) for t in made]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 60), st.integers(2, 4))
+def test_long_traces_too_wherever_they_stand(seed, n, longest):
+    """Around the sixteen tokens taken at once, in the middle and at the end of the array, empty ones too."""
+    rng = np.random.default_rng(seed)
+    pool = [rng.integers(0, 2, rng.integers(0, 12 * longest)).tolist() for _ in range(5)]
+    made = [pool[i][: rng.integers(14, 19)] if rng.random() < 0.5 else pool[i] for i in rng.integers(0, 5, n)]
+    tokens, offsets = flat(made)
+    firsts, group = distinct_traces(readonly(tokens, np.int32), readonly(offsets, np.int64))
+    seen = list(dict.fromkeys(tuple(t) for t in made))
+    assert [tuple(made[i]) for i in firsts] == seen
+    assert [seen[g] for g in group] == [tuple(t) for t in made]
+
+
+@given(traces, traces)
+def test_match_traces_finds_equal_ones(mine, theirs):
+    known = list(dict.fromkeys(tuple(map(ord, t)) for t in mine))
+    more = [tuple(map(ord, t)) for t in theirs]
+    tokens, offsets = flat([list(t) for t in known])
+    other, ends = flat([list(t) for t in more])
+    found = match_traces(*(readonly(tokens, np.int32), readonly(offsets, np.int64)),
+                         *(readonly(other, np.int32), readonly(ends, np.int64)))  # fmt: skip
+    assert found.tolist() == [known.index(t) if t in known else -1 for t in more]
 
 
 @given(

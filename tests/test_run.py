@@ -44,6 +44,9 @@ COLUMNS = {
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
     ),
     "segments/segments.parquet": "case_id segment_id segment strength",
+    "stages/stages.parquet": "case_id stage_id stage probability since days steps_back evidence evidence_row",
+    "stages/moves.parquet": "case_id time from_stage to_stage back evidence evidence_row",
+    "stages/ladder.parquet": "stage n_cases reached left median_days up back",
     "suggestions/suggestions.parquet": "suggestion_id case_id action channel reason probability expires_on",
     "suggestions/suppressed.parquet": "case_id reason",
 }

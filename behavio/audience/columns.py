@@ -23,6 +23,7 @@ OWN = {
     "segment": "segments/segments.parquet",
     "strength": "segments/segments.parquet",
     "variant_rank": "journeys/cases.parquet",
+    "stage": "stages/stages.parquet",
     "suggested": "suggestions/suggestions.parquet",
 }
 """Columns that come from a table of the run, which may be missing."""
@@ -35,6 +36,7 @@ WORDS = {
     "segment": "group of the run",
     "strength": "how clearly the case belongs to its group, 0 to 1",
     "variant_rank": "rank of the journey among all, 1 the most frequent",
+    "stage": "stage on the adoption ladder",
     "suggested": "action suggested first",
 }
 

@@ -46,6 +46,7 @@ def main(simulator: bool = False) -> None:
 
     from behavio import api, patterns, run
     from behavio.job import job_from
+    from behavio.journeys import traces
     from behavio.sequences import SequenceSet
     from behavio.sources.text import cut_columns
 
@@ -68,13 +69,26 @@ def main(simulator: bool = False) -> None:
         for file in (tiny, tiny.with_suffix(".parquet")):
             api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
+        _climb()
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
+        traces.merge(traces.tally(log), traces.tally(log))  # only large logs have several shards
         patterns.match(
             log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"
         )
         patterns.precedes(log, "portal_visit", patterns.PatternSettings(within="3d"))
         if simulator:
             api.simulate(Path(folder) / "data", n_cases=20, months=2)
+
+
+def _climb() -> None:
+    """The ladder of stages, on four events."""
+    import numpy as np
+
+    from behavio.stages.learn import Ladders, StageLadder
+
+    codes = np.array([0, 1, 1, 0], np.int32)
+    seen = Ladders(np.array([0, 2, 4]), codes, codes, np.array([0.0, 1.0, 0.0, -1.0]), 2, 2)
+    StageLadder(2).fit(seen)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from behavio.sequences import SequenceSet
 MATRIX = 8_000
 """Distinct traces up to which the whole matrix is made (128 MB)."""
 ROUNDS = 100
+CENTRAL = 1_000
+"""Cases a representative is looked for among: half a million pairs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,26 @@ def medoid(found: Dissimilarities, cases: np.ndarray | None = None) -> int:
     sums[weights == 0] = np.inf
     here = np.arange(len(found.traces.group)) if cases is None else np.asarray(cases)
     return int(here[np.flatnonzero(group == np.argmin(sums))[0]])
+
+
+def central(sequences: SequenceSet, *, seed: int = 7, sample: int = CENTRAL) -> tuple[int, float]:
+    """The case whose journey is nearest to all others: its number, and its mean distance from 0 to 1.
+
+    The distance of two journeys is the number of events to insert, delete or change (Levenshtein 1966) over
+    the length of the longer one: journeys of customers differ in length, so nothing step by step fits, and
+    without the division the shortest journeys would be nearest to everything. Of more than `sample` cases a
+    random sample is drawn; the medoid is the one of the sample.
+    """
+    cases = np.arange(sequences.n_cases)
+    if len(cases) > sample:
+        cases = np.sort(np.random.default_rng([seed, len(cases)]).choice(cases, sample, replace=False))
+    found = dissimilarities(sequences.select(cases), Distance("edit"))
+    lengths = np.diff(found.traces.offsets)
+    a, b = np.triu_indices(len(found), 1)
+    relative = (found.condensed / np.maximum(lengths[a], lengths[b])).astype(np.float32)
+    means = weighted_sums(relative, found.traces.weights.astype(np.float64)) / len(cases)
+    best = int(np.argmin(means))
+    return int(cases[found.traces.first[best]]), float(means[best])
 
 
 def cluster(

@@ -21,6 +21,7 @@ from behavio import sources
 from behavio.encoding.columnar import Columnar
 from behavio.encoding.delimited import Delimited
 from behavio.encoding.moments import Unfit
+from behavio.encoding.pages import Pages, open_pages
 from behavio.encoding.plan import can_stream, plan_of
 from behavio.encoding.stream import Coded, Encoder, Progress
 from behavio.errors import LogError, RunError
@@ -151,6 +152,8 @@ def stream_source(
     if not can_stream(settings):
         raise Unfit("settings of the careful path")
     files = [_opened(item, settings) for item in find_inputs(settings.path, base)]
+    if len({type(f) for f in files}) > 1:
+        files = [f.plain() if isinstance(f, Pages) else f for f in files]
     first = files[0]
     if any(f.columns != first.columns or f.typed != first.typed for f in files):
         raise Unfit("files of different shape")
@@ -184,6 +187,8 @@ def _opened(item: Input, settings: SourceSettings) -> Any:
         raise Unfit("a workbook")
     kind, more = recognise(head, item, settings.format)
     notes = [*item.notes, *more]
+    if kind == "parquet" and (pages := open_pages(item, notes)) is not None:
+        return pages
     if kind in ("parquet", "arrow"):
         return Columnar(item, kind, notes)
     if kind in ("csv", "tsv"):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from behavio.encoding.pieces import frozen
 from behavio.encoding.spill import ArraySink, Streams
-from behavio.encoding.texts import frozen
 from behavio.kernels import arrange as kernel
 
 MEND = 1 << 20
@@ -87,19 +87,32 @@ def _mended(
     buffers: dict[str, np.ndarray], columns: list[str], offsets: np.ndarray, *, count_repeats: bool
 ) -> int:
     """Put falling times of each case in order, all columns with them; returns the repeats found."""
-    order = np.empty(0, np.int64)
     repeats = 0
     for low, high in ranges(offsets, MEND):
         first, last = int(offsets[low]), int(offsets[high])
         own = frozen(offsets[low : high + 1] - first)
-        if last - first > len(order):
-            order = np.empty(last - first, np.int64)
         times = buffers["time"][first:last]
-        if kernel.mend(times, own, order[: last - first]):
+        if kernel.falling(times, own):
+            order = np.empty(last - first, np.int64)
+            kernel.mend(times, own, order)
             for name in columns:
-                buffers[name][first:last] = buffers[name][first:last][order[: last - first]]
+                buffers[name][first:last] = buffers[name][first:last][order]
         if count_repeats:
             rest = [buffers[c][first:last] for c in columns if c != "token"]
             fields = np.stack(rest) if rest else np.empty((0, last - first), np.int32)
-            repeats += kernel.repeats(buffers["token"][first:last], times, own, fields)
+            repeats += count_repeats_in(buffers["token"][first:last], times, own, fields)
     return repeats
+
+
+def count_repeats_in(tokens: np.ndarray, times: np.ndarray, offsets: np.ndarray, fields: np.ndarray) -> int:
+    """Events equal to an earlier one of their case in time, token and every row of fields (k, n_events)."""
+    long = np.empty(1 << 10, np.int64)
+    found, n_long = kernel.repeats(tokens, times, offsets, fields, long)
+    if n_long > len(long):
+        long = np.empty(n_long, np.int64)
+        found, n_long = kernel.repeats(tokens, times, offsets, fields, long)
+    for first in long[:n_long].tolist():
+        case_end = offsets[np.searchsorted(offsets, first, side="right")]
+        last = first + int(np.searchsorted(times[first:case_end], times[first], side="right"))
+        found += kernel.repeats_of(tokens, fields, first, last)
+    return found

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from behavio.encoding.moments import Unfit, is_text
-from behavio.encoding.texts import Slices, indices
+from behavio.encoding.pieces import Pieces, Slices
+from behavio.encoding.texts import indices
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import Input
 from behavio.sources.records import as_text
@@ -54,6 +55,8 @@ class Opened:
     """
 
     typed = True
+    at_once = False
+    """Whether a batch has to be taken before the next one is read."""
     columns: list[str]
 
     def __init__(self, item: Input, notes: list[str]) -> None:
@@ -219,11 +222,13 @@ def plain_text(array: pa.Array) -> pa.Array:
     return array
 
 
-def as_texts(column: Slices | pa.Array) -> Slices | pa.Array:
+def as_texts(column: Slices | Pieces | pa.Array) -> Slices | Pieces | pa.Array:
     """A column as text: numbers, dates and truth values as the careful path writes them."""
+    if isinstance(column, Slices | Pieces):
+        return column
     import pyarrow as pa
 
-    if isinstance(column, Slices) or is_text(column.type) or pa.types.is_dictionary(column.type):
+    if is_text(column.type) or pa.types.is_dictionary(column.type):
         return column
     frame, _ = _plain_types(pl.DataFrame({"x": pl.Series("x", column)}))
     texts = frame.select(as_text(frame, "x").alias("x")).to_series()

@@ -12,7 +12,7 @@ import polars as pl
 
 from behavio.encoding.columnar import Batch, Opened
 from behavio.encoding.moments import Unfit
-from behavio.encoding.texts import EVERY, Slices, frozen
+from behavio.encoding.pieces import EVERY, Slices, frozen
 from behavio.errors import LogError
 from behavio.kernels import delimited as kernel
 from behavio.log import REJECTED_SCHEMA

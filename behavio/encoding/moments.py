@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from behavio.encoding.texts import Slices, Texts, frozen, slices_of, valid_rows
+from behavio.encoding.pieces import EVERY, Chosen, Micros, Piece, Pieces, Slices, frozen
+from behavio.encoding.texts import Texts, slices_of, valid_rows
 from behavio.kernels import clock
 from behavio.kernels.clock import MISSING
 from behavio.kernels.intern import gather
+from behavio.kernels.pages import chosen
 from behavio.sources.times import EARLIEST, LATEST, read_times
 
 if TYPE_CHECKING:
@@ -48,10 +50,20 @@ class Moments:
     odd_rows: list[np.ndarray] = field(default_factory=list)
     odd_texts: list[str] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    _last: tuple[Any, np.ndarray, bool, bool] = (None, EVERY, False, False)
 
-    def read(self, column: Slices | pa.Array, out: np.ndarray) -> np.ndarray:
+    def read(self, column: Piece | Pieces | pa.Array, out: np.ndarray) -> np.ndarray:
         """Fill out int64 (n,): microseconds UTC of the next rows, MISSING where there is none (yet)."""
-        found = self._texts(column, out) if isinstance(column, Slices) else self._arrow(column, out)
+        if isinstance(column, Pieces):
+            for piece, rows in column:
+                self.read(piece, out[rows])
+            return out
+        if isinstance(column, Slices):
+            found = self._texts(column, out)
+        elif isinstance(column, Chosen):
+            found = self._chosen(column, out)
+        else:
+            found = self._micros(column, out) if isinstance(column, Micros) else self._arrow(column, out)
         if found is not out:
             out[:] = found
         self.n_rows += len(out)
@@ -93,6 +105,37 @@ class Moments:
         n = int((out != MISSING).sum())
         self._count(n if counts[0] else 0, n if counts[1] else 0)
         return out if not counts[0] else self._placed(out, None)
+
+    def _chosen(self, column: Chosen, out: np.ndarray) -> np.ndarray:
+        """Times that repeat, by their place in a dictionary."""
+        if isinstance(column.words, Micros):
+            return self._micros(column.words.of(column.places), out)
+        if self.format is not None:
+            return self._texts(column.spelled(), out)
+        if self._last[0] is not column.words:
+            micros, _, odd, counts = _kernel(column.words, np.empty(len(column.words), np.int64))
+            plain = not len(odd) and not (counts[0] and counts[1])
+            self._last = (column.words, frozen(micros), plain, bool(counts[0]))
+        _, micros, plain, naive = self._last
+        if not plain:
+            return self._texts(column.spelled(), out)
+        chosen(column.places, micros, int(MISSING), out)
+        n = int((out != MISSING).sum())
+        self._count(n if naive else 0, 0 if naive else n)
+        return self._placed(out, None) if naive else out
+
+    def _micros(self, column: Micros, out: np.ndarray) -> np.ndarray:
+        """Times that the file holds as numbers."""
+        raw, there = column.values, column.values != MISSING
+        n = int(there.sum())
+        if not column.zoned and self.zone != "UTC":
+            local = pl.Series("time", raw).cast(pl.Datetime("us"))
+            return self._counted(self._careful(local.set(pl.Series(~there), None)))
+        if n and not column.zoned:
+            self._note("times without a zone are taken as UTC")
+        self.n_naive += n
+        bad = (raw < EARLIEST) | (raw > LATEST)
+        return np.where(bad, MISSING, raw) if bad.any() else raw
 
     def _texts(self, texts: Slices, out: np.ndarray) -> np.ndarray:
         if self.format is not None:

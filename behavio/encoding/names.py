@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from behavio.encoding.texts import Texts, frozen
+from behavio.encoding.pieces import frozen
+from behavio.encoding.texts import Texts
 from behavio.kernels.intern import suspects
 from behavio.sources.sieve import LONGEST, NOTHING
 

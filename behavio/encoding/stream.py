@@ -96,7 +96,8 @@ class Encoder:
         sizes = [f.n_bytes() for f in self.files]
         for place, file in enumerate(self.files):
             before = sum(sizes[:place])
-            for batch, share in ahead(file.batches(self.plan.columns)):
+            batches = file.batches(self.plan.columns)
+            for batch, share in batches if file.at_once else ahead(batches):
                 self._take(batch, place, streams)
                 done = (before + share * sizes[place]) / max(sum(sizes), 1)
                 self.tell(f"reading, {streams.n:,} events", READING * done)

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from behavio.encoding.pieces import EVERY, Chosen, Pieces, Slices, frozen
 from behavio.kernels import intern as kernel
+from behavio.kernels.pages import chosen as put_chosen
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-EVERY = np.zeros(0, dtype=bool)
-"""Stands for "every row holds a value" where a kernel wants a mask."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Slices:
-    """Texts data[starts[i]:ends[i]]; `valid` bool, or of length 0 when no row is empty."""
-
-    data: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    valid: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def at(self, row: int) -> str:
-        """One text."""
-        return bytes(self.data[self.starts[row] : self.ends[row]]).decode("utf-8", "replace")
-
-
-def frozen(array: np.ndarray) -> np.ndarray:
-    """A read-only view: kernels are then compiled for one kind of array."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def valid_rows(array: pa.Array) -> np.ndarray:
@@ -74,7 +48,7 @@ class Texts:
         self._table = np.full(1 << 12, -1, np.int64)
         self._pool = np.empty(1 << 16, np.uint8)
         self._bounds = np.zeros((1 << 11) + 2, np.int64)
-        self._last: tuple[tuple[int, ...], Any, np.ndarray] = ((), None, EVERY)
+        self._last: tuple[Any, Any, np.ndarray] = ((), None, EVERY)
 
     @property
     def pool(self) -> np.ndarray:
@@ -86,11 +60,18 @@ class Texts:
         """int64 (n + 1,): where each text begins and ends in the pool."""
         return self._bounds[: self.n + 1]
 
-    def codes(self, column: Slices | pa.Array, out: np.ndarray | None = None) -> np.ndarray:
+    def codes(self, column: Slices | Chosen | Pieces | pa.Array, out: np.ndarray | None = None) -> np.ndarray:
         """int32 (n,): the code of every row, -1 where the row is empty; written to `out` where given."""
         out = np.empty(len(column), np.int32) if out is None else out
         if isinstance(column, Slices):
             return self._codes(column, out)
+        if isinstance(column, Pieces):
+            for piece, rows in column:
+                self.codes(piece, out[rows])
+            return out
+        if isinstance(column, Chosen):
+            put_chosen(column.places, self._words(column.words), -1, out)
+            return out
         if hasattr(column, "dictionary"):
             known = self._dictionary(column.dictionary)
             chosen = column.indices.cast("int32") if column.indices.type != "int32" else column.indices
@@ -106,6 +87,12 @@ class Texts:
             texts = slices_of(words)
             codes = frozen(self._codes(texts, np.empty(len(texts), np.int32)))
             self._last = (where, words, codes)  # held, so that its place in memory stays its own
+        return self._last[2]
+
+    def _words(self, words: Any) -> np.ndarray:
+        """Codes of the words of a dictionary that is known by being the same object."""
+        if self._last[1] is not words:
+            self._last = (None, words, frozen(self._codes(words, np.empty(len(words), np.int32))))
         return self._last[2]
 
     def _codes(self, texts: Slices, out: np.ndarray) -> np.ndarray:
@@ -152,10 +139,10 @@ class Texts:
             return np.zeros(0, np.int64)
         pool, bounds = frozen(self.pool), frozen(self.bounds)
         skip = kernel.common_prefix(pool, bounds)
-        keys = kernel.sort_keys(pool, bounds, skip)
-        rising = bool((keys[1:] > keys[:-1]).all())
+        keys = np.empty(self.n, np.uint64)
+        rising = kernel.sort_keys(pool, bounds, skip, keys)
         order = np.arange(self.n) if rising else np.argsort(keys, kind="stable")
-        if not rising:
+        if not rising and kernel.tied(keys, order):
             kernel.settle_ties(pool, bounds, keys, order, skip)
         return order
 

@@ -63,23 +63,24 @@ def tally_pairs(sequences: SequenceSet, kept: np.ndarray) -> PairTally:
         table = np.full(len(sequences.vocabulary), -1, dtype=np.int32)
         table[kept] = np.arange(n)
         codes = table[codes]
-    counts, sums = sum_pairs(
+    cases, sums = sum_pairs(
         readonly(codes, np.int32),
         readonly(sequences.offsets, np.int64),
         readonly(sequences.times, np.int64),
         n,
     )
-    found = np.flatnonzero(counts[:, 0])
-    frequency, (shift, total, squares) = counts[found, 0], sums[found, :3].T
-    squares = np.maximum(squares - total * total / np.maximum(frequency, 1), 0.0)
+    at = np.arange(n * n).reshape(n, n).T.ravel()  # the kernel's rows in order of source, then target
+    found = np.flatnonzero(cases[at])
+    shift, pairs, total, squares = sums[at[found]].T
+    squares = np.maximum(squares - total * total / pairs, 0.0)
     keys = kept[found // n] * len(sequences.vocabulary) + kept[found % n] if n else found
-    off = total / np.maximum(frequency, 1)
-    return PairTally(keys, frequency, counts[found, 2], shift, off, squares, sequences.timed)
+    frequency = pairs.astype(np.int64)
+    return PairTally(keys, frequency, cases[at[found]], shift, total / pairs, squares, sequences.timed)
 
 
 def merge_pairs(a: PairTally, b: PairTally) -> PairTally:
     """Join two answers over the same vocabulary (Chan, Golub & LeVeque 1983)."""
-    keys = np.union1d(a.keys, b.keys)
+    keys = a.keys if np.array_equal(a.keys, b.keys) else np.union1d(a.keys, b.keys)
     place_a, place_b = np.searchsorted(keys, a.keys), np.searchsorted(keys, b.keys)
     frequency, cases = np.zeros((2, len(keys)), dtype=np.int64)
     shift, off, squares = np.zeros((3, len(keys)))

@@ -8,20 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from behavio.distances.medoids import central
 from behavio.durations import seconds
 from behavio.errors import JobError
-from behavio.journeys.traces import ARROW, Variants, variants
+from behavio.journeys.traces import ARROW
 from behavio.kernels.arrays import readonly
-from behavio.kernels.follows import edit_distances
 from behavio.kernels.responses import first_responses
 from behavio.sequences import SequenceSet
 
 PHASES = ("30d", "90d", "180d")
 POSITIONS = (3, 10, 30)
 """Where phases end in a log without a clock: after so many events."""
-
-CENTRAL, COMPARED = 200, 40
-"""So many of the most frequent variants are compared, by so many of their first events."""
 
 PHASE_SCHEMA: dict[str, pl.DataType] = {
     "segment": pl.String(),
@@ -80,8 +77,8 @@ def journey_map(
     Per phase and activity: events, cases that have it, phase_cases (cases with any event in the phase), its
     share of the phase's events, reach (share of phase_cases); for outbound activities how many were answered,
     mostly by what, and after how long. Without directions in the log nothing is called an answer. What
-    follows is not thereby caused: an association. Variants are no journeys to copy either: the
-    representative is the frequent variant that is closest to the others, weighted by their cases.
+    follows is not thereby caused: an association. The representative is a real case, the medoid: the one
+    whose journey is nearest to all others (`distances.medoids.central`); it is typical, not one to copy.
     """
     place, names = _phases(sequences, phases)
     label, groups = _segments(sequences, segments)
@@ -214,27 +211,12 @@ def _table(events: pl.DataFrame, group: int | None) -> pl.DataFrame:
 
 
 def _representative(sequences: SequenceSet, segment: str | None) -> tuple[object, ...]:
-    """The most central of the frequent variants, and the first case that follows it."""
-    found = variants(sequences)
-    best, distance = central(found)
-    trace = found.tokens[found.offsets[best] : found.offsets[best + 1]]
+    """The medoid of these cases: a real one, with its whole journey and how many have the very same."""
+    case, distance = central(sequences)
+    trace = sequences.tokens[sequences.offsets[case] : sequences.offsets[case + 1]]
     names = [sequences.vocabulary.names[t] for t in trace]
-    case = int(np.flatnonzero(found.of_case == best)[0])
-    n = int(found.cases[best])
-    share = n / sequences.n_cases
-    return segment, ARROW.join(names), names, str(sequences.case_ids[case]), n, share, distance
-
-
-def central(found: Variants) -> tuple[int, float]:
-    """Index of the variant with the least mean edit distance to the frequent ones, and that distance.
-
-    Compared are the most frequent variants by their first events; each counts as often as cases follow it.
-    The distance is the share of events that differ, from 0 to 1.
-    """
-    n = min(len(found), CENTRAL)
-    ends = np.ascontiguousarray(found.offsets[: n + 1])
-    far = edit_distances(np.ascontiguousarray(found.tokens[: ends[-1]]), ends, COMPARED)
-    weight = found.cases[:n] / found.cases[:n].sum()
-    mean = far @ weight
-    best = int(mean.argmin())
-    return best, float(mean[best])
+    alike = sequences.distinct().of_case
+    n = int((alike == alike[case]).sum())
+    return (
+        segment, ARROW.join(names), names, str(sequences.case_ids[case]), n, n / sequences.n_cases, distance
+    )  # fmt: skip

@@ -11,7 +11,7 @@ from behavio.engine import Count, Engine
 from behavio.engine.local import LocalEngine
 from behavio.kernels.arrays import group_quantiles, readonly, take_groups
 from behavio.kernels.graph import by_group
-from behavio.kernels.traces import distinct_traces, order_traces
+from behavio.kernels.traces import distinct_traces, match_traces, order_traces
 from behavio.log import TIME
 from behavio.sequences import SequenceSet
 
@@ -59,19 +59,18 @@ def tally(sequences: SequenceSet) -> VariantTally:
 
 
 def merge(a: VariantTally, b: VariantTally) -> VariantTally:
-    """Join two answers; a's variants keep their numbers."""
-    tokens = np.concatenate([a.tokens, b.tokens])
-    offsets = np.concatenate([a.offsets, a.offsets[-1] + b.offsets[1:]])
-    firsts, group = distinct_traces(readonly(tokens, np.int32), readonly(offsets, np.int64))
-    if len(firsts) == len(a.cases):  # b has nothing new, as in most logs after the first shards
-        own, ends = a.tokens, a.offsets
-    else:
-        own, ends = take_groups(tokens, offsets, firsts)
-    cases = np.zeros(len(firsts), dtype=np.int64)
-    np.add.at(cases, group, np.concatenate([a.cases, b.cases]))
-    known, moved = len(a.cases), group[len(a.cases) :]
-    assert (group[:known] == np.arange(known)).all()
-    return VariantTally(own, ends, cases, (*a.of_case, *(moved[part] for part in b.of_case)))
+    """Join two answers; a's variants keep their numbers, what only b has follows in b's order."""
+    mine = readonly(a.tokens, np.int32), readonly(a.offsets, np.int64)
+    number = match_traces(*mine, readonly(b.tokens, np.int32), readonly(b.offsets, np.int64))
+    new = np.flatnonzero(number < 0)
+    number[new] = len(a.cases) + np.arange(len(new))
+    tokens, offsets = mine
+    if len(new):
+        own, ends = take_groups(b.tokens, b.offsets, new)
+        tokens, offsets = np.concatenate([tokens, own]), np.concatenate([offsets, offsets[-1] + ends[1:]])
+    cases = np.concatenate([a.cases, np.zeros(len(new), dtype=np.int64)])
+    cases[number] += b.cases  # b's variants are distinct: no place is met twice
+    return VariantTally(tokens, offsets, cases, (*a.of_case, *(number[part] for part in b.of_case)))
 
 
 VARIANTS: Count[VariantTally] = Count(of=tally, merge=merge)
@@ -140,7 +139,11 @@ def variants(sequences: SequenceSet, engine: Engine | None = None) -> Variants:
     order = order_traces(readonly(answer.tokens, np.int32), readonly(answer.offsets, np.int64), answer.cases)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
-    of_case = np.concatenate([rank[part] for part in answer.of_case])
+    of_case = np.empty(sum(map(len, answer.of_case)), dtype=np.int64)
+    done = 0
+    for part in answer.of_case:  # straight into its place: millions of cases are not copied twice
+        np.take(rank, part, out=of_case[done : done + len(part)], mode="clip")
+        done += len(part)
     tokens, offsets = take_groups(answer.tokens, answer.offsets, order)
     return Variants(tokens, offsets, answer.cases[order], of_case, sequences)
 

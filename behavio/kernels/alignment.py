@@ -7,7 +7,8 @@ come sorted by their tokens: a row takes over the table of the row before it as 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 LANES = 64
 SAVE = 8  # every so many steps a row is kept for traces that begin alike

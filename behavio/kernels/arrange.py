@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.arrays import grown
 from behavio.kernels.clock import MISSING
 from behavio.kernels.raw import signed
+from behavio.kernels.ready import njit, ready
 
 
-@njit(cache=True, nogil=True)
+@ready
 def tally(
     cases: np.ndarray,
     tokens: np.ndarray,
@@ -42,7 +42,7 @@ def tally(
     return low, high
 
 
-@njit(cache=True, nogil=True)
+@ready
 def mark(cases: np.ndarray, codes: np.ndarray, seen: np.ndarray) -> None:
     """Set seen[code] for every code of an event that stays."""
     for i in range(len(cases)):
@@ -50,7 +50,7 @@ def mark(cases: np.ndarray, codes: np.ndarray, seen: np.ndarray) -> None:
             seen[codes[i]] = True
 
 
-@njit(cache=True, nogil=True)
+@ready
 def places(ranks: np.ndarray, low: int, high: int, cursor: np.ndarray, first: int, out: np.ndarray) -> int:
     """Where each event goes in the range of ranks low … high - 1, -1 for events of other ranges.
 
@@ -69,7 +69,7 @@ def places(ranks: np.ndarray, low: int, high: int, cursor: np.ndarray, first: in
     return n
 
 
-@njit(cache=True, nogil=True)
+@ready
 def put_codes(codes: np.ndarray, ids: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
     """out[where[i]] = ids[codes[i]], 0 for a code below zero; nothing where `where` is -1."""
     for i in range(len(codes)):
@@ -77,12 +77,22 @@ def put_codes(codes: np.ndarray, ids: np.ndarray, where: np.ndarray, out: np.nda
             out[where[i]] = ids[codes[i]] if codes[i] >= 0 else 0
 
 
-@njit(cache=True, nogil=True)
+@ready
 def put(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
     """out[where[i]] = values[i]; nothing where `where` is -1."""
     for i in range(len(values)):
         if where[i] >= 0:
             out[where[i]] = values[i]
+
+
+@ready
+def falling(times: np.ndarray, offsets: np.ndarray) -> bool:
+    """Whether the times of any case fall."""
+    for c in range(len(offsets) - 1):
+        for i in range(offsets[c] + 1, offsets[c + 1]):
+            if times[i] < times[i - 1]:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -134,41 +144,54 @@ def _alike(tokens: np.ndarray, fields: np.ndarray, i: int, j: int) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
-def repeats(tokens: np.ndarray, times: np.ndarray, offsets: np.ndarray, fields: np.ndarray) -> int:
+@ready
+def repeats(
+    tokens: np.ndarray, times: np.ndarray, offsets: np.ndarray, fields: np.ndarray, long: np.ndarray
+) -> tuple[int, int]:
     """Events equal to an earlier one of their case in time, token and every row of fields (k, n_events).
 
-    Within a tie of times events are brought together by a hash; equal ones are then compared for good.
+    Only ties of up to eight equal times are looked through. Returns how many repeats there are in those, and
+    how many ties are longer; their beginnings are written to long int64 while there is room.
     """
-    found = 0
+    found, n_long = signed(0), signed(0)
     for c in range(len(offsets) - 1):
-        first = offsets[c]
-        while first < offsets[c + 1]:
+        first, end = offsets[c], offsets[c + 1]
+        while first < end:
             last = first + 1
-            while last < offsets[c + 1] and times[last] == times[first]:
+            while last < end and times[last] == times[first]:
                 last += 1
-            if last - first <= 8:
+            if last - first > 8:
+                if n_long < len(long):
+                    long[n_long] = first
+                n_long += 1
+            elif last - first > 1:
                 for i in range(first + 1, last):
                     for j in range(first, i):
                         if _alike(tokens, fields, i, j):
                             found += 1
                             break
-            else:
-                keys = np.empty(last - first, np.uint64)
-                for i in range(first, last):
-                    key = np.uint64(tokens[i])
-                    for k in range(len(fields)):
-                        key = key * np.uint64(0x9E3779B97F4A7C15) + np.uint64(fields[k, i])
-                    keys[i - first] = key
-                order = np.argsort(keys, kind="mergesort")
-                for a in range(1, len(order)):
-                    b = a - 1
-                    while b >= 0 and keys[order[b]] == keys[order[a]]:
-                        if _alike(tokens, fields, first + order[a], first + order[b]):
-                            found += 1
-                            break
-                        b -= 1
             first = last
+    return found, n_long
+
+
+@njit(cache=True, nogil=True)
+def repeats_of(tokens: np.ndarray, fields: np.ndarray, first: int, last: int) -> int:
+    """Events from first to last - 1 equal to an earlier one: brought together by a hash, then compared."""
+    found = 0
+    keys = np.empty(last - first, np.uint64)
+    for i in range(first, last):
+        key = np.uint64(tokens[i])
+        for k in range(len(fields)):
+            key = key * np.uint64(0x9E3779B97F4A7C15) + np.uint64(fields[k, i])
+        keys[i - first] = key
+    order = np.argsort(keys, kind="mergesort")
+    for a in range(1, len(order)):
+        b = a - 1
+        while b >= 0 and keys[order[b]] == keys[order[a]]:
+            if _alike(tokens, fields, first + order[a], first + order[b]):
+                found += 1
+                break
+            b -= 1
     return found
 
 
@@ -189,7 +212,7 @@ def unsound(
     return found[:n].copy()
 
 
-@njit(cache=True, nogil=True)
+@ready
 def outside(
     cases: np.ndarray, times: np.ndarray, bad_case: np.ndarray, early: int, late: int
 ) -> tuple[int, int, int, int]:

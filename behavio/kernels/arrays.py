@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 def readonly(array: np.ndarray, dtype: type[np.generic]) -> np.ndarray:

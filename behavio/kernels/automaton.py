@@ -8,9 +8,9 @@ whole is met best by the latest start, so no other way can match where it does n
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.arrays import ones
+from behavio.kernels.ready import njit
 
 SOURCE, TARGET, MIN_TIME, MAX_TIME, MAX_EVENTS, BANS = 0, 1, 2, 3, 4, 5  # columns of the edges
 PLACE, START, BACK, BEFORE, STATE = 0, 1, 2, 3, 4  # columns of the ways

@@ -10,25 +10,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+
+from behavio.kernels.ready import intrinsic, njit
 
 ONES, HIGH = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 QUOTE, NEWLINE, RETURN = 34, 10, 13
 OPEN_QUOTE, TOO_MANY_BAD = -1, -2
 
 
-def _load(typing: Any, address: Any) -> Any:
+@intrinsic
+def _load_at(typing: Any, address: Any) -> Any:
     """Code for the eight bytes at an address, wherever it lies, as one little-endian number."""
+    from llvmlite import ir
+    from numba import types
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         return builder.load(builder.inttoptr(given[0], ir.IntType(64).as_pointer()), align=1)
 
     return types.uint64(types.intp), build
-
-
-_load_at: Any = intrinsic(_load)
 
 
 @njit(cache=True, nogil=True, inline="always")

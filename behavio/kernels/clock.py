@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.raw import signed, word
+from behavio.kernels.ready import njit, ready
 
 MISSING = -(2**63)
 """Stands for no time in an array of microseconds."""
@@ -144,7 +144,7 @@ def _clock(data: np.ndarray, at: int, end: int) -> tuple[int, bool]:
     return micros - away * 60_000_000, True
 
 
-@njit(cache=True, nogil=True)
+@ready
 def iso_times(
     data: np.ndarray,
     starts: np.ndarray,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 NEWLINE, RETURN, QUOTE = 10, 13, 34
 CUT, FULL, SWALLOWED, STRAY = 0, 1, 2, 3

@@ -7,7 +7,8 @@ without walking the trace again.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True)

@@ -13,9 +13,9 @@ third of the time.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.arrays import grown, select
+from behavio.kernels.ready import njit
 
 MANTISSA = 5
 """A bucket of waiting times is 2**-5 of its lower end wide: about 3 %."""

@@ -7,15 +7,15 @@ and known by its code from then on. A hash only proposes: the bytes always decid
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.raw import comes_before, equal, hashed, signed, word
+from behavio.kernels.ready import njit, ready
 
 LOW = np.uint64(0xFFFFFFFF)
 HIGH = np.uint64(32)
 
 
-@njit(cache=True, nogil=True)
+@ready
 def intern(
     data: np.ndarray,
     starts: np.ndarray,
@@ -75,7 +75,7 @@ def intern(
     return len(starts), n_known
 
 
-@njit(cache=True, nogil=True)
+@ready
 def fill_table(pool: np.ndarray, bounds: np.ndarray, n_known: int, table: np.ndarray) -> None:
     """Enter the known texts into a larger, empty table."""
     mask = signed(len(table) - 1)
@@ -87,13 +87,19 @@ def fill_table(pool: np.ndarray, bounds: np.ndarray, n_known: int, table: np.nda
         table[place] = signed((tag >> np.uint64(1)) << HIGH) | code
 
 
-@njit(cache=True, nogil=True)
 def suspects(pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longest: int) -> np.ndarray:
     """Codes from first to last whose text may need care: short, long, blank at an end, with a NUL byte.
 
     Short ones (up to four bytes) may stand for an empty cell; a byte above 126 at an end may be a blank.
     """
     found = np.empty(last - first, np.int64)
+    return found[: _suspects(pool, bounds, first, last, longest, found)]
+
+
+@ready
+def _suspects(
+    pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longest: int, found: np.ndarray
+) -> int:
     n = 0
     for code in range(first, last):
         at, end = bounds[code], bounds[code + 1]
@@ -109,22 +115,23 @@ def suspects(pool: np.ndarray, bounds: np.ndarray, first: int, last: int, longes
         if odd:
             found[n] = code
             n += 1
-    return found[:n].copy()
+    return n
 
 
-@njit(cache=True, nogil=True)
+@ready
 def gather(indices: np.ndarray, valid: np.ndarray, codes: np.ndarray, out: np.ndarray) -> None:
     """out[i] = codes[indices[i]], -1 where not valid (bool, or of length 0 when all are)."""
     for row in range(len(indices)):
         out[row] = -1 if len(valid) > 0 and not valid[row] else codes[indices[row]]
 
 
-@njit(cache=True, nogil=True)
-def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int) -> np.ndarray:
-    """uint64 (n,): the eight bytes of each text after the first `skip`, so that numbers sort as bytes do."""
-    n = len(bounds) - 1
-    keys = np.empty(n, np.uint64)
-    for code in range(n):
+@ready
+def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int, keys: np.ndarray) -> bool:
+    """Fill uint64 (n,) with the eight bytes of each text after the first `skip`, so that numbers sort as
+    bytes do; returns whether each is larger than the one before."""
+    rising = True
+    before = np.uint64(0)
+    for code in range(len(keys)):
         at = bounds[code] + skip
         length = min(signed(8), bounds[code + 1] - at)
         found = word(pool, at, length) if length > 0 else np.uint64(0)
@@ -132,11 +139,14 @@ def sort_keys(pool: np.ndarray, bounds: np.ndarray, skip: int) -> np.ndarray:
         for _ in range(8):
             key = (key << np.uint64(8)) | (found & np.uint64(255))
             found >>= np.uint64(8)
+        if code > 0 and key <= before:
+            rising = False
         keys[code] = key
-    return keys
+        before = key
+    return rising
 
 
-@njit(cache=True, nogil=True)
+@ready
 def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
     """Length in bytes of what all texts begin with."""
     length = bounds[1] - bounds[0]
@@ -148,6 +158,15 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
                 length = i
                 break
     return length
+
+
+@ready
+def tied(keys: np.ndarray, order: np.ndarray) -> bool:
+    """Whether any two neighbours in this order have equal keys."""
+    for i in range(1, len(order)):  # noqa: SIM110 – numba compiles loops, not generators
+        if keys[order[i]] == keys[order[i - 1]]:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)

@@ -14,9 +14,9 @@ trie   items, depths, node after everything below, from `build_trie`
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.arrays import ones
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True)

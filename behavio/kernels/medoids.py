@@ -7,7 +7,8 @@ every medoid is found in one pass over the objects.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True, inline="always")

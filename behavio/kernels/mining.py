@@ -17,9 +17,9 @@ Occurrences that nothing can follow are left out.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.arrays import grown, ones
+from behavio.kernels.ready import njit
 
 WINDOWS, LISTS, BITS = 0, 1, 2
 """How continuations are counted: by walking windows, by lists of followers, by bit sets of followers."""

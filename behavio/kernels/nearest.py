@@ -79,8 +79,10 @@ def keep_nearest(
 
 
 @njit(cache=True, nogil=True)
-def vote(best: np.ndarray, place: np.ndarray, came: np.ndarray, k: int, pull: float, prior: np.ndarray) -> np.ndarray:
-    """float64 (queries, size): what came after the k nearest, near ones first, drawn to `prior` by `pull` votes.
+def vote(
+    best: np.ndarray, place: np.ndarray, came: np.ndarray, k: int, pull: float, prior: np.ndarray
+) -> np.ndarray:
+    """float64 (queries, size): what came after the k nearest, drawn to `prior` by `pull` votes.
 
     A vote weighs (1 - (d / d_k)²)², d_k being a little more than the distance of the k-th.
     """
@@ -107,7 +109,12 @@ def vote(best: np.ndarray, place: np.ndarray, came: np.ndarray, k: int, pull: fl
 
 @njit(cache=True, nogil=True)
 def shared_suffix(
-    tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray, other_starts: np.ndarray, other_ends: np.ndarray, most: int
+    tokens: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    other_starts: np.ndarray,
+    other_ends: np.ndarray,
+    most: int,
 ) -> np.ndarray:
     """int64 (n,): how many newest activities two prefixes share, at most `most`."""
     result = np.zeros(len(ends), dtype=np.int64)

@@ -9,7 +9,8 @@ rising; what followed node m is pair_start[m]:pair_start[m + 1], tokens rising.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 def context_order(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True)
@@ -13,38 +14,42 @@ def sum_pairs(
     """All pairs of an event and any later one of its case: how often, in how many cases, how far apart.
 
     codes  int32 (n_events,), 0 … size − 1, −1 for an activity not looked at
-    Returns, row a * size + b for a before b:
-    counts  int64 (size * size, 4)    pairs, (scratch), cases
-    sums    float64 (size * size, 4)  shift, sum of (µs apart − shift), sum of its squares
+    Returns, row b * size + a for a before b:
+    cases  int64 (size * size,)
+    sums   float64 (size * size, 4)  shift, pairs, sum of (µs apart − shift), sum of its squares
 
     No pair is looked at one by one: what came earlier is kept per activity as number, mean and squares
     around the mean (Welford 1962). The shift is the first distance seen, so it lies among the values, and
     the squares around the mean lose at most a factor of the number of pairs in precision, never everything.
+    A pair is new in a case only for activities first met since this one was last seen (`met`): the cases
+    need no look at the others.
     """
-    counts = np.zeros((size * size, 4), np.int64)
+    cases = np.zeros(size * size, np.int64)
     sums = np.zeros((size * size, 4))
     earlier = np.zeros((size, 4))  # number, mean time and squares of each activity seen in this case
-    seen = np.empty(size, np.uint64)
-    size_, one = np.uint64(size), np.uint64(1)
+    seen, met = np.empty(size, np.uint64), np.zeros(size, np.uint64)
+    size_, zero, one = np.uint64(size), np.uint64(0), np.uint64(1)
     for c in range(len(offsets) - 1):
-        stamp, n_seen = c + 1, np.uint64(0)
+        n_seen = zero
         first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
         for i in range(first, end):
             if codes[i] < 0:
                 continue
             now, time = np.uint64(codes[i]), np.float64(times[i] - times[first])
+            row = now * size_
+            for k in range(met[now], n_seen):
+                pair = row + seen[k]
+                if cases[pair] == 0:
+                    sums[pair, 0] = np.rint(time - earlier[seen[k], 1])
+                cases[pair] += 1
             for k in range(n_seen):
-                before = seen[k]
-                pair, n = before * size_ + now, earlier[before, 0]
-                apart = time - earlier[before, 1]
-                if counts[pair, 0] == 0:
-                    sums[pair, 0] = np.rint(apart)
-                far = apart - sums[pair, 0]
-                counts[pair, 0] += np.int64(n)
-                counts[pair, 2] += counts[pair, 1] != stamp
-                counts[pair, 1] = stamp
-                sums[pair, 1] += n * far
-                sums[pair, 2] += earlier[before, 2] + n * far * far
+                before, pair = seen[k], row + seen[k]
+                n, far = earlier[before, 0], time - earlier[before, 1] - sums[pair, 0]
+                part = n * far
+                sums[pair, 1] += n
+                sums[pair, 2] += part
+                sums[pair, 3] += earlier[before, 2] + part * far
+            met[now] = n_seen
             if earlier[now, 0] == 0.0:
                 seen[n_seen] = now
                 n_seen += one
@@ -54,7 +59,8 @@ def sum_pairs(
             earlier[now, 2] += off * (time - earlier[now, 1])
         for k in range(n_seen):
             earlier[seen[k]] = 0.0
-    return counts, sums
+            met[seen[k]] = zero
+    return cases, sums
 
 
 @njit(cache=True, nogil=True)

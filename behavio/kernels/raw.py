@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+
+from behavio.kernels.ready import intrinsic, njit
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -16,8 +15,11 @@ signed: Any = np.int64
 """Turns a number into a signed one of 64 bits."""
 
 
-def _load(typing: Any, address: Any) -> Any:
+@intrinsic
+def _word_at(typing: Any, address: Any) -> Any:
     """The eight bytes at an address, wherever it lies, as one little-endian number."""
+    from llvmlite import ir
+    from numba import types
 
     def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         pointer = builder.inttoptr(given[0], ir.IntType(64).as_pointer())
@@ -26,7 +28,29 @@ def _load(typing: Any, address: Any) -> Any:
     return types.uint64(types.intp), build
 
 
-_word_at: Any = intrinsic(_load)
+@intrinsic
+def load(typing: Any, address: Any) -> Any:
+    """The eight bytes at an address as one little-endian number; the caller knows that they are there."""
+    from llvmlite import ir
+    from numba import types
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.load(builder.inttoptr(given[0], ir.IntType(64).as_pointer()), align=1)
+
+    return types.uint64(types.int64), build
+
+
+@intrinsic
+def store(typing: Any, address: Any, value: Any) -> Any:
+    """Write a number as eight little-endian bytes at an address; the caller knows that there is room."""
+    from llvmlite import ir
+    from numba import types
+
+    def build(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        builder.store(given[1], builder.inttoptr(given[0], ir.IntType(64).as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.uint64), build
 
 
 @njit(cache=True, nogil=True, inline="always")

@@ -8,7 +8,8 @@ log-normal gaps, share of ties) is an exponential family.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numba import njit
 
 from behavio.kernels.raw import signed
+from behavio.kernels.ready import ready
 
 BITS = 16
 
 
-@njit(cache=True, nogil=True)
+@ready
 def _histogram(times: np.ndarray, offsets: np.ndarray, shift: int, prefix: int, counts: np.ndarray) -> None:
     """Count the gaps whose bits above `shift` + 16 equal `prefix`, by their next 16 bits."""
     for c in range(len(offsets) - 1):
@@ -20,7 +22,7 @@ def _histogram(times: np.ndarray, offsets: np.ndarray, shift: int, prefix: int, 
                 counts[(gap >> shift) & ((1 << BITS) - 1)] += 1
 
 
-@njit(cache=True, nogil=True)
+@ready
 def _longest(times: np.ndarray, offsets: np.ndarray) -> int:
     found = signed(0)
     for c in range(len(offsets) - 1):
@@ -29,7 +31,6 @@ def _longest(times: np.ndarray, offsets: np.ndarray) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
 def gap_quantile(times: np.ndarray, offsets: np.ndarray, share: float) -> int:
     """The smallest gap (µs) that at least `share` of all gaps inside cases do not exceed; 0 without a gap.
 
@@ -37,20 +38,19 @@ def gap_quantile(times: np.ndarray, offsets: np.ndarray, share: float) -> int:
     """
     n = len(times) - (len(offsets) - 1)
     if n == 0:
-        return signed(0)
-    left = max(signed(np.ceil(share * n)), 1)
+        return 0
+    left = max(math.ceil(share * n), 1)
     top = _longest(times, offsets)
     shift = 0
     while (top >> shift) >> BITS > 0:
         shift += BITS
-    prefix = signed(0)
+    prefix = 0
     while shift >= 0:
         counts = np.zeros(1 << BITS, np.int64)
         _histogram(times, offsets, shift, prefix, counts)
-        digit = 0
-        while left > counts[digit]:
-            left -= counts[digit]
-            digit += 1
+        upto = np.cumsum(counts)
+        digit = int(np.searchsorted(upto, left))
+        left -= int(upto[digit] - counts[digit])
         prefix = (prefix << BITS) | digit
         shift -= BITS
     return prefix

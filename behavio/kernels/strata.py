@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import exp, lgamma
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 LONGEST = 2_000
 """Values the sum of hypergeometric draws may take for the exact law to be worked out."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from behavio.kernels.graph import _slot
+from behavio.kernels.ready import njit
 
 LOW = 0xFFFFFFFF
 

@@ -7,7 +7,8 @@ its own moment. Windows never move back as one goes on in a case, which the mine
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 
 @njit(cache=True, nogil=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from behavio.kernels import nearest as kernel
 from behavio.kernels.arrays import readonly
@@ -22,7 +22,7 @@ from behavio.models.tally import number
 from behavio.sequences import SequenceSet, Vocabulary
 
 KEEP = np.array([0.0, 0.6, 0.9], dtype=np.float32)
-"""What is left of the past after one more event, for each memory: the last event, the last few, the last ten."""
+"""What is left of the past after one more event, for each memory: the last, the last few, the last ten."""
 WIDTH, FIELD_WIDTH, RANK = 48, 16, 32
 """Numbers per memory (activities share them when there are more), for attributes, and of the final vector."""
 RIDGE = 10.0
@@ -140,9 +140,9 @@ class Neighbours(SequenceModel):
         return np.concatenate(parts)
 
     def nearest(self, vectors: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distances float32 and places int64 (n, max_k) of the nearest kept moments; place -1 where none is left.
+        """Squared distances float32 and places int64 (n, max_k) of the nearest moments; -1: none is left.
 
-        `own` int64 (n,): moments of this case (its number in the fitted log) are left out; -1 leaves none out.
+        `own` int64 (n,): moments of this case (its number in the fitted log) do not count; -1: all do.
         """
         n, kept = len(vectors), len(self.points_)
         best = np.full((n, self.max_k), np.inf, dtype=np.float32)
@@ -170,7 +170,7 @@ class Neighbours(SequenceModel):
 
 
 def activity_vectors(vocabulary: Vocabulary) -> np.ndarray:
-    """float32 (n_vocabulary, width): one column each, or, of many activities, three columns of ±1 from the name."""
+    """float32 (n_vocabulary, width): one column each, or three columns of ±1 from the name."""
     size = len(vocabulary)
     if size <= WIDTH:
         return np.eye(size, WIDTH, dtype=np.float32)[:, : max(size, 1)].copy()
@@ -184,7 +184,7 @@ def activity_vectors(vocabulary: Vocabulary) -> np.ndarray:
 
 
 def attributes(coded: SequenceSet, at: np.ndarray) -> np.ndarray:
-    """float32 (n, width): the latest known value of every attribute at these events, hashed into a few columns."""
+    """float32 (n, width): the latest known value of every attribute, hashed into a few columns."""
     table = np.zeros((len(at), FIELD_WIDTH if coded.fields else 0), dtype=np.float32)
     for name in sorted(coded.fields):
         field = coded.fields[name]

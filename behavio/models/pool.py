@@ -21,7 +21,7 @@ from behavio.models.calibration import Scaling, Surprise, calibrated, reach, set
 from behavio.models.counting import Counting
 from behavio.models.mixing import Mixture, by_bin
 from behavio.models.neighbours import Neighbours
-from behavio.models.neural import GRU
+from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
 from behavio.sequences import SequenceSet
 
@@ -37,14 +37,15 @@ FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
 """Edges of how often a context was seen."""
-NAMES = ("counting", "gru", "neighbours")
+NETS: dict[str, type[Neural]] = {"gru": GRU, "cnn": CNN, "transformer": Transformer}
+NAMES = ("counting", *NETS, "neighbours")
 
 
 @dataclass
 class Pool(SequenceModel):
-    """Weighted means of counting, a GRU and neighbours.
+    """Weighted means of counting, nets and neighbours.
 
-    members  which of "counting", "gru", "neighbours" take part
+    members  which of "counting", "gru", "cnn", "transformer" and "neighbours" take part
 
     Learns: used_       names of the members that earned their share; saved in folders beside
             weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
@@ -68,7 +69,7 @@ class Pool(SequenceModel):
     budget: int = 1_500_000
     seed: int = 7
     held_out: float = 0.15
-    members: tuple[str, ...] = NAMES
+    members: tuple[str, ...] = ("counting", "gru", "neighbours")
 
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report the net's passes to `progress(what, share done)`."""
@@ -85,35 +86,36 @@ class Pool(SequenceModel):
             self._even(coded)
             return self
         seen, first, second = halves(split)
-        if "gru" in self._all:
-            self._train_net(coded, split, first)
-        for name, member in self._all.items():
-            if name != "gru":
+        for member in self._all.values():
+            if isinstance(member, Neural):
+                member.begin(coded)
+                member.train(split.train, split)
+                member.catch_up(coded, first)
+            else:
                 member.learn(seen)
         self._weigh(coded, in_order(coded, second))
         for name, member in self._all.items():
-            if name == "gru":
-                self.gru_.catch_up(coded, second)
+            if isinstance(member, Neural):
+                member.catch_up(coded, second)
             elif name in self.used_ or name == "counting":
                 member.learn(coded)
         return self
 
     def _new_members(self) -> None:
-        makers: dict[str, Callable[[], SequenceModel]] = {
-            "counting": lambda: Counting(self.max_order, held_out=self.held_out),
-            "gru": lambda: GRU(
-                hidden=self.hidden, epochs=self.epochs, budget=self.budget, seed=self.seed, held_out=self.held_out
-            ),
-            "neighbours": lambda: Neighbours(held_out=self.held_out),
-        }
-        self._all = {name: makers[name]() for name in NAMES if name in self.members}
+        self._all: dict[str, SequenceModel] = {}
+        for name in (n for n in NAMES if n in self.members):
+            if name == "counting":
+                self._all[name] = Counting(self.max_order, held_out=self.held_out)
+            elif name == "neighbours":
+                self._all[name] = Neighbours(held_out=self.held_out)
+            else:
+                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
+                self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
 
     @property
-    def gru_(self) -> GRU:
-        """The net."""
-        net = self._all["gru"]
-        assert isinstance(net, GRU)
-        return net
+    def gru_(self) -> Neural:
+        """The first net."""
+        return next(m for m in self._all.values() if isinstance(m, Neural))
 
     @property
     def counting_(self) -> Counting:
@@ -121,14 +123,6 @@ class Pool(SequenceModel):
         model = self._all["counting"]
         assert isinstance(model, Counting)
         return model
-
-    def _train_net(self, coded: SequenceSet, split: Split, first: Prefixes) -> None:
-        """The net up to the middle of the later slice."""
-        if hasattr(self, "_progress"):
-            self.gru_.watch(self._progress)
-        self.gru_.begin(coded)
-        self.gru_.train(split.train, split)
-        self.gru_.catch_up(coded, first)
 
     def _even(self, coded: SequenceSet) -> None:
         """A log too small to hold anything out: counting and the net, half each."""
@@ -203,8 +197,8 @@ class Pool(SequenceModel):
         self.shift_, self.vocabulary_ = shift, coded.vocabulary
         self.ngram_.learn(coded)
         for name, member in self._all.items():
-            if name == "gru":
-                self.gru_.carry_on(coded, recent)
+            if isinstance(member, Neural):
+                member.carry_on(coded, recent)
             elif name in self.used_ or name == "counting":
                 member.learn(coded)
 
@@ -229,18 +223,19 @@ class Pool(SequenceModel):
     def waits(
         self, coded: SequenceSet, prefixes: Prefixes, shares: Sequence[float] = (0.1, 0.5, 0.9)
     ) -> np.ndarray | None:
-        """As the net says."""
-        return self.gru_.waits(coded, prefixes, shares) if "gru" in self._all else None
+        """As the first net says."""
+        nets = any(isinstance(m, Neural) for m in self._all.values())
+        return self.gru_.waits(coded, prefixes, shares) if nets else None
 
     def likely_sets(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
-        """bool (n, n_vocabulary): activities of which one comes next in about 90 % of steps like the newest."""
+        """bool (n, n_vocabulary): activities of which one comes next in about 90 % of the newest steps."""
         return sets(self.probabilities(sequences, prefixes), float(self.reach_))
 
     def save(self, folder: Path) -> None:
         """Write the pool, its members and the n-gram that explains it into folders beside."""
         super().save(folder)
         for name, member in {**self._all, "ngram": self.ngram_}.items():
-            if name in ("ngram", "gru", "counting") or name in self.used_:
+            if name in ("ngram", "counting") or isinstance(member, Neural) or name in self.used_:
                 member.save(folder / name)
 
     def read_members(self, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Time until the next event, cut into steps: a survival curve per event, and its quantiles.
 
 A net says for each step how likely the wait ends there if it lasted until then (a discrete hazard; Gensheimer
-and Narasimhan 2019). Steps are spaced on a logarithmic scale and merged where hardly any wait ends; the first is for waits of nothing.
+and Narasimhan 2019). Steps are spaced on a logarithmic scale and merged where hardly any wait ends; the first
+is for waits of nothing.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from behavio.sources.beside import join_files
 from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.feed import feed_files
+from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
@@ -62,6 +63,7 @@ __all__ = [
     "kinds",
     "read",
     "read_log",
+    "read_planned",
     "readiness",
     "settings_of",
 ]
@@ -252,6 +254,27 @@ def moment(text: str) -> int:
     if found is None:
         raise JobError(f"{text!r} is no date", hint="write 2026-01-31 or 2026-01-31 14:05")
     return int(found.timestamp() * 1_000_000)
+
+
+def read_planned(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The planned contacts of a table as PLAN_SCHEMA, and what was rejected, in words.
+
+    An extract that bears the usual name of a built-in plan (MC_Cycle_Plan_Channel_vod__c.csv) is read by its
+    mapping; of any other table the columns are guessed, `activity` stands for a missing `channel`.
+    Raises LogError when it cannot be read as a whole.
+    """
+    named_files = {kind: FILE_LINE.search(text) for kind, text in built_in().items() if kind in kinds("plan")}
+    usual = {found[1].lower(): kind for kind, found in named_files.items() if found is not None}
+    settings = PlanSettings(path=path.name, kind=usual.get(path.stem.lower(), "table"))
+    table, mapping, folder = raw_table(settings, path.parent, whole=True)
+    if settings.kind == "table" and guess("channel", table.columns) is None:
+        named = guess("activity", table.columns)
+        settings = replace(settings, columns={} if named is None else {"channel": named})
+    rows, count, rejected = dated_of(PLAN, table, mapping, settings, path.parent, folder)
+    notes = [f"{path.name}: {n}" for n in count.notes if "without a zone" not in n]  # days need none
+    for why, n in rejected.group_by("reason").len().sort("len", descending=True).iter_rows():
+        notes.append(f"{n:,} of {count.read:,} rows of {path.name} are left out: {why}")
+    return rows, tuple(notes)
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:

@@ -8,11 +8,12 @@ import fcntl
 import gzip
 import os
 import signal
-import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import BinaryIO
 
 from behavio.errors import JobError, LogError
 from behavio.sources.settings import nearest
@@ -186,18 +187,24 @@ def load(item: Input) -> bytes:
 
 def _whole(item: Input) -> bytes:
     """All bytes of a file that nobody is writing. Raises LogError when somebody is."""
-    with item.path.open("rb") as stream:
+    if not item.path.is_file():  # a pipe has no size, and ends when its writer is done
+        return item.path.read_bytes()
+    with steady(item) as stream:
+        return stream.read()
+
+
+@contextmanager
+def steady(item: Input) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. Raises LogError at its end when somebody is writing it."""
+    with item.path.open("rb", buffering=0) as stream:
         before = os.fstat(stream.fileno())
-        if not stat.S_ISREG(before.st_mode):  # a pipe has no size, and ends when its writer is done
-            return stream.read()
         held = held_open(stream.fileno())
-        data = stream.read()
+        yield stream
         after = os.fstat(stream.fileno())
     changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
-    if held or changed or len(data) != after.st_size:
+    if held or changed:
         how = "a program has it open for writing" if held else "it changed while it was read"
         raise LogError(f"{item.shown} is still being written: {how}", hint=WAIT)
-    return data
 
 
 def held_open(handle: int) -> bool:

@@ -19,6 +19,7 @@ from behavio.errors import LogError
 from behavio.log import REJECTED_SCHEMA, as_polars
 from behavio.sources.alike import alike
 from behavio.sources.inputs import Input, decode, load, recognise
+from behavio.sources.plain import read_plain
 from behavio.sources.text import Lines, needed, read_delimited, read_json_lines
 
 ROW, FILE = "__row__", "__file__"
@@ -101,6 +102,8 @@ def read_inputs(
 
 def read_input(item: Input, place: int, how: How) -> RawTable:
     """Read one file. Raises one LogError for a file that cannot be read as a whole."""
+    if how.encoding is None and (sound := read_plain(item, how.format, how.delimiter, how.columns)):
+        return as_raw(sound[0], item.shown, place, (*item.notes, *sound[1], *sound[0].notes), typed=False)
     data = load(item)
     kind, notes = recognise(data, item, how.format)
     lines, more = _lines_of(data, item, kind, how)

@@ -78,7 +78,7 @@ def read_delimited(
     data = data.lstrip(b"\r\n")
     if data[-1:] != b"\n":
         data += b"\n"
-    found = delimiter or ("\t" if tabs and b"\t" in data.partition(b"\n")[0] else _sniff(data))
+    found = delimiter_of(data, delimiter, tabs=tabs)
     lines = cut_columns(data, found, columns) if len(data) > SMALL else None
     if lines is None:
         lines = _slow(data.decode("utf-8"), found, columns)
@@ -86,9 +86,19 @@ def read_delimited(
         _cut_short(lines)
     if lines.frame.height == 0 and not lines.wrong:
         raise LogError(f"{item.shown} has a header but no row", hint="export it again with data")
-    if delimiter is None and found != ("\t" if tabs else ","):
-        lines.notes.append(f"delimiter {DELIMITERS.get(found, found)}")
+    lines.notes += told_delimiter(found, delimiter, tabs=tabs)
     return lines
+
+
+def delimiter_of(data: bytes, named: str | None, *, tabs: bool) -> str:
+    """The delimiter: the one that is named, else the one the first rows show."""
+    return named or ("\t" if tabs and b"\t" in data.partition(b"\n")[0] else _sniff(data))
+
+
+def told_delimiter(found: str, named: str | None, *, tabs: bool) -> list[str]:
+    """A note on a delimiter that nobody named and that is not the usual one."""
+    odd = named is None and found != ("\t" if tabs else ",")
+    return [f"delimiter {DELIMITERS.get(found, found)}"] if odd else []
 
 
 def _cut_short(lines: Lines) -> None:

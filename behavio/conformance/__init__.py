@@ -1,0 +1,190 @@
+"""What was planned against what happened: flows, rules, contacts, process models; and rules that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from behavio.conformance.choose import Chooser
+from behavio.conformance.contacts import check_contacts, goals_of
+from behavio.conformance.declare import RULE_SCHEMA, Checked, check_rules, discover_rules
+from behavio.conformance.findings import (
+    CASE_SCHEMA,
+    DEVIATION_SCHEMA,
+    KINDS,
+    STEP_SCHEMA,
+    Findings,
+    case_table,
+    deviation_table,
+    step_table,
+)
+from behavio.conformance.flows import check_flow
+from behavio.conformance.plan import Flow, Frequency, Plan, Rule, Step, parse_rule, plan_of, read_plan
+from behavio.conformance.response import (
+    RESPONSE_SCHEMA,
+    WARNING,
+    contact_responses,
+    flow_responses,
+    responses,
+)
+from behavio.conformance.rules import check_rules as check_timed_rules
+from behavio.conformance.settings import ConformanceSettings
+from behavio.durations import seconds
+from behavio.errors import JobError
+from behavio.files import whole_file
+from behavio.sequences import SequenceSet
+
+__all__ = [
+    "CASE_SCHEMA",
+    "Checked",
+    "Conformance",
+    "ConformanceSettings",
+    "DEVIATION_SCHEMA",
+    "Flow",
+    "Frequency",
+    "KINDS",
+    "Plan",
+    "RESPONSE_SCHEMA",
+    "RULE_SCHEMA",
+    "Rule",
+    "STEP_SCHEMA",
+    "Step",
+    "WARNING",
+    "check_rules",
+    "conform",
+    "discover_rules",
+    "parse_rule",
+    "plan_of",
+    "read_plan",
+    "write_conformance",
+]
+
+FILES = ("conformance", "conformance_steps", "conformance_deviations", "conformance_response")
+"""Tables of journeys/, in the order of Conformance's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conformance:
+    """A plan held against a log.
+
+    cases       one row per case and part of the plan (CASE_SCHEMA)
+    steps       one row per step, rule, goal or activity (STEP_SCHEMA)
+    deviations  the evidence (DEVIATION_SCHEMA)
+    response    attainment beside response (RESPONSE_SCHEMA); empty where it cannot be told
+    notes       what a reader of the numbers should know
+    """
+
+    name: str
+    n_cases: int
+    cases: pl.DataFrame
+    steps: pl.DataFrame
+    deviations: pl.DataFrame
+    response: pl.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def states(self) -> pl.DataFrame:
+        """Cases per part of the plan and state: plan, conforms, deviates, open, not_started."""
+        names = ("conforms", "deviates", "open", "not started")
+        counts = [(pl.col("state") == n).sum().alias(n.replace(" ", "_")) for n in names]
+        return self.cases.group_by("plan", maintain_order=True).agg(counts)
+
+
+def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | None = None) -> Conformance:
+    """Hold a plan against every case of a log.
+
+    Errors: JobError when nothing is planned, or the log lacks what the plan needs (a clock, an attribute).
+    """
+    wanted = settings or ConformanceSettings()
+    if wanted.rules:
+        plan = replace(plan, rule=(*plan.rule, *map(parse_rule, wanted.rules)))
+    if plan.nothing:
+        raise JobError(
+            "nothing is planned", hint="give a plan: --plan FILE, or a rule: --rule 'response(a, b)'"
+        )
+    chooser = Chooser(sequences)
+    still = np.asarray(sequences.open_cases().open, dtype=bool)
+    found: list[Findings] = [check_flow(chooser, flow, still) for flow in plan.flow]
+    if plan.rule:
+        found.append(check_timed_rules(chooser, plan.rule, still))
+    goals = None
+    if plan.goals.height or plan.frequency:
+        goals = goals_of(sequences, plan.goals, plan.frequency)
+        found.append(check_contacts(chooser, goals, wanted.tolerance, wanted.parts_of_contact))
+    if plan.net is not None:
+        from behavio.conformance.model import check_model
+
+        found.append(check_model(sequences, plan.net, still, plan.name))
+    found = _named_apart(found)
+    answers = responses(chooser, wanted.response, wanted.refusals)
+    within = round(seconds(wanted.within) * 1e6)
+    beside = [pl.DataFrame(schema=RESPONSE_SCHEMA)]
+    for part in found if answers is not None and sequences.timed else []:
+        assert answers is not None
+        if part.kind == "flow":
+            beside.append(flow_responses(part, sequences, answers, within))
+        elif part.kind == "contacts" and goals is not None:
+            fixed = (chooser, goals, answers, within, wanted.parts_of_contact)
+            beside.append(contact_responses(part.name, *fixed))
+    response = pl.concat(beside)
+    return Conformance(
+        plan.name,
+        sequences.n_cases,
+        pl.concat([case_table(f) for f in found]),
+        pl.concat([step_table(f) for f in found]),
+        pl.concat([deviation_table(f, sequences) for f in found]),
+        response,
+        _notes(plan, found, chooser, answers is None, response),
+    )
+
+
+def _named_apart(found: list[Findings]) -> list[Findings]:
+    """The parts with names of their own."""
+    seen: dict[str, int] = {}
+    named = []
+    for part in found:
+        seen[part.name] = seen.get(part.name, 0) + 1
+        again = seen[part.name] > 1
+        named.append(replace(part, name=f"{part.name} {seen[part.name]}") if again else part)
+    return named
+
+
+def _notes(
+    plan: Plan, found: list[Findings], chooser: Chooser, untold: bool, response: pl.DataFrame
+) -> tuple[str, ...]:
+    notes = [*plan.notes, *chooser.notes, *(n for f in found for n in f.notes)]
+    if any(f.kind in ("flow", "contacts") for f in found):
+        if untold:
+            notes.append(
+                "no attainment beside response: the log has no direction; name activities as response"
+            )
+        elif response.height:
+            notes.append(WARNING)
+    return tuple(dict.fromkeys(notes))
+
+
+def write_conformance(
+    sequences: SequenceSet,
+    plan: Plan,
+    settings: ConformanceSettings,
+    folder: Path,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> dict[str, Any]:
+    """Write the four tables of a plan held against the log (Parquet); returns facts for the manifest."""
+    progress("conformance", 0.0)
+    found = conform(sequences, plan, settings)
+    tables = (found.cases, found.steps, found.deviations, found.response)
+    for name, table in zip(FILES, tables, strict=True):
+        with whole_file(folder / f"{name}.parquet") as draft:
+            table.write_parquet(draft, compression="zstd")
+    progress("conformance", 1.0)
+    return {
+        "plan": found.name,
+        "states": found.states().to_dicts(),
+        "deviations": found.deviations.height,
+        "notes": list(found.notes),
+    }
