@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,3 +164,61 @@ def test_held_out_steps_are_read_in_their_order() -> None:
     steps = Prefixes.of_cases(log, 0)
     assert in_order(log, steps).ends.tolist() == [4, 1, 2]
     assert in_order(replace(log, ahead="cases"), steps).ends.tolist() == [1, 2, 4]
+
+
+def test_who_was_where_this_case_is_now_by_hand() -> None:
+    import behavio
+
+    # ten cases went x, a and after a short wait b; two after a long wait c; the asked one waits short
+    traces = [["x", "a", "b"]] * 10 + [["x", "a", "c"]] * 2 + [["x", "a"]]
+    times = [[i * DAY, i * DAY + 30, (i + 2) * DAY] for i in range(10)]
+    times += [[i * DAY, i * DAY + 80_000, (i + 2) * DAY] for i in (10, 11)] + [[12 * DAY, 12 * DAY + 30]]
+    log = SequenceSet.from_traces(traces, times)
+    found = behavio.neighbours(log, "c12", k=10)
+    assert found.next["activity"][0] == "b" and found.next["n"].sum() == 10
+    assert found.next["median_days"][0] == pytest.approx(2 - 30 / DAY)
+    first = found.moments.row(0, named=True)
+    assert first["matched"] == ["x", "a"] and first["case_id"] != "c12"
+    assert found.moments["case_id"].n_unique() == 10
+    low, share, high = found.next.select("low", "share", "high").row(0)
+    assert low < share <= high <= 1.0
+    assert found.sentence.startswith("of the 10 cases most like c12 at a moment like this,")
+    recent = behavio.neighbours(log, "c12", k=10, within="3d")
+    assert recent.compared < found.compared
+    assert recent.moments["at"].min() >= found.moments["at"].max() - dt.timedelta(days=6)
+
+
+def test_cases_that_are_not_there_are_named() -> None:
+    from behavio.errors import JobError, ModelError
+    from behavio.models import find_alike
+
+    log = log_of(20)
+    with pytest.raises(JobError, match="no case 'nobody'"):
+        find_alike(log, "nobody")
+    with pytest.raises(ModelError, match="no other case"):
+        find_alike(SequenceSet.from_traces([["a", "b"], ["a"]]), "c0")
+
+
+def test_neighbours_on_the_command_line(tmp_path: Path) -> None:
+    import json
+
+    import polars as pl
+    from click.testing import CliRunner
+
+    from behavio.cli import cli
+
+    rows = [
+        (f"c{i:02d}", activity, f"2026-01-{day:02d} 10:00")
+        for i in range(15)
+        for day, activity in ((1 + i, "visit"), (2 + i, "open"), (4 + i, "call"))
+        if not (i == 14 and activity == "call")
+    ]
+    path = tmp_path / "log.csv"
+    pl.DataFrame(rows, schema=["case_id", "activity", "timestamp"], orient="row").write_csv(path)
+    done = CliRunner().invoke(cli, ["neighbours", str(path), "c14", "--k", "5"])
+    assert done.exit_code == 0, done.output
+    assert "of the 5 cases most like c14" in done.output and "call" in done.output
+    done = CliRunner().invoke(cli, ["neighbours", str(path), "c14", "--json"])
+    assert json.loads(done.stdout)[0]["activity"] == "call"
+    done = CliRunner().invoke(cli, ["neighbours", str(path), "c14", "--moments", "--csv"])
+    assert "visit → open" in done.stdout

@@ -41,6 +41,7 @@ COMMANDS = {
     "stages": "ladder",
     "predict": "ask",
     "evaluate": "ask",
+    "neighbours": "alike",
     "view": "ask",
     "audience": "audience",
 }
@@ -64,6 +65,7 @@ SHORT = {
     "stages": "Where each case stands on the adoption ladder, and what moved it.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
+    "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",

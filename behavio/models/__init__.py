@@ -12,12 +12,14 @@ from behavio.models.settings import ModelSettings, Protocol
 
 if TYPE_CHECKING:
     from behavio.models.activity2vec import Activity2Vec
+    from behavio.models.alike import Alike, find_alike
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
     from behavio.models.counting import Counting
     from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
+    from behavio.models.neighbours import Neighbours
     from behavio.models.neural import GRU
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
@@ -30,6 +32,9 @@ _HOME = {
     "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
+    "find_alike": "alike",
+    "Alike": "alike",
+    "Neighbours": "neighbours",
     "benchmark_log": "benchmark",
     "FirstOrder": "baselines",
     "MostPopular": "baselines",
@@ -57,6 +62,9 @@ __all__ = [
     "Protocol",
     "RepeatLast",
     "SequenceModel",
+    "Alike",
+    "Neighbours",
+    "find_alike",
     "benchmark_log",
     "evaluate",
     "fields_asked",

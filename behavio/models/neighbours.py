@@ -54,7 +54,7 @@ class Neighbours(SequenceModel):
     def learn(self, coded: SequenceSet) -> Self:
         """Choose how many neighbours count on the latest slice, then keep the newest moments of all."""
         split = later_slice(coded, self.held_out)
-        self._take(coded if split is None else split.train)
+        self.remember(coded if split is None else split.train)
         self.k_ = np.int64(min(NEAREST[1], self.max_k))
         if split is not None:
             held = split.prefixes.thin(TUNE)
@@ -68,15 +68,17 @@ class Neighbours(SequenceModel):
                 if k <= self.max_k
             }
             self.k_ = np.int64(min(loss, key=lambda k: loss[k]) if loss else self.max_k)
-            self._take(coded)
+            self.remember(coded)
         return self
 
-    def _take(self, coded: SequenceSet) -> None:
-        """Fit the map and keep the newest moments that something followed."""
+    def remember(self, coded: SequenceSet, since: int | None = None) -> Prefixes:
+        """Fit the map and keep the newest moments that something followed (from `since`, µs)."""
         self.vocabulary_ = coded.vocabulary
         self.prior_ = popularity(coded, 1.0)
         steps = Prefixes.of_cases(coded, 0)
         self._fit_map(coded, steps.thin(LEARN))
+        if since is not None:
+            steps = steps[np.asarray(coded.times)[steps.ends - 1] >= since]
         if coded.timed and len(steps) > self.moments:
             order = np.argsort(np.asarray(coded.times)[steps.ends], kind="stable")
             steps = steps[np.sort(order[-self.moments :])]
@@ -84,7 +86,7 @@ class Neighbours(SequenceModel):
         self.points_ = self.vectors(coded, steps)
         self.next_ = np.asarray(coded.tokens)[steps.ends].astype(np.int32)
         self.of_ = np.asarray(steps.cases).astype(np.int64)
-        self._kept = steps
+        return steps
 
     def _fit_map(self, coded: SequenceSet, steps: Prefixes) -> None:
         """Reduced-rank ridge regression of what came on the description of the moment."""
