@@ -222,3 +222,27 @@ def test_neighbours_on_the_command_line(tmp_path: Path) -> None:
     assert json.loads(done.stdout)[0]["activity"] == "call"
     done = CliRunner().invoke(cli, ["neighbours", str(path), "c14", "--moments", "--csv"])
     assert "visit → open" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["one_time", "one_activity", "ten_years"])
+def test_odd_logs_keep_the_pool_finite(kind: str) -> None:
+    random = np.random.default_rng(4)
+    traces = [list(random.choice(list("ab"), 6)) for _ in range(150)]
+    times = [[0] * 6 for _ in traces]
+    if kind == "one_activity":  # 99.9 % of the mass
+        traces = [["a"] * 6 for _ in range(150)]
+        traces[75][3] = "b"
+    if kind == "ten_years":
+        times = [
+            [i, i, i + 10 * 365 * DAY, i + 10 * 365 * DAY, i + 20 * 365 * DAY, i + 20 * 365 * DAY]
+            for i in range(150)
+        ]
+    log = SequenceSet.from_traces(traces, times)
+    pool = Pool(members=("counting", "neighbours")).fit(log)
+    odd = SequenceSet.from_traces([["a"], ["new", "a"], ["b"] * 300], [[0], [5, 5], list(range(300))])
+    rows = pool.probabilities(odd, Prefixes.last(odd))
+    assert np.isfinite(rows).all() and (rows >= 0).all() and (rows[:, 0] == 0).all()
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0)
+    if kind == "one_activity":
+        assert rows[0, pool.vocabulary_.id("a")] > 0.95
+    assert pool.likely_sets(odd, Prefixes.last(odd)).any(axis=1).all()

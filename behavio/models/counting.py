@@ -113,7 +113,7 @@ class Counting(SequenceModel):
                 looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
                 continue
             tags = tags_of(view, coded)
-            if len(np.unique(tags)) < 2:
+            if tags.min() == tags.max():
                 continue
             tallies[view] = Tally.of(coded, steps, view, min(TAG_ORDERS, self.max_order), plain.grid, tags)
             looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)

@@ -31,6 +31,8 @@ MOST = 8_000
 """Held-out steps that weigh the members."""
 LEAST = 0.03
 """A member with a smaller share is left out."""
+MOMENTS = 20_000
+"""Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
 CALIBRATE = 0.4
 """Part of the held-out steps, the newest, that corrects the mixture of the rest."""
 FEWEST = 100
@@ -107,7 +109,7 @@ class Pool(SequenceModel):
             if name == "counting":
                 self._all[name] = Counting(self.max_order, held_out=self.held_out)
             elif name == "neighbours":
-                self._all[name] = Neighbours(held_out=self.held_out)
+                self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
             else:
                 net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
