@@ -236,7 +236,9 @@ def _line(
 
 def _kept_promises(model: SequenceModel, held: Held) -> dict[str, Any]:
     """Of a pool: shares of its members, the alarm, and whether its 90 % sets hold what they promise."""
-    if not hasattr(model, "likely_sets"):
+    from behavio.models.pool import Pool
+
+    if not isinstance(model, Pool):
         return {}
     some = held.split.prefixes.thin(SETS)
     inside = model.likely_sets(held.split.sequences, some)
