@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "stages", "view")
 CALLS = (
     *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", *ROOMS),
+    *("predict", "read", "retention", "steps", "variants", "within", *ROOMS),
 )
 
 

@@ -312,6 +312,17 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     return _like(data, table)
 
 
+def within(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
+    """The next 7, 30 and 90 days of every case: chance and expected number of each activity."""
+    from behavio.models import ModelSettings, predict_within
+
+    table = table_of(data, "next/horizons.parquet", settings)
+    if table is None:
+        own, columns = _split(ModelSettings, settings)
+        table = predict_within(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
+    return _like(data, table)
+
+
 def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     """Every model against its baselines on the same held-out events.
 
