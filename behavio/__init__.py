@@ -21,10 +21,21 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "stages", "view")
+ROOMS = (
+    "audience",
+    "journeys",
+    "patterns",
+    "pressure",
+    "report",
+    "run",
+    "segments",
+    "simulate",
+    "stages",
+    "view",
+)
 CALLS = (
     *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("neighbours", "predict", "read", "retention", "steps", "variants", *ROOMS),
+    *("neighbours", "predict", "read", "retention", "steps", "variants", "within", *ROOMS),
 )
 
 

@@ -23,7 +23,19 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from behavio import journeys, models, patterns, report, segments, sources, stages, suggest, targets
+from behavio import (
+    conformance,
+    journeys,
+    models,
+    patterns,
+    pressure,
+    report,
+    segments,
+    sources,
+    stages,
+    suggest,
+    targets,
+)
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -152,6 +164,25 @@ def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], dat
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    facts = _counted(c, settings, folder)
+    if c.job.conformance is not None or c.job.plan is not None:
+        wanted = c.job.conformance or conformance.ConformanceSettings()
+        plan = conformance.planned_contacts(c.folder / "log")
+        for _, path in _plan_files(c.job):
+            given = conformance.read_plan(path)
+            plan = given if given.goals.height else replace(given, goals=plan.goals)
+        if c.job.engine == "spark":
+            plan = replace(plan, notes=(*plan.notes, "held against the encoded sample of the log"))
+        if plan.nothing and not wanted.own:
+            facts["conformance"] = {"written": False, "reason": "no row of the plan could be used"}
+        else:
+            facts["conformance"] = conformance.write_conformance(
+                c.sequences, plan, wanted, folder, c.watcher.progress
+            )
+    return facts
+
+
+def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet") if c.job.segments else None
     progress = c.watcher.progress
     if c.job.engine == "spark":
@@ -174,6 +205,11 @@ def _segments(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
     return stages.write_stages(c.log, settings, folder, c.watcher.progress)
+
+
+def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
@@ -214,6 +250,7 @@ STAGES = (
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
+    Stage("pressure", "pressure", ("log", "segments"), _pressure),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -221,7 +258,7 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "patterns", "next", "suggestions"),
+        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
@@ -304,6 +341,16 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
+def _plan_files(job: Job) -> list[tuple[str, Path]]:
+    """The file of the plan that journeys are held against, by the name the job gives it."""
+    name = job.conformance.plan if job.conformance is not None else None
+    if name is None:
+        return []
+    if not (job.base / name).is_file():
+        raise JobError(f"there is no plan {job.base / name}", hint="give a .toml, .bpmn, .pnml or .csv file")
+    return [(name, job.base / name)]
+
+
 def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
     """Salt and hashes of the people erased from a run; they never enter it again."""
     path = folder / ERASED_LIST
@@ -321,8 +368,9 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
+    held = (job.conformance, fingerprints(_plan_files(job))) if stage.name == "journeys" else ()
     before = {n: records[n]["key"] for n in stage.needs if n in records}
-    return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
+    return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
 
 
 def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:

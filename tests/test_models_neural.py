@@ -119,9 +119,9 @@ def test_fields_are_read_by_name() -> None:
 
 
 def test_rare_activities_share_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    from behavio.models import neural
+    from behavio.models import learner
 
-    monkeypatch.setattr(neural, "CLASSES", 2)
+    monkeypatch.setattr(learner, "CLASSES", 2)
     log = SequenceSet.from_traces([["a", "b", "a", "b", "c", "d", "d"]] * 30)
     model = GRU(**SMALL).fit(log)
     rows = model.probabilities(log, Prefixes.last(log))

@@ -43,9 +43,13 @@ COLUMNS = {
     "next/next_steps.parquet": (
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
     ),
+    "next/horizons.parquet": "case_id as_of days activity probability expected",
     "segments/segments.parquet": "case_id segment_id segment strength",
     "stages/stages.parquet": "case_id stage_id stage probability since days steps_back evidence evidence_row",
     "stages/moves.parquet": "case_id time from_stage to_stage back evidence evidence_row",
+    "pressure/bands.parquet": "segment optimum low high fall sign n_cases n_contacts n_answered",
+    "pressure/curves.parquet": "segment contacts n_contacts answered relative low high",
+    "pressure/cases.parquet": "case_id segment contacts low high verdict",
     "stages/ladder.parquet": "stage n_cases reached left median_days up back",
     "suggestions/suggestions.parquet": "suggestion_id case_id action channel reason probability expires_on",
     "suggestions/suppressed.parquet": "case_id reason",

@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -35,10 +36,13 @@ COMMANDS = {
     "retention": "journey",
     "compare": "differ",
     "drift": "differ",
+    "conform": "plans",
+    "rules": "plans",
     "patterns": "patterns",
     "match": "patterns",
     "segments": "ask",
     "stages": "ladder",
+    "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
     "neighbours": "alike",
@@ -59,10 +63,13 @@ SHORT = {
     "retention": "Who is still active how many months later.",
     "compare": "Two groups or periods side by side: what differs, how surely.",
     "drift": "When the journey changed, which steps, since when.",
+    "conform": "What was planned against what happened, with the evidence.",
+    "rules": "Which rules journeys keep: what follows, precedes, excludes what.",
     "patterns": "What stands out, what comes before an outcome.",
     "match": "Who matches a pattern, who nearly does and what they lack.",
     "segments": "Groups of cases that interact alike.",
     "stages": "Where each case stands on the adoption ladder, and what moved it.",
+    "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
     "neighbours": "What those did next who were lately where one case is now.",
@@ -125,6 +132,7 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

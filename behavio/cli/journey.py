@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 def cut_options(command: Any) -> Any:
     """--sessions and --group."""
-    command = click.option(
-        "--group", "groups", metavar="FILE", help='Group activities by rules: "call_*" = "rep contact".'
-    )(command)
     return click.option(
         "--sessions", metavar="GAP", help="Cut cases where nothing happens for longer, e.g. 30m."
+    )(group_option(command))
+
+
+def group_option(command: Any) -> Any:
+    """--group."""
+    return click.option(
+        "--group", "groups", metavar="FILE", help='Group activities by rules: "call_*" = "rep contact".'
     )(command)
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+SHARES = ("share", "cumulative_share", "support", "expected", "of the step before")
+"""Columns that are shares of something."""
+CHANCES = ("p_value", "q_value", "q", "may be chance")
+WORD = 22
+"""No column is so narrow that it breaks words up to this long."""
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -95,17 +101,31 @@ def _people(frame: pl.DataFrame, title: str, limit: int = 60) -> None:
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = 200  # piped into a pager or a file: do not cut at 80
     shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name, kind in frame.schema.items():
-        title = name.removesuffix("_s") if kind.is_numeric() else name
-        shown.add_column(title, justify="right" if kind.is_numeric() else "left", overflow="fold")
-    told = [name.endswith("_s") and kind.is_numeric() for name, kind in frame.schema.items()]
-    for row in frame.head(limit).iter_rows():
-        shown.add_row(*(Text(cell(v, s)) for v, s in zip(row, told, strict=True)))
+    columns = []
+    for column in frame.head(limit):
+        title = column.name.removesuffix("_s") if column.dtype.is_numeric() else column.name
+        texts = _texts(column)
+        words = max((len(word) for text in texts for word in text.split(" ")), default=0)
+        side: Any = "right" if column.dtype.is_numeric() else "left"
+        shown.add_column(title, justify=side, overflow="fold", min_width=min(words, WORD))
+        columns.append(texts)
+    for row in zip(*columns, strict=True):
+        shown.add_row(*(Text(text) for text in row))
     out.print(shown)
     if frame.height > limit:
         console().print(f"… {frame.height - limit:,} more rows: --json or --csv prints all", style="dim")
     elif frame.height == 0:
         console().print("no rows", style="dim")
+
+
+def _texts(column: pl.Series) -> list[str]:
+    """A column as a person reads it: times in words, shares in per cent, q only as far as it matters."""
+    kind, name = column.dtype, column.name
+    if kind.is_float() and name in SHARES:
+        return ["–" if v is None or v != v else f"{v * 100:.1f} %" for v in column]
+    if kind.is_float() and name in CHANCES:
+        return ["–" if v is None or v != v else "<0.001" if v < 0.001 else f"{v:.3f}" for v in column]
+    return [cell(v, name.endswith("_s") and kind.is_numeric()) for v in column]
 
 
 def cell(value: Any, seconds: bool = False) -> str:
@@ -130,11 +150,15 @@ def cell(value: Any, seconds: bool = False) -> str:
 
 
 def _shortened(text: str, first: int = 6, last: int = 3) -> str:
-    """A long chain of activities as its ends: "a → b → … 40 more … → z"."""
-    steps = text.split(" → ")
+    """A long chain of activities: repeats once, with how often, and of what is left only the ends.
+
+    "a → b → b → c" is "a → b × 2 → c", or "a → b → … 40 more … → z".
+    """
+    runs = [(step, len(list(same))) for step, same in groupby(text.split(" → "))]
+    steps = [step if n == 1 else f"{step} × {n}" for step, n in runs]
     left = len(steps) - first - last
     if left < 2:
-        return text
+        return " → ".join(steps)
     return " → ".join([*steps[:first], f"… {left} more …", *steps[-last:]])
 
 

@@ -17,6 +17,9 @@ from behavio.encoding.pieces import frozen
 from behavio.encoding.spill import ArraySink, Streams
 from behavio.kernels import arrange as kernel
 
+FEW, AT_LEAST = 4, 1 << 22
+"""A range takes a fourth of the log, or this many events when that is more: fresh memory costs more than going
+through the streams again."""
 MEND = 1 << 20
 """Events whose times are mended at a time."""
 
@@ -64,11 +67,13 @@ def arrange(
     width = 8 + 4 * len(columns)
     cursor = offsets[:-1].copy()
     repeats = 0
-    for low, high in ranges(offsets, max(budget // width, 1)):
+    where = np.empty(1 << 20, np.int64)
+    whole: dict[str, np.ndarray] = {}
+    for low, high in ranges(offsets, max(min(max(n // FEW, AT_LEAST), budget // width), 1)):
         first, size = int(offsets[low]), int(offsets[high] - offsets[low])
-        buffers = {c: np.empty(size, np.int32) for c in columns}
-        buffers["time"] = np.empty(size, np.int64)
-        where = np.empty(1 << 20, np.int64)
+        if not whole or len(whole["time"]) < size:
+            whole = {c: np.empty(size, np.int32) for c in columns} | {"time": np.empty(size, np.int64)}
+        buffers = {name: buffer[:size] for name, buffer in whole.items()}
         for _, (cases, times, *codes) in streams.chunks("case", "time", *columns):
             at = where[: len(cases)]
             if not kernel.places(cases, low, high, cursor, first, at):

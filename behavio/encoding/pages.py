@@ -33,6 +33,7 @@ PLAIN, OLD_DICTIONARY, RUNS, DICTIONARY = 0, 2, 3, 8
 UNPACKED, SNAPPY, GZIP, ZSTD = 0, 1, 2, 6
 DATA, WORDS, DATA_2 = 0, 2, 3
 BATCH = 1 << 18
+MIB = 1 << 20
 LARGEST = 256 << 20
 """Bytes of a column in one row group that are taken at a time; larger ones are left to Arrow."""
 FOOTER = 1 << 16
@@ -59,6 +60,7 @@ class Scratch:
     page: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
     words: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
     rows: tuple[np.ndarray, ...] = ()
+    facts: np.ndarray = field(default_factory=lambda: np.zeros(8, np.int64))
 
     def of(self, name: str, size: int) -> np.ndarray:
         """A buffer of at least this size, with slack."""
@@ -216,12 +218,13 @@ class ChunkReader:
         self._raw: np.ndarray | None = None
         self._words: Slices | Micros | None = None
         self._left: Piece | None = None
+        self._dictionaried = True
 
     def pieces(self, n: int) -> Iterator[Piece]:
         """The next n rows, a page or less at a time."""
         try:
             while n:
-                piece = self._left if self._left is not None else self._page()
+                piece = self._left if self._left is not None else self._quick() or self._page()
                 self._left = None
                 if len(piece) > n:
                     self._left, piece = piece.cut(n, len(piece)), piece.cut(0, n)
@@ -244,6 +247,28 @@ class ChunkReader:
             self._raw = raw
         return self._raw
 
+    def _quick(self) -> Piece | None:
+        """Pages of the usual kind in one go; None leaves the next one to `_page`."""
+        raw, scratch = self._load(), self._scratch
+        if self.codec not in (UNPACKED, SNAPPY) or self._end - self._at < 8:
+            return None
+        snappy, optional = self.codec == SNAPPY, self.leaf.optional
+        page = scratch.of("page", len(scratch.page) - kernel.SLACK if len(scratch.page) else MIB)
+        one, two, _, valid = scratch.ints(BATCH)
+        given = (raw, self._at, self._end, snappy, optional, page, valid)
+        if self._dictionaried and self._words is not None:
+            n, self._at = kernel.places_of(*given, len(self._words), one, scratch.facts)
+            if n:
+                return Chosen(self._words, one[:n])
+            self._dictionaried = False
+        if not self.leaf.text:
+            return None
+        n = kernel.texts_of(*given, one, two, scratch.facts)
+        if n <= 0:
+            return None
+        self._at = int(scratch.facts[kernel.HEADER] + scratch.facts[kernel.PACKED])
+        return Slices(frozen(page if snappy else raw), frozen(one[:n]), frozen(two[:n]), frozen(EVERY))
+
     def _page(self) -> Piece:
         """The next page of data; a dictionary before it is kept."""
         while True:
@@ -258,6 +283,9 @@ class ChunkReader:
             if head[1] == WORDS:
                 data = self._unpacked(raw, at, size, head[2], "words")
                 self._words = self._dictionary(*data, head[7][1])
+                self._dictionaried = True
+                if (quick := self._quick()) is not None:
+                    return quick
             elif head[1] == DATA:
                 data = self._unpacked(raw, at, size, head[2], "page")
                 return self._rows(*data, head[5][1], head[5][2])

@@ -142,8 +142,10 @@ class Texts:
         keys = np.empty(self.n, np.uint64)
         rising = kernel.sort_keys(pool, bounds, skip, keys)
         order = np.arange(self.n) if rising else np.argsort(keys, kind="stable")
-        if not rising and kernel.tied(keys, order):
-            kernel.settle_ties(pool, bounds, keys, order, skip)
+        if not rising:
+            second, spare = np.empty(self.n, np.uint64), np.empty(self.n, np.int64)
+            kernel.sort_keys(pool, bounds, skip + 8, second)
+            kernel.settle_ties(pool, bounds, keys, second, order, skip, spare)
         return order
 
 

@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from behavio.models.counting import Counting
     from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
+    from behavio.models.horizons import Horizons
     from behavio.models.neighbours import Neighbours
-    from behavio.models.neural import GRU
+    from behavio.models.neural import CNN, GRU, Transformer
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
-    from behavio.models.stages import evaluate, predict_next, write_models, write_next
+    from behavio.models.stages import evaluate, predict_next, predict_within, write_models, write_next
 
 _HOME = {
     "Activity2Vec": "activity2vec",
     "Counting": "counting",
+    "CNN": "neural",
     "GRU": "neural",
+    "Horizons": "horizons",
+    "Transformer": "neural",
     "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
@@ -44,16 +48,19 @@ _HOME = {
     "evaluate": "stages",
     "fields_asked": "fields",
     "predict_next": "stages",
+    "predict_within": "stages",
     "write_models": "stages",
     "write_next": "stages",
 }
 
 __all__ = [
+    "CNN",
     "Activity2Vec",
     "Counting",
     "GRU",
     "FirstOrder",
     "GapModel",
+    "Horizons",
     "ModelSettings",
     "MostPopular",
     "NGram",
@@ -65,10 +72,12 @@ __all__ = [
     "Alike",
     "Neighbours",
     "find_alike",
+    "Transformer",
     "benchmark_log",
     "evaluate",
     "fields_asked",
     "predict_next",
+    "predict_within",
     "write_models",
     "write_next",
 ]

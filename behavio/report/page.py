@@ -24,6 +24,7 @@ from behavio.report.sections import (
     method,
     outlook,
     patterns,
+    plan,
     readiness,
     suggestions,
 )
@@ -33,6 +34,7 @@ from behavio.report.tables import Table
 SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("groups", groups.section),
     ("journeys", journeys.section),
+    ("plan", plan.section),
     ("patterns", patterns.section),
     ("outlook", outlook.section),
     ("suggestions", suggestions.section),

@@ -32,6 +32,7 @@ class RunTables:
     variants: pl.DataFrame | None = None
     case_times: pl.DataFrame | None = None
     map_svg: str | None = None
+    conformance: dict[str, Any] | None = None
     patterns: pl.DataFrame | None = None
     metrics: dict[str, Any] | None = None
     next_steps: pl.DataFrame | None = None
@@ -58,6 +59,7 @@ class RunTables:
             variants=_table(run / "journeys/variants.parquet"),
             case_times=_table(run / "journeys/cases.parquet"),
             map_svg=_text(run / "journeys/map.svg"),
+            conformance=_conformance(run / "journeys"),
             patterns=_table(run / "patterns/patterns.parquet"),
             metrics=_json(run / "models/metrics.json"),
             next_steps=_table(run / "next/next_steps.parquet"),
@@ -120,6 +122,16 @@ def _events(path: Path) -> pl.DataFrame:
 
 def _table(path: Path, default: Any = None) -> Any:
     return pl.read_parquet(path) if path.is_file() else default
+
+
+def _conformance(folder: Path) -> dict[str, Any] | None:
+    """The plan held against the journeys: plan, within, notes, and the tables cases, steps, response."""
+    told = _json(folder / "conformance.json")
+    if told is None:
+        return None
+    parts = {"cases": "conformance", "steps": "conformance_steps", "response": "conformance_response"}
+    tables = {n: _table(folder / f"{file}.parquet") for n, file in parts.items()}
+    return None if any(t is None for t in tables.values()) else {**told, **tables}
 
 
 def _json(path: Path) -> Any:

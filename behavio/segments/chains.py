@@ -71,11 +71,14 @@ class Habits:
         """Estimate from the statistics of all cases added up, float64 (n_features,)."""
         start, counts, ties, gaps, logs, squares = split(total[:, None], edges)
         start = start + 0.5
+        seen = np.maximum(
+            counts, 0.1
+        )  # an edge of the layout that these cases never take is rare, not impossible
         mean = logs / np.maximum(gaps, 1e-9)
         spread = squares / np.maximum(gaps, 1e-9) - mean**2
         return cls(
             start=start / start.sum(axis=1, keepdims=True),
-            transitions=counts / out_of(counts, edges),
+            transitions=seen / out_of(seen, edges),
             ties=(ties + 0.5) / (ties + gaps + 1.0),
             mean=mean,
             variance=np.where(gaps < 2, 1.0, np.maximum(spread, MIN_VARIANCE)),

@@ -16,6 +16,8 @@ TOLERANCE = 1e-5
 SHORT_STEPS = 15
 LONG_STEPS = 200
 START_CASES = 3_000
+REGROUPINGS, DIRECTIONS, MIN_SPLIT = 2, 2, 20
+TRIAL_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +106,66 @@ def search(
         if best is None or reached > best[0]:
             best = (reached, chains)
     assert best is not None
-    return climb(best[1], cases, habits, edges, smoothing, LONG_STEPS)[0]
+    chains, reached = climb(best[1], sample, habits, edges, smoothing, LONG_STEPS)
+    chains = regroup(chains, reached, sample, habits, edges, smoothing, rng)
+    return climb(chains, cases, habits, edges, smoothing, LONG_STEPS)[0]
+
+
+def regroup(
+    chains: Chains,
+    reached: float,
+    cases: CaseStatistics,
+    habits: Habits,
+    edges: Edges,
+    smoothing: float,
+    rng: np.random.Generator,
+) -> Chains:
+    """Leave a local optimum: merge the two groups least told apart, split another, keep what is better.
+
+    After Ueda, Nakano, Ghahramani & Hinton, "SMEM algorithm for mixture models" (2000). A group is split
+    along one of the directions in which its own cases differ most.
+    """
+    for _ in range(REGROUPINGS):
+        before = reached
+        posterior = posteriors(chains, cases)[0]
+        for guess in _splits(_merged(posterior), cases, edges, rng):
+            found = first_chains(guess, cases, habits, edges, smoothing)
+            found, height = climb(found, cases, habits, edges, smoothing, TRIAL_STEPS)
+            if height > reached + TOLERANCE * abs(reached):
+                found, height = climb(found, cases, habits, edges, smoothing, LONG_STEPS)
+                chains, reached = found, height
+        if reached <= before:
+            break
+    return chains
+
+
+def _merged(posterior: np.ndarray) -> np.ndarray:
+    """The posterior with the two columns that share most cases made one, the last; float64 (n, k − 1)."""
+    overlap = posterior.T @ posterior
+    size = np.sqrt(np.maximum(np.diag(overlap), 1e-9))
+    alike = np.triu(overlap / size / size[:, None], 1)
+    i, j = np.unravel_index(int(alike.argmax()), alike.shape)
+    both = posterior[:, i] + posterior[:, j]
+    return np.column_stack([np.delete(posterior, [i, j], axis=1), both])
+
+
+def _splits(
+    posterior: np.ndarray, cases: CaseStatistics, edges: Edges, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Each group in turn cut in two along the first directions in which its cases differ, (n, k)."""
+    label = posterior.argmax(axis=1)
+    for j in range(posterior.shape[1]):
+        members = np.flatnonzero(label == j)
+        if len(members) < MIN_SPLIT:
+            continue
+        own = cases.select(members)
+        scores = score_directions(own, Habits.of(own.total(edges.n_features), edges), edges, DIRECTIONS, rng)
+        for direction in scores.T[:DIRECTIONS]:
+            side = direction > np.median(direction)
+            guess = np.column_stack([posterior, np.zeros(len(posterior))])
+            guess[members, -1] = guess[members, j] * np.where(side, 0.8, 0.2)
+            guess[members, j] -= guess[members, -1]
+            yield guess
 
 
 def starts(
@@ -141,19 +202,17 @@ def score_directions(
     from scipy.sparse.linalg import aslinearoperator
 
     rows = csr_array((cases.values, cases.indices, cases.indptr), shape=(cases.n_cases, edges.n_features))
-    n_edges, n_classes = len(edges.keys), edges.n_classes
+    n_edges, n_classes, n_states = len(edges.keys), edges.n_classes, edges.view.n_states
     a, b = edges.n_tokens, edges.n_tokens + n_edges
     length = np.sqrt(np.maximum(cases.weight * cases.events, 1.0))[:, None]
     counts = rows[:, a:b]
     # rare transitions are damped: one chance event must not be a direction of its own
     floor = 1.0 / max(100.0, 0.001 * cases.n_cases)
     spread = 1.0 / np.sqrt(habits.transitions[0] + floor)
-    by_source = csr_array(
-        (np.ones(n_edges), (np.arange(n_edges), edges.source)), shape=(n_edges, edges.n_tokens)
-    )
+    by_source = csr_array((np.ones(n_edges), (np.arange(n_edges), edges.source)), shape=(n_edges, n_states))
     left = counts @ by_source
     expected = csr_array(
-        (habits.transitions[0] * spread, (edges.source, np.arange(n_edges))), shape=(edges.n_tokens, n_edges)
+        (habits.transitions[0] * spread, (edges.source, np.arange(n_edges))), shape=(n_states, n_edges)
     )
     blocks = [(counts.multiply(spread[None, :]) - left @ expected).tocsr()]
     if n_classes:

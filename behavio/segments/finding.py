@@ -55,7 +55,7 @@ def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress:
     model = _method(settings, seed)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
-    model = replace(model, k=choice.k, smoothing=choice.smoothing).fit(long_enough)
+    model = replace(choice.model, k=choice.k).fit(long_enough)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     while settings.k == "auto" and model.k > 1 and _smallest(label, model.k) < settings.min_size:
         model = model.alike(k=model.k - 1).fit(long_enough)

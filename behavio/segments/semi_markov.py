@@ -21,6 +21,7 @@ from behavio.segments.chains import PARAMETERS, Chains, Habits
 from behavio.segments.contract import Segmenter
 from behavio.segments.em import Expectation, e_step, posteriors, search
 from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count, target_of
+from behavio.segments.views import GIVEN, View
 from behavio.sequences import SequenceSet
 
 
@@ -30,6 +31,7 @@ class SemiMarkovMixture(Segmenter):
 
     Learns (E edges, C gap classes, V tokens), largest group first:
     keys_, gap_class_, rest_class_  which edges occur and the class of each gap (`statistics.Edges`)
+    kinds_, answers_  what the view looks back on (`views.View`)
     shares_, start_, transitions_, ties_, mean_, sd_  the chains (`chains.Chains`)
     unlisted_  float64 ()  log-probability of a transition never seen in fitting, the same in every group
     """
@@ -39,23 +41,29 @@ class SemiMarkovMixture(Segmenter):
         "gap_class_",
         "rest_class_",
         "target_of_",
+        "kinds_",
+        "answers_",
         *(f"{name}_" for name in PARAMETERS),
         "unlisted_",
     )
 
     response_only: bool = True  # what the company does is given; groups are made of how cases respond
+    view: str = "events"  # what a step comes from: one of views.VIEWS
 
     layout: ClassVar[tuple[str, ...]] = (
-        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "target_of_"),
+        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "target_of_", "kinds_", "answers_"),
         "unlisted_",
     )
 
     def lay_out(self, sequences: SequenceSet) -> None:
         """Learn which edges and kinds of gaps there are: the columns of the statistics."""
         n_tokens = len(sequences.vocabulary)
-        self.target_of_ = target_of(sequences) if self.response_only else np.arange(n_tokens, dtype=np.int32)
-        counts = LocalEngine().run(edge_count(self.target_of_), sequences)
-        edges = Edges.of(counts, self.target_of_, sequences.timed)
+        given = target_of(sequences)
+        self.target_of_ = given if self.response_only else np.arange(n_tokens, dtype=np.int32)
+        view = View.of(self.view, sequences, self.target_of_, given == GIVEN)
+        self.kinds_, self.answers_ = view.kinds, view.answers
+        counts = LocalEngine().run(edge_count(view), sequences)
+        edges = Edges.of(counts, sequences.timed or self.view == "spells", view)
         self.vocabulary_ = sequences.vocabulary
         self.keys_, self.gap_class_, self.rest_class_ = edges.keys, edges.gap_class, edges.rest_class
         # Witten & Bell (1991): as many new transitions are to come as kinds of them came so far
@@ -68,7 +76,8 @@ class SemiMarkovMixture(Segmenter):
         """The columns of the statistics."""
         classes = (self.gap_class_.max(initial=-1), self.rest_class_.max(initial=-1))
         n_classes = int(max(classes)) + 1
-        return Edges(self.keys_, self.gap_class_, self.rest_class_, self.target_of_, n_classes)
+        view = View(self.view, self.target_of_, self.kinds_, self.answers_)
+        return Edges(self.keys_, self.gap_class_, self.rest_class_, n_classes, view)
 
     @property
     def chains(self) -> Chains:

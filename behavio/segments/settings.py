@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from behavio.errors import JobError
 
 KINDS = ("semi_markov", "kmeans")
+VIEWS = ("events", "phases", "answers", "spells")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,9 @@ class SegmentSettings:
     min_size      smallest share of cases that "auto" lets a segment have
     response_only where the log says who acted, group by how cases respond to what the company does, not
                   by what it does to them; semi_markov only
+    view          what of a journey semi_markov looks at: "events", "phases" (thirds of a journey),
+                  "answers" (what comes later after an act of the company), "spells" (states and how long
+                  they last), or "auto": the plainest that tells
     """
 
     kind: str = "semi_markov"
@@ -32,6 +36,7 @@ class SegmentSettings:
     min_events: int = 3
     min_size: float = 0.02
     response_only: bool = True
+    view: str = "auto"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -41,6 +46,11 @@ class SegmentSettings:
         if isinstance(self.k, bool) or not (self.k == "auto" or (isinstance(self.k, int) and self.k >= 1)):
             raise JobError(
                 f"k = {self.k!r} is no number of segments", hint='a whole number from 1 up, or "auto"'
+            )
+        if self.view not in ("auto", *VIEWS):
+            raise JobError(
+                f"view = {self.view!r} is no way to look at journeys",
+                hint=f"auto or one of {', '.join(VIEWS)}",
             )
         for name, low in (("max_k", 1), ("restarts", 1), ("min_events", 1)):
             if getattr(self, name) < low:

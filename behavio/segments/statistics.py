@@ -1,6 +1,7 @@
 """What a semi-Markov chain needs to know of a case: sparse counts, gathered shard by shard.
 
-Only edges that occur are kept, so a log of 600 activities stays as small as its events. Where it is known
+Only edges that occur are kept, so a log of 600 activities stays as small as its events. A step starts
+from a state of the view (`views.View`), most often the activity before it. Where it is known
 who acted, every act of the company is one and the same target, 0, and its timing is not counted: what
 the company does is given, a case is described by what it does in between. One row of `CaseStatistics`
 holds, in this order of columns:
@@ -23,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from behavio.engine import Count
-from behavio.sequences import UNKNOWN, SequenceSet
+from behavio.segments.views import GIVEN, View
+from behavio.sequences import SequenceSet
 
 TIE_S = 1.0
-GIVEN = 0  # the padding token, never an activity
 MAX_CLASSES = 64
 """Gap classes: the most frequent edges have their own, the rest share one per source activity."""
 
@@ -35,27 +36,32 @@ MAX_CLASSES = 64
 class Edges:
     """Which columns there are: the edges that occur and the gap class of each.
 
-    keys         int64 (n_edges,)   source * n_tokens + target, strictly rising
+    keys         int64 (n_edges,)   source * n_tokens + target, strictly rising; a source is a state of a view
     gap_class    int32 (n_edges,)   class of the edge's gap; empty log of gaps: all −1
-    rest_class   int32 (n_tokens,)  class of a gap after this token along an edge that is not listed
-    target_of    int32 (n_tokens,)  what a token counts as when it is a target: itself, or 0 (given)
+    rest_class   int32 (n_states,)  class of a gap after this state along an edge that is not listed
     n_classes
+    view         what a step comes from
     """
 
     keys: np.ndarray
     gap_class: np.ndarray
     rest_class: np.ndarray
-    target_of: np.ndarray
     n_classes: int
+    view: View
 
     @property
     def n_tokens(self) -> int:
         """Size of the vocabulary."""
-        return len(self.target_of)
+        return self.view.n_tokens
+
+    @property
+    def target_of(self) -> np.ndarray:
+        """int32 (n_tokens,): what a token counts as when it is a target, itself or 0 (given)."""
+        return self.view.target_of
 
     @property
     def source(self) -> np.ndarray:
-        """int64 (n_edges,): token before."""
+        """int64 (n_edges,): state before, the token itself where the view looks no further back."""
         return self.keys // self.n_tokens
 
     @property
@@ -69,12 +75,12 @@ class Edges:
         return self.n_tokens + len(self.keys) + 4 * self.n_classes
 
     @classmethod
-    def of(cls, counts: EdgeCounts, target_of: np.ndarray, timed: bool) -> Edges:
+    def of(cls, counts: EdgeCounts, timed: bool, view: View) -> Edges:
         """Lay out the columns for these edges: a gap class for every frequent edge or activity."""
-        keys, n_tokens = counts.keys, len(target_of)
+        keys, n_tokens, n_states = counts.keys, view.n_tokens, view.n_states
         if not timed or len(keys) == 0:
             none = np.full(len(keys), -1, np.int32)
-            return cls(keys, none, np.full(n_tokens, -1, np.int32), target_of, 0)
+            return cls(keys, none, np.full(n_states, -1, np.int32), 0, view)
         source = keys // n_tokens
         n = counts.n * (keys % n_tokens != GIVEN)
         # a class must be seen often enough to carry a mean and a spread for each of a few segments
@@ -82,15 +88,16 @@ class Edges:
         own = np.zeros(len(keys), bool)
         own[np.argsort(-n, kind="stable")[: MAX_CLASSES // 2]] = True
         own &= n >= enough
-        rest = np.bincount(source, weights=n * ~own, minlength=n_tokens)
-        frequent = np.zeros(n_tokens, bool)
+        rest = np.bincount(source, weights=n * ~own, minlength=n_states)
+        frequent = np.zeros(n_states, bool)
         frequent[np.argsort(-rest, kind="stable")[: MAX_CLASSES // 2 - 1]] = True
         frequent &= rest >= enough
-        rest_class = np.zeros(n_tokens, np.int32)
+        rest_class = np.zeros(n_states, np.int32)
         rest_class[frequent] = 1 + np.arange(frequent.sum())
         gap_class = rest_class[source].copy()
         gap_class[own] = 1 + frequent.sum() + np.arange(own.sum())
-        return cls(keys, gap_class, rest_class, target_of, int(1 + frequent.sum() + own.sum()))
+        n_classes = int(1 + frequent.sum() + own.sum())
+        return cls(keys, gap_class, rest_class, n_classes, view)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,24 +133,15 @@ def target_of(sequences: SequenceSet) -> np.ndarray:
     return np.where(given, GIVEN, own).astype(np.int32) if (occurs[~given] > 0).any() else own
 
 
-def edge_count(target_of: np.ndarray) -> Count[EdgeCounts]:
+def edge_count(view: View) -> Count[EdgeCounts]:
     """Which edges occur, how often."""
-    return Count(of=partial(_edges_of, target_of=target_of), merge=EdgeCounts.merge)
+    return Count(of=partial(_edges_of, view=view), merge=EdgeCounts.merge)
 
 
-def _edges_of(shard: SequenceSet, target_of: np.ndarray) -> EdgeCounts:
-    keys, n = np.unique(_pairs(shard, target_of)[1], return_counts=True)
+def _edges_of(shard: SequenceSet, view: View) -> EdgeCounts:
+    steps = view.steps(view.shown(shard))
+    keys, n = np.unique(steps.source * view.n_tokens + steps.target, return_counts=True)
     return EdgeCounts(keys, n.astype(np.int64))
-
-
-def _pairs(shard: SequenceSet, target_of: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Case, edge key and gap (seconds) of every event that has one before it in its case."""
-    later = np.ones(shard.n_events, bool)
-    later[shard.offsets[:-1]] = False
-    place = np.flatnonzero(later)
-    keys = shard.tokens[place - 1].astype(np.int64) * len(target_of) + target_of[shard.tokens[place]]
-    gaps = (shard.times[place] - shard.times[place - 1]) / 1e6
-    return shard.case_of_event[place], keys, gaps
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,13 +210,15 @@ def case_statistics(edges: Edges, effective_length: int) -> Count[CaseStatistics
 def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> CaseStatistics:
     from scipy.sparse import coo_array
 
-    case, keys, gaps = _pairs(shard, edges.target_of)
+    shard = edges.view.shown(shard)
+    steps = edges.view.steps(shard)
+    keys, case, gaps = steps.source * edges.n_tokens + steps.target, steps.case, steps.gap
     at = np.searchsorted(edges.keys, keys)
     seen = np.zeros(len(keys), bool)
     if len(edges.keys):
         seen = edges.keys[np.minimum(at, len(edges.keys) - 1)] == keys
     # an activity the model does not know is no edge even where the layout met "unknown" itself
-    seen &= (keys // edges.n_tokens != UNKNOWN) & (keys % edges.n_tokens != UNKNOWN)
+    seen &= ~steps.odd
     rows = [np.arange(shard.n_cases), case[seen]]
     columns = [edges.target_of[shard.tokens[shard.offsets[:-1]]].astype(np.int64), edges.n_tokens + at[seen]]
     values = [np.ones(shard.n_cases), np.ones(int(seen.sum()))]

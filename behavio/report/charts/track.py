@@ -42,7 +42,19 @@ class Axis:
         return 100 * math.log(inside / self.low) / math.log(self.high / self.low)
 
 
-def track(rows: Sequence[Row], axis: Axis, head: tuple[str, str, str]) -> Markup:
+@dataclass(frozen=True, slots=True)
+class ShareAxis:
+    """A plain axis of shares from 0 to 1."""
+
+    ticks: tuple[tuple[float, str], ...]
+    home: float | None = None
+
+    def place(self, value: float) -> float:
+        """Where a share stands, 0–100."""
+        return 100 * min(max(value, 0.0), 1.0)
+
+
+def track(rows: Sequence[Row], axis: Axis | ShareAxis, head: tuple[str, str, str]) -> Markup:
     """The chart; head names the three columns of text."""
     lines = [
         tag(
