@@ -25,6 +25,7 @@ HOMES = {
     "GRU": "neural",
     "CNN": "neural",
     "Transformer": "neural",
+    "Neighbours": "neighbours",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
