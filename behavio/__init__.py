@@ -35,7 +35,7 @@ ROOMS = (
 )
 CALLS = (
     *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", "within", *ROOMS),
+    *("neighbours", "predict", "read", "retention", "steps", "variants", "within", *ROOMS),
 )
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
+    from behavio.models import Alike
     from behavio.patterns import Matches
     from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
@@ -421,6 +422,16 @@ def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     if not isinstance(data, EventLog):
         columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
     return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
+
+
+def neighbours(data: Data, case_id: str, *, k: int = 100, within: str | None = None, **columns: Any) -> Alike:
+    """What those did next who were lately where this case is now: `next`, `moments`, `sentence`.
+
+    `k` cases are compared, each by its most similar moment; `within` looks only at the last "180d".
+    """
+    from behavio.models import find_alike
+
+    return find_alike(_sequences(data, columns), case_id, k, within)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:

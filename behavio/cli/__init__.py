@@ -45,6 +45,7 @@ COMMANDS = {
     "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
+    "neighbours": "alike",
     "view": "ask",
     "audience": "audience",
 }
@@ -71,6 +72,7 @@ SHORT = {
     "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
+    "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",

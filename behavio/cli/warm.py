@@ -70,6 +70,7 @@ def main(simulator: bool = False) -> None:
             api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         _climb()
+        _count()
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
         traces.merge(traces.tally(log), traces.tally(log))  # only large logs have several shards
         patterns.match(
@@ -89,6 +90,21 @@ def _climb() -> None:
     codes = np.array([0, 1, 1, 0], np.int32)
     seen = Ladders(np.array([0, 2, 4]), codes, codes, np.array([0.0, 1.0, 0.0, -1.0]), 2, 2)
     StageLadder(2).fit(seen)
+
+
+def _count() -> None:
+    """The counting model and the search for neighbours, on enough steps to choose by."""
+    import numpy as np
+
+    from behavio.models import Counting, Prefixes, find_alike
+    from behavio.sequences import SequenceSet
+
+    log = SequenceSet.from_traces([list("abcb"[i % 2 :] * 3) for i in range(120)])
+    half = Prefixes.of_cases(log, 60)
+    model = Counting().fit(log.select(np.arange(60)))
+    model.update(log, half).evidence(log, half, np.full(len(half), 2))
+    model.rows(model.coded(log), half)
+    find_alike(log, log.case_ids[0])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from behavio.models.settings import ModelSettings, Protocol
 
 if TYPE_CHECKING:
     from behavio.models.activity2vec import Activity2Vec
+    from behavio.models.alike import Alike, find_alike
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
     from behavio.models.horizons import Horizons
+    from behavio.models.neighbours import Neighbours
     from behavio.models.neural import CNN, GRU, Transformer
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
@@ -34,6 +36,9 @@ _HOME = {
     "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
+    "find_alike": "alike",
+    "Alike": "alike",
+    "Neighbours": "neighbours",
     "benchmark_log": "benchmark",
     "FirstOrder": "baselines",
     "MostPopular": "baselines",
@@ -64,7 +69,10 @@ __all__ = [
     "Protocol",
     "RepeatLast",
     "SequenceModel",
+    "Alike",
+    "Neighbours",
     "Transformer",
+    "find_alike",
     "benchmark_log",
     "evaluate",
     "fields_asked",
