@@ -199,6 +199,24 @@ class SequenceModel(Coded):
         """
         return None
 
+    def when(
+        self,
+        coded: SequenceSet,
+        prefixes: Prefixes,
+        then: np.ndarray,
+        waited: np.ndarray,
+        shares: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> np.ndarray:
+        """float64 (n, n_shares): µs from now until `then` (ids of activities) if that is what comes next.
+
+        waited  int64 (n,)  µs since the prefix's newest event; NaN where nothing is known of such a wait
+        """
+        raise NotImplementedError
+
+    def clock(self) -> SequenceModel | None:
+        """The model that answers `when`: itself, a member, or None."""
+        return None
+
     def probabilities(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """float64 (n, n_vocabulary): what comes after each prefix.
 

@@ -92,6 +92,10 @@ class Learner(SequenceModel):
         self._read_of: tuple[SequenceSet, tuple[np.ndarray, np.ndarray]] | None = None
         self.view_ = np.int64(0)
 
+    def clock(self) -> SequenceModel | None:
+        """A net knows when."""
+        return self
+
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report passes to `progress(what, share done)`."""
         self._progress, self._told = progress, 0.0

@@ -98,7 +98,7 @@ class Pool(SequenceModel):
         self._weigh(coded, in_order(coded, second))
         for name, member in self._all.items():
             if isinstance(member, Neural):
-                member.catch_up(coded, second)
+                member.settle(coded, second)
             elif name in self.used_ or name == "counting":
                 member.learn(coded)
         return self
@@ -228,6 +228,10 @@ class Pool(SequenceModel):
         """As the first net says."""
         nets = any(isinstance(m, Neural) for m in self._all.values())
         return self.gru_.waits(coded, prefixes, shares) if nets else None
+
+    def clock(self) -> SequenceModel | None:
+        """The first net."""
+        return next((m for m in self._all.values() if isinstance(m, Neural)), None)
 
     def likely_sets(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """bool (n, n_vocabulary): activities of which one comes next in about 90 % of the newest steps."""

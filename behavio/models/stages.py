@@ -113,7 +113,8 @@ def write_next(
     groups = group_codes(known, segments)
     if groups is not None:
         gaps = GapModel().fit(known, groups)
-    table = next_steps(known, model, ngram, gaps, settings, groups, progress)
+    clock = model.clock() if told_by_net(read_json(models_folder / "metrics.json")) else None
+    table = next_steps(known, model, ngram, gaps, settings, groups, progress, clock)
     with whole_file(folder / "next_steps.parquet") as draft:
         table.write_parquet(draft, compression="zstd")
     within = within_days(known, Horizons.load(models_folder / "horizons"), settings)
@@ -145,6 +146,11 @@ def predict_within(
     settings = settings or ModelSettings()
     known = known_at(sequences, settings)
     return within_days(known, Horizons(seed=seed).fit(known), settings)
+
+
+def told_by_net(metrics: dict[str, Any]) -> bool:
+    """Whether the net's times were better than the counted ones on held-out steps."""
+    return (metrics.get("when") or {}).get("by") == "net"
 
 
 def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
@@ -182,4 +188,5 @@ def predict_next(
     known = known_at(sequences, settings)
     groups = group_codes(known, segments)
     gaps = training.gaps if groups is None else GapModel().fit(known, groups)
-    return next_steps(known, training.default, training.ngram, gaps, settings, groups)
+    clock = training.default.clock() if told_by_net(training.metrics) else None
+    return next_steps(known, training.default, training.ngram, gaps, settings, groups, progress, clock)
