@@ -169,7 +169,12 @@ def _models(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
-    return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
+    for name in ("previous", "overrides"):
+        settings = _placed(settings, name, c.job.base)
+    vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
+    return segments.write_segments(
+        c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress, vectors
+    )
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
@@ -321,7 +326,12 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
-    before = {n: records[n]["key"] for n in stage.needs if n in records}
+    if stage.name == "segments" and job.segments is not None:
+        rest = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    needs = (
+        (*stage.needs, "models") if stage.name == "segments" and settings.space == "model" else stage.needs
+    )
+    before = {n: records[n]["key"] for n in needs if n in records}
     return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
 
 
