@@ -256,7 +256,7 @@ def _adds(
 
 
 def explained(y: np.ndarray, group: np.ndarray) -> float:
-    """Part of the variance of y float64 (n, columns) between groups, their number allowed for (Kelley: ε²)."""
+    """Part of the variance of y float64 (n, columns) between groups, their number allowed for (Kelley)."""
     n, names = len(y), np.unique(group, return_inverse=True)
     k = len(names[0])
     total = float(((y - y.mean(axis=0)) ** 2).sum())
