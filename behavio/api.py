@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from behavio import sources
-from behavio.errors import JobError
+from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.folder import checked_run, encoded_folder, needed, refuse_settings, run_folder, table_of
 from behavio.log import EventLog
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from behavio.patterns import Matches
     from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
+    from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
     from behavio.targets import CrmReceipt, Receipt
     from behavio.view import CaseStory
@@ -387,6 +388,55 @@ def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
     labels = folder / "segments" / "segments.parquet" if folder else None
     groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
     return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
+def segments_page(folder: str | Path) -> dict[str, Any]:
+    """What a run says of its segments: sizes, names, what sets each apart, the curve of k, the proof."""
+    return dict(read_json(needed(checked_run(folder), "segments/profiles.json")))
+
+
+def segment_rules(folder: str | Path) -> dict[str, Any]:
+    """The typing tool of a run: at most seven questions that tell the segment, with their accuracy."""
+    path = checked_run(folder) / "segments" / "rules.json"
+    needed(Path(folder), "segments/segments.parquet")
+    if not path.is_file():
+        raise RunError(
+            "this run has no rules: one segment, or too few cases", hint="look at behavio segments"
+        )
+    return dict(read_json(path))
+
+
+def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
+    """Another segmentation beside that of a run.
+
+    other  a file of case_id and segment, a column of the cases, another number of segments ("5"), or
+           another kind ("kmeans")
+    """
+    from behavio.segments.asked import challenged
+
+    needed(checked_run(folder), "segments/segments.parquet")
+    return challenged(Path(folder), other, seed)
+
+
+def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+    """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
+    from behavio.segments.asked import nearest
+
+    needed(checked_run(folder), "segments/segments.parquet")
+    return nearest(Path(folder), case, n, seed)
+
+
+def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | None:
+    """How the segments of one run became those of another: kept, split, merged, new, gone, and who moved.
+
+    None unless both are runs with segments.
+    """
+    from behavio.segments.asked import changed
+
+    runs = [r for r in (run_folder(folder), run_folder(other)) if r is not None]
+    if len(runs) < 2 or not all((r / "segments" / "segments.parquet").is_file() for r in runs):
+        return None
+    return changed(runs[0], runs[1])
 
 
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
