@@ -34,8 +34,8 @@ ROOMS = (
     "view",
 )
 CALLS = (
-    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match neighbours".split(),
-    *"predict read retention rework rules steps variants waits within".split(),
+    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match".split(),
+    *"neighbours predict read retention rework rules steps variants waits within".split(),
     *ROOMS,
 )
 

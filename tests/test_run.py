@@ -41,9 +41,9 @@ COLUMNS = {
     ),
     "journeys/representatives.parquet": "segment variant activities case_id cases share mean_distance",
     "journeys/conformance.parquet": (
-        "case_id plan state planned done attainment skipped extra wrong_order too_late under over still_open cost"
+        "case_id plan state planned done attainment skipped extra wrong_order too_late under over cost"
     ),
-    "journeys/conformance_steps.parquet": "plan kind place step cases conforming deviating open share low high",
+    "journeys/conformance_steps.parquet": "plan kind place step cases conforming deviating open share",
     "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
     "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
