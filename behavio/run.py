@@ -216,7 +216,10 @@ def _models(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
-    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress)
+    for name in ("previous", "overrides"):
+        settings = _placed(settings, name, c.job.base)
+    vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
+    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
@@ -384,8 +387,13 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
-    held = (job.conformance, fingerprints(_plan_files(job))) if stage.name == "journeys" else ()
-    before = {n: records[n]["key"] for n in stage.needs if n in records}
+    held: tuple[Any, ...] = ()
+    if stage.name == "journeys":
+        held = (job.conformance, fingerprints(_plan_files(job)))
+    elif stage.name == "segments" and job.segments is not None:
+        held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
+    before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
     return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
 
 

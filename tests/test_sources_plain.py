@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from behavio.log import EventLog, _order
 from behavio.sources import inputs, plain, read
+from behavio.sources.events import _repeats
 from behavio.sources.inputs import Input
 from behavio.sources.plain import read_plain
 from behavio.sources.records import by_value, full_ids
@@ -201,6 +202,20 @@ def test_values_looked_up_once_are_those_of_each_row(cells):
         frame = pl.DataFrame({"v": pl.Series(cells * times, dtype=pl.String)})
         found = frame.select(by_value(pl.col("v"), answer))["v"].to_list()
         assert found == ["none" if c is None or not c.strip() else c.upper() for c in cells * times]
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([None, 1.0, float("nan")])), max_size=12)
+)
+def test_repeats_are_rows_equal_to_an_earlier_one(rows):
+    table = [(c, "x", 0, n, k) for k, (c, n) in enumerate(rows)]
+    frame = pl.DataFrame(table, ["case_id", "activity", "timestamp", "n", "source_row"], orient="row")
+    seen = [str(r) for r in rows]
+    by_hand = [r in seen[:k] for k, r in enumerate(seen)]
+    assert _repeats(frame).to_list() == by_hand
+    with pytest.MonkeyPatch.context() as patch:  # every hash the same: the rows themselves decide
+        patch.setattr(pl.DataFrame, "hash_rows", lambda f: pl.Series([7] * f.height, dtype=pl.UInt64))
+        assert _repeats(frame).to_list() == by_hand
 
 
 @given(

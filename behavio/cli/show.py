@@ -130,7 +130,7 @@ def _texts(column: pl.Series) -> list[str]:
 
 def cell(value: Any, seconds: bool = False) -> str:
     """One value as a person reads it; `seconds` become "2.1 h"."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return "–"
     if seconds:
         return duration(value)
@@ -144,7 +144,7 @@ def cell(value: Any, seconds: bool = False) -> str:
         )
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, list):
+    if isinstance(value, list) or hasattr(value, "to_list"):
         return ", ".join(str(v) for v in value)
     return _shortened(str(value))
 

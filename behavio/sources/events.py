@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import JobError, LogError
@@ -366,9 +367,24 @@ def _repeats(events: pl.DataFrame) -> pl.Series:
         hashes = events.select(some).hash_rows()
         if all_differ(hashes):
             return again
-    short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide
+    first = _first_of(hashes.to_numpy())
+    rows = np.flatnonzero(first != np.arange(len(first)))
+    again_at, first_at = pl.Series(rows), pl.Series(first[rows])
+    if all(events[c].gather(again_at).equals(events[c].gather(first_at)) for c in whole):
+        return again.scatter(again_at, True)
+    short = hashes.is_duplicated()  # some unequal rows share a hash: the rows themselves decide
     equal = events.select(whole).filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
     return again.scatter(short.arg_true().filter(equal), True)
+
+
+def _first_of(values: np.ndarray) -> np.ndarray:
+    """For each value the place where it stands first, int64."""
+    order = np.argsort(values)
+    ordered = values[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    first = np.empty(len(values), np.int64)
+    first[order] = np.repeat(np.minimum.reduceat(order, begins), np.diff(begins, append=len(values)))
+    return first
 
 
 def most_frequent(rejected: pl.DataFrame, n: int = 3) -> str:
