@@ -14,7 +14,7 @@ from oracles_suggest import opt_in
 
 from behavio.errors import DeliveryError, JobError, RunError
 from behavio.targets import audit
-from behavio.targets.delivery import home_of
+from behavio.targets.delivery import alone, home_of
 from behavio.targets.emulator import Fault
 from behavio.targets.emulator.schema import SALESFORCE, SHIPPED, load_schema
 from behavio.targets.mapping import load_mapping, ready_made
@@ -494,6 +494,13 @@ def test_rows_that_the_system_keeps_refusing_are_told(tmp_path: Path) -> None:
     assert "FIELD_CUSTOM_VALIDATION_EXCEPTION" in said and "not on a Sunday" in said
     world.emulator.store.triggers.pop()
     assert world.deliver().sent == 1  # replayed by the next delivery
+
+
+def test_two_deliveries_at_once_are_refused(tmp_path: Path) -> None:
+    world = make(tmp_path, 4)
+    with alone(home_of(world.run, "salesforce")), pytest.raises(DeliveryError, match="another delivery"):
+        world.deliver()
+    assert world.deliver().status == "confirmed"
 
 
 def test_the_allowance_of_the_day_is_not_used_up(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def planned(*a):
     return found
 delivery._plan = planned
 settings = DeliverSettings(target="salesforce", dry_run=dry)
-made = delivery.Delivery(run, delivery.home_of(run, "salesforce"), session("salesforce"), load_mapping(mapping), settings)
+home = delivery.home_of(run, "salesforce")
+made = delivery.Delivery(run, home, session("salesforce"), load_mapping(mapping), settings)
 began = time.perf_counter()
 receipt = delivery.deliver_to(made)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
