@@ -602,7 +602,7 @@ def test_secrets_are_in_no_file_and_no_message(tmp_path: Path) -> None:
             world.deliver()
         assert secret not in str(caught.value) + caught.value.hint
         from behavio.sources.salesforce import Org
-        from behavio.targets.vault import VaultLogin
+        from behavio.sources.vault import VaultLogin
 
         assert secret not in repr(Org("u", "c", secret)) + repr(VaultLogin("u", "n", secret))
         token = world.emulator.issue("00D")
@@ -610,8 +610,8 @@ def test_secrets_are_in_no_file_and_no_message(tmp_path: Path) -> None:
 
         def crm(monkey: Any = monkey, secret: str = secret) -> Any:
             made = monkey()
-            holder = made.login if hasattr(made, "login") else made.session.org
-            object.__setattr__(holder, "password" if hasattr(made, "login") else "secret", secret)
+            holder = made.session.login if hasattr(made.session, "login") else made.session.org
+            object.__setattr__(holder, "password" if hasattr(made.session, "login") else "secret", secret)
             return made
 
         world.crm = crm  # type: ignore[method-assign]
