@@ -255,6 +255,8 @@ def _report(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _deliver(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "previous", c.job.base)
+    if str(settings.mapping).endswith(".toml"):  # else the name of a ready-made one
+        settings = _placed(settings, "mapping", c.job.base)
     return plain(targets.deliver(c.folder, settings, folder))
 
 

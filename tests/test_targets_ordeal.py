@@ -75,4 +75,4 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path: Path) -> None:
         assert two.returncode == 0, two.stderr
     keys = world.rows("Suggestion_Tag_vod__c", "Behavio_Key__c")
     assert len(keys) == len(set(keys)) == 40
-    assert sorted(p.name for p in (world.run / "deliveries" / "salesforce").iterdir()) == ["0001"]
+    assert sorted(p.name for p in (world.run / "deliveries" / "salesforce").iterdir()) == [".lock", "0001"]
