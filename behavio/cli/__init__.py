@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -23,7 +24,8 @@ COMMANDS = {
     "run": "work",
     "simulate": "work",
     "report": "work",
-    "deliver": "work",
+    "deliver": "deliver",
+    "rollback": "deliver",
     "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
@@ -34,6 +36,9 @@ COMMANDS = {
     "steps": "journey",
     "funnel": "journey",
     "retention": "journey",
+    "lifecycle": "journey",
+    "waits": "journey",
+    "rework": "journey",
     "compare": "differ",
     "drift": "differ",
     "conform": "plans",
@@ -61,6 +66,9 @@ SHORT = {
     "steps": "What the first events of cases are.",
     "funnel": "How many cases get through steps in order, in which time.",
     "retention": "Who is still active how many months later.",
+    "lifecycle": "Who is new, active, returned, dormant or lost, month by month.",
+    "waits": "Where the time goes: how long each activity is waited for.",
+    "rework": "What is done again, and how often.",
     "compare": "Two groups or periods side by side: what differs, how surely.",
     "drift": "When the journey changed, which steps, since when.",
     "conform": "What was planned against what happened, with the evidence.",
@@ -76,7 +84,8 @@ SHORT = {
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
-    "deliver": "Write labels and suggestions for the CRM.",
+    "deliver": "Bring labels and suggestions into the CRM, or write files for it.",
+    "rollback": "Take a delivery back, by its receipt.",
     "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
@@ -133,6 +142,7 @@ def cli(debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
     gc.set_threshold(100_000)  # imports make many objects and no garbage
+    atexit.register(gc.freeze)  # what is left at the end goes with the process
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

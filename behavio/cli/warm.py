@@ -44,7 +44,7 @@ def main(simulator: bool = False) -> None:
     """Run every counting stage on forty cases of four activities, and a tiny simulation where asked."""
     import polars as pl
 
-    from behavio import api, patterns, run
+    from behavio import api, conformance, patterns, run
     from behavio.job import job_from
     from behavio.journeys import traces
     from behavio.sequences import SequenceSet
@@ -76,6 +76,16 @@ def main(simulator: bool = False) -> None:
         patterns.match(
             log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"
         )
+        api.rules(log)
+        conformance.check_rules(log, [("response", "email_sent", "email_open")])
+        limits = (
+            "response(email_sent, email_open) within 3d",
+            "precedence(email_sent, email_open)",
+            "init(call_f2f)",
+        )
+        flow = [{"activity": "email_sent"}, {"activity": "portal_visit", "within": "3d"}]
+        goal = {"goal": 1, "start": "2026-01-01", "end": "2026-01-31"}
+        api.conform(log, {"flow": [{"step": flow}], "frequency": [goal]}, rules=limits)
         patterns.precedes(log, "portal_visit", patterns.PatternSettings(within="3d"))
         if simulator:
             api.simulate(Path(folder) / "data", n_cases=20, months=2)
