@@ -21,10 +21,22 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("audience", "journeys", "patterns", "report", "run", "segments", "simulate", "stages", "view")
+ROOMS = (
+    "audience",
+    "journeys",
+    "patterns",
+    "pressure",
+    "report",
+    "run",
+    "segments",
+    "simulate",
+    "stages",
+    "view",
+)
 CALLS = (
-    *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", *ROOMS),
+    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match".split(),
+    *"neighbours predict read retention rework rules steps variants waits within".split(),
+    *ROOMS,
 )
 
 

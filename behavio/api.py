@@ -26,15 +26,18 @@ from behavio.sequences import SequenceSet
 
 if TYPE_CHECKING:
     from behavio.audience import Audience
+    from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
+    from behavio.models import Alike
     from behavio.patterns import Matches
+    from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
-    from behavio.targets import Receipt
+    from behavio.targets import CrmReceipt, Receipt
     from behavio.view import CaseStory
 
 Frame = Any
@@ -160,6 +163,22 @@ def retention(data: Data, *, activities: Sequence[str] | None = None, **options:
     return _like(data, _journeys(data, lambda text: None, options).retention(activities))
 
 
+def lifecycle(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
+    """How many cases are new, active, returned, dormant (90 days) and lost (a year), month by month."""
+    asked = _journeys(data, lambda text: None, options)
+    return _like(data, asked.lifecycle(activities=activities))
+
+
+def waits(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """How long each activity is waited for, and its share of all the time that passes."""
+    return _like(data, _journeys(data, note, options).waiting())
+
+
+def rework(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """What cases come back to, and how often: at once, or after something else."""
+    return _like(data, _journeys(data, note, options).rework())
+
+
 def _journeys(data: Data, note: Note, options: Mapping[str, Any]) -> Journeys:
     """The log as `journeys` gives it; a run folder is asked by its encoded log."""
     columns = {k: v for k, v in options.items() if k not in CUTS}
@@ -203,9 +222,10 @@ def compare(
         )
     from behavio.journeys.groups_of import groups_by
 
-    folder = run_folder(data)
+    folder, rules = run_folder(data), columns.pop("groups", None)
     log = EventLog.read(folder / "log") if folder else read(data, **columns)
     found = SequenceSet.from_log(log)
+    found = found if rules is None else journeys(found, groups=rules).sequences
     names, a, b = groups_by(_with_segments(log, folder), str(by), found.case_ids, values)
     return side.compare(found.select(a), found.select(b), names)
 
@@ -224,6 +244,60 @@ def drift(data: Data, *, every: str | None = None, seed: int = 7, **columns: Any
     from behavio.journeys.drift import drift as look
 
     return look(_sequences(data, columns), every, seed=seed)
+
+
+def conform(
+    data: Data,
+    plan: str | Path | Mapping[str, Any] | Plan | None = None,
+    *,
+    rules: Sequence[str] = (),
+    **options: Any,
+) -> Conformance:
+    """What was planned against what happened: cases, steps, deviations, attainment beside response.
+
+    `plan` is a file (.toml, .bpmn, .pnml, a table of planned contacts) or the content of a .toml as a dict;
+    `rules` are texts like "response(portal_visit, call_*) within 14d". `options` are those of [conformance]
+    and the column names. A run without a plan given answers from its tables, else with its planned contacts.
+    """
+    from behavio import conformance as room
+
+    folder = run_folder(data)
+    if folder and plan is None and not rules and (folder / "journeys/conformance.parquet").is_file():
+        refuse_settings(folder, options)
+        return room.read_conformance(folder / "journeys")
+    own, columns = _split(room.ConformanceSettings, options)
+    if folder:
+        refuse_settings(folder, columns)
+    settings = _settings(room.ConformanceSettings, {**own, "rules": tuple(rules)})
+    wanted = room.Plan()
+    if isinstance(plan, room.Plan):
+        wanted = plan
+    elif isinstance(plan, Mapping):
+        wanted = room.plan_of(plan)
+    elif plan is not None:
+        wanted = room.read_plan(Path(plan))
+    elif folder and not rules:
+        wanted = room.planned_contacts(folder / "log")
+    return room.conform(_sequences(data, columns), wanted, settings)
+
+
+def rules(
+    data: Data,
+    *,
+    min_support: float = 0.1,
+    min_confidence: float = 0.9,
+    templates: Sequence[str] | None = None,
+    top: int | None = None,
+    **columns: Any,
+) -> Frame:
+    """Declare rules with this support and confidence or more: template, activity, target, cases, …"""
+    from behavio.conformance import discover_rules
+
+    folder = run_folder(data)
+    if folder:
+        refuse_settings(folder, columns)
+    found = discover_rules(_sequences(data, columns), min_support, min_confidence, templates)
+    return _like(data, found if top is None else found.head(top))
 
 
 def patterns(data: Data, *, top: int | None = None, seed: int = 7, **settings: Any) -> Frame:
@@ -302,12 +376,26 @@ def stages(data: Data, **settings: Any) -> Stages:
     return room.stages(read(data, **columns), _settings(room.StageSettings, own))
 
 
+def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
+    """How answers depend on recent contact, per group of a run, and who gets too much or too little."""
+    from behavio import pressure as room
+
+    folder = run_folder(data)
+    if folder and (folder / "pressure" / "facts.json").is_file():
+        refuse_settings(folder, settings)
+        return room.read_pressure(folder / "pressure")
+    own, columns = _split(room.PressureSettings, settings)
+    labels = folder / "segments" / "segments.parquet" if folder else None
+    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
 def segments_page(folder: str | Path) -> dict[str, Any]:
     """What a run says of its segments: sizes, names, what sets each apart, the curve of k, the proof."""
     return dict(read_json(needed(checked_run(folder), "segments/profiles.json")))
 
 
-def rules(folder: str | Path) -> dict[str, Any]:
+def segment_rules(folder: str | Path) -> dict[str, Any]:
     """The typing tool of a run: at most seven questions that tell the segment, with their accuracy."""
     path = checked_run(folder) / "segments" / "rules.json"
     needed(Path(folder), "segments/segments.parquet")
@@ -330,7 +418,7 @@ def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
     return challenged(Path(folder), other, seed)
 
 
-def neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
     """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
     from behavio.segments.asked import nearest
 
@@ -362,6 +450,17 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     return _like(data, table)
 
 
+def within(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
+    """The next 7, 30 and 90 days of every case: chance and expected number of each activity."""
+    from behavio.models import ModelSettings, predict_within
+
+    table = table_of(data, "next/horizons.parquet", settings)
+    if table is None:
+        own, columns = _split(ModelSettings, settings)
+        table = predict_within(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
+    return _like(data, table)
+
+
 def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     """Every model against its baselines on the same held-out events.
 
@@ -389,6 +488,16 @@ def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     if not isinstance(data, EventLog):
         columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
     return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
+
+
+def neighbours(data: Data, case_id: str, *, k: int = 100, within: str | None = None, **columns: Any) -> Alike:
+    """What those did next who were lately where this case is now: `next`, `moments`, `sentence`.
+
+    `k` cases are compared, each by its most similar moment; `within` looks only at the last "180d".
+    """
+    from behavio.models import find_alike
+
+    return find_alike(_sequences(data, columns), case_id, k, within)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:
@@ -476,8 +585,10 @@ def report(folder: str | Path, **settings: Any) -> Path:
     return target / "report.html"
 
 
-def deliver(folder: str | Path, **settings: Any) -> Receipt:
-    """Write labels and suggestions of a finished run for the CRM into its delivery/.
+def deliver(
+    folder: str | Path, *, progress: Callable[[str, float], None] | None = None, **settings: Any
+) -> Receipt | CrmReceipt:
+    """Bring labels and suggestions of a finished run into the CRM, or write them as files into its delivery/.
 
     `dry_run=True` (the default) only plans, into delivery-plan/, so that it never hides a real receipt.
     """
@@ -487,7 +598,7 @@ def deliver(folder: str | Path, **settings: Any) -> Receipt:
     run_folder, wanted = checked_run(folder), _settings(DeliverSettings, settings)
     target = run_folder / ("delivery-plan" if wanted.dry_run else "delivery")
     target.mkdir(exist_ok=True)
-    return send(run_folder, wanted, target)
+    return send(run_folder, wanted, target, progress)
 
 
 def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
@@ -498,6 +609,9 @@ def erase(folder: str | Path, ids: Sequence[str]) -> Erasure:
 
 
 def _sequences(data: Data, columns: Mapping[str, Any]) -> SequenceSet:
+    if columns.get("groups"):
+        rest = {k: v for k, v in columns.items() if k != "groups"}
+        return journeys(_sequences(data, rest), groups=columns["groups"]).sequences
     if isinstance(data, SequenceSet):
         return data
     folder = run_folder(data)
@@ -520,7 +634,7 @@ def _split(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict
     columns = sources.SourceSettings.__dataclass_fields__
     for option in options:
         near = get_close_matches(option, [*known, *columns], 1, 0.4)
-        if option not in known and option not in columns:
+        if option not in known and option not in columns and option != "groups":
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise JobError(f"there is no setting {option!r}", hint=f"{hint}known: {', '.join(known)}")
     return own, {k: v for k, v in options.items() if k not in own}

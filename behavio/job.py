@@ -14,10 +14,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
+from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
 from behavio.sources import (
@@ -53,9 +55,11 @@ class Job:
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
+    conformance: ConformanceSettings | None = None
     model: ModelSettings | None = None
     segments: SegmentSettings | None = None
     stages: StageSettings | None = None
+    pressure: PressureSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None
@@ -67,11 +71,19 @@ class Job:
                 f"job {self.name} names no source",
                 hint='add a table such as [source.calls] with path = "..."',
             )
-        for stage, needs in {"suggest": "model", "deliver": "segments"}.items():
+        needed = {"suggest": "model", "deliver": "segments", "conformance": "journeys"}
+        for stage, needs in needed.items():
             if getattr(self, stage) is not None and getattr(self, needs) is None:
                 raise JobError(
                     f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
                 )
+
+        held = self.conformance
+        if held is not None and held.plan is None and not held.own and self.plan is None:
+            raise JobError(
+                "[conformance] names no plan",
+                hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
+            )
 
     @property
     def inputs(self) -> LogInputs:
@@ -226,7 +238,7 @@ def _change(table: dict[str, Any], change: str) -> None:
 def demo_job(extracts: Path, seed: int) -> Job:
     """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
-    for part in (*table["source"].values(), table["cases"], table["consents"]):
+    for part in (*table["source"].values(), table["cases"], table["consents"], table["plan"]):
         part["path"] = Path(part["path"]).name
     table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

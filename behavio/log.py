@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import LogError
@@ -284,13 +285,15 @@ class EventLog:
         if not _in_order(events):
             events = _sorted(events)
         if cases is None:
-            cases = events.select(pl.col("case_id").unique(maintain_order=True))
+            cases = events["case_id"].filter(_new_case(events)).to_frame()
+        else:
+            cases = cases.sort("case_id")
         return cls(
             events=events,
-            cases=cases.sort("case_id"),
+            cases=cases,
             consents=empty(CONSENT_SCHEMA) if consents is None else consents,
             rejected=pl.concat([p.rejected for p in parts]),
-            sources=_behind([p.count for p in parts]),
+            sources=newest_of([p.count for p in parts]),
             timed=all(p.timed for p in parts),
         )
 
@@ -313,9 +316,16 @@ class EventLog:
     def write(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
         """Write every table as Parquet and the counts, with `more` facts, as readiness.json."""
         folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / "events.parquet") as draft:
+            self.events.write_parquet(draft, compression="zstd")
+        self.write_beside(folder, more)
+
+    def write_beside(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+        """Write everything but the events, whose table was written as it came."""
         for name in TABLES:
-            with whole_file(folder / f"{name}.parquet") as draft:
-                getattr(self, name).write_parquet(draft, compression="zstd")
+            if name != "events":
+                with whole_file(folder / f"{name}.parquet") as draft:
+                    getattr(self, name).write_parquet(draft, compression="zstd")
         write_json(
             folder / "readiness.json",
             {
@@ -330,10 +340,12 @@ class EventLog:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read back what `write` left."""
+    def read(cls, folder: Path, events: pl.DataFrame | None = None) -> Self:
+        """Read back what `write` left; `events` stand for those of the folder where only some are wanted."""
         facts = read_json(folder / "readiness.json")
-        table = {n: pl.read_parquet(p) for n in TABLES if (p := folder / f"{n}.parquet").is_file()}
+        rest = TABLES if events is None else [n for n in TABLES if n != "events"]
+        table = {n: pl.read_parquet(p) for n in rest if (p := folder / f"{n}.parquet").is_file()}
+        table |= {} if events is None else {"events": events}
         sources = tuple(SourceCount(**(s | {"notes": tuple(s.get("notes", ()))})) for s in facts["sources"])
         return cls(**table, sources=sources, timed=facts["timed"])
 
@@ -363,21 +375,41 @@ def _span(times: pl.Series) -> tuple[str, str]:
     return ends[0].isoformat(), ends[1].isoformat()
 
 
+def _new_case(events: pl.DataFrame) -> pl.Series:
+    """True for each row whose case is not that of the row above."""
+    return (events["case_id"] != events["case_id"].shift()).fill_null(True)
+
+
 def _in_order(events: pl.DataFrame) -> bool:
-    case, time, index = (pl.col(c) for c in ("case_id", "timestamp", "event_index"))
+    new, time, index = _new_case(events), events["timestamp"].to_physical(), events["event_index"]
+    cases = events["case_id"].filter(new)
+    if not (cases.slice(1) > cases.head(-1)).all():
+        return False
     later = (time > time.shift()) | ((time == time.shift()) & (index > index.shift()))
-    rising = (case > case.shift()) | ((case == case.shift()) & later)
-    return bool(events.select(rising.slice(1).all()).item())
+    return bool((new | later).slice(1).all())
 
 
 def _sorted(events: pl.DataFrame) -> pl.DataFrame:
     """Events by case (as bytes), time, index; case ids are compared once each, not once per event."""
-    cases = events.select(pl.col("case_id").unique().drop_nulls().sort()).to_series()
-    coded = events.with_columns(events["case_id"].cast(pl.Enum(cases)).to_physical().alias("__case__"))
-    return coded.sort("__case__", "timestamp", "event_index").drop("__case__")
+    if events["case_id"].null_count() or events["timestamp"].null_count():
+        return events  # refused as a whole
+    cases = events["case_id"].unique().sort()
+    case = events["case_id"].cast(pl.Enum(cases)).to_physical().to_numpy()
+    time = events["timestamp"].to_physical().to_numpy()
+    return events[pl.Series(_order(case, time))]
 
 
-def _behind(counts: Sequence[SourceCount]) -> tuple[SourceCount, ...]:
+def _order(case: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """The rows by case and time; equal ones stay as they are. One number per row is sorted where both fit."""
+    first, last, n_cases = int(time.min()), int(time.max()), int(case.max()) + 1
+    unit = 1 if (time % 1_000_000).any() else 1_000_000
+    width = (last - first) // unit + 1
+    if n_cases * width < 2**63:
+        return np.argsort(case.astype(np.int64) * width + (time - first) // unit, kind="stable")
+    return np.lexsort((time, case))
+
+
+def newest_of(counts: Sequence[SourceCount]) -> tuple[SourceCount, ...]:
     """The counts with the days each source's newest event lies behind the newest of all."""
     ends = [datetime.fromisoformat(c.last) if c.last else None for c in counts]
     newest = max((e for e in ends if e is not None), default=None)

@@ -23,7 +23,21 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from behavio import journeys, models, patterns, report, segments, sources, stages, suggest, targets
+from behavio import (
+    conformance,
+    journeys,
+    models,
+    patterns,
+    pressure,
+    report,
+    segments,
+    sources,
+    stages,
+    suggest,
+    targets,
+)
+from behavio.encoding.pieces import Unfit
+from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -76,8 +90,17 @@ class Context:
 
     @cached_property
     def log(self) -> EventLog:
-        """The event log of this run."""
-        return EventLog.read(self.folder / "log")
+        """The event log of this run; of a streamed one that is large, a sample of whole cases."""
+        return EventLog.read(self.folder / "log") if self._sample is None else self._sample[0]
+
+    @cached_property
+    def _sample(self) -> tuple[EventLog, SequenceSet] | None:
+        return sample_of(self.folder / "log", self.sequences)
+
+    @cached_property
+    def learnt(self) -> SequenceSet:
+        """The sequences that models, segments and patterns learn from: those of `log`."""
+        return self.sequences if self._sample is None else self._sample[1]
 
     @cached_property
     def sequences(self) -> SequenceSet:
@@ -109,6 +132,11 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
+    if can_be_streamed(c.job.inputs, erased):
+        try:
+            return write_streamed(c.job.inputs, folder, c.watcher.progress)
+        except Unfit:
+            pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
@@ -152,6 +180,25 @@ def _span(log: EventLog, ends: list[str], choose: Callable[[list[datetime]], dat
 
 
 def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
+    facts = _counted(c, settings, folder)
+    if c.job.conformance is not None or c.job.plan is not None:
+        wanted = c.job.conformance or conformance.ConformanceSettings()
+        plan = conformance.planned_contacts(c.folder / "log")
+        for _, path in _plan_files(c.job):
+            given = conformance.read_plan(path)
+            plan = given if given.goals.height else replace(given, goals=plan.goals)
+        if c.job.engine == "spark":
+            plan = replace(plan, notes=(*plan.notes, "held against the encoded sample of the log"))
+        if plan.nothing and not wanted.own:
+            facts["conformance"] = {"written": False, "reason": "no row of the plan could be used"}
+        else:
+            facts["conformance"] = conformance.write_conformance(
+                c.sequences, plan, wanted, folder, c.watcher.progress
+            )
+    return facts
+
+
+def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet") if c.job.segments else None
     progress = c.watcher.progress
     if c.job.engine == "spark":
@@ -165,36 +212,39 @@ def _journeys(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.sequences, settings, c.job.seed, folder, c.watcher.progress)
+    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     for name in ("previous", "overrides"):
         settings = _placed(settings, name, c.job.base)
     vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
-    return segments.write_segments(
-        c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress, vectors
-    )
+    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
     return stages.write_stages(c.log, settings, folder, c.watcher.progress)
 
 
+def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.sequences, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
     return suggest.write_suggestions(
-        c.log, c.sequences, steps, labels, settings, c.job.seed, folder, c.watcher.progress
+        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress
     )
 
 
@@ -219,6 +269,7 @@ STAGES = (
     Stage("models", "model", ("log",), _models),
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
+    Stage("pressure", "pressure", ("log", "segments"), _pressure),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -226,7 +277,7 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "patterns", "next", "suggestions"),
+        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
@@ -309,6 +360,16 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
+def _plan_files(job: Job) -> list[tuple[str, Path]]:
+    """The file of the plan that journeys are held against, by the name the job gives it."""
+    name = job.conformance.plan if job.conformance is not None else None
+    if name is None:
+        return []
+    if not (job.base / name).is_file():
+        raise JobError(f"there is no plan {job.base / name}", hint="give a .toml, .bpmn, .pnml or .csv file")
+    return [(name, job.base / name)]
+
+
 def erased_of(folder: Path) -> tuple[str, frozenset[str]]:
     """Salt and hashes of the people erased from a run; they never enter it again."""
     path = folder / ERASED_LIST
@@ -326,13 +387,14 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
-    if stage.name == "segments" and job.segments is not None:
-        rest = tuple(fingerprints(segments.files_of(job.segments, job.base)))
-    needs = (
-        (*stage.needs, "models") if stage.name == "segments" and settings.space == "model" else stage.needs
-    )
-    before = {n: records[n]["key"] for n in needs if n in records}
-    return key_of(stage.name, settings, rest, job.seed, code_fingerprint(), versions(), before)
+    held: tuple[Any, ...] = ()
+    if stage.name == "journeys":
+        held = (job.conformance, fingerprints(_plan_files(job)))
+    elif stage.name == "segments" and job.segments is not None:
+        held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
+    before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
+    return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
 
 
 def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:

@@ -57,15 +57,14 @@ class Vocabulary:
 
     def encode(self, names: pl.Series) -> np.ndarray:
         """int32 ids of a column of names; null becomes 0, a name not listed 1."""
-        known = pl.Series(self.names[2:], dtype=pl.String)
-        ids = names.cast(pl.String).replace_strict(
-            known,
-            pl.int_range(2, len(self), eager=True, dtype=pl.Int32),
-            default=UNKNOWN,
-            return_dtype=pl.Int32,
-        )
-        ids = pl.select(pl.when(names.is_null()).then(PAD).otherwise(ids)).to_series()
-        return ids.cast(pl.Int32).to_numpy()
+        if len(self) == 3 and names.null_count() == 0 and (names == self.names[2]).all():
+            return np.full(names.len(), 2, np.int32)
+        places = names.cast(pl.String).cast(pl.Enum(self.names[2:]), strict=False).to_physical()
+        ids = places.cast(pl.Int32) + 2
+        if ids.null_count():
+            rest = pl.select(pl.when(names.is_null()).then(PAD).otherwise(UNKNOWN)).to_series()
+            ids = ids.zip_with(ids.is_not_null(), rest.cast(pl.Int32))
+        return ids.to_numpy()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,8 +214,8 @@ class SequenceSet:
     def from_log(cls, log: EventLog, fields: Sequence[str] = FIELDS) -> Self:
         """Encode a log: one pass over its sorted events."""
         events = log.events
-        runs = events["case_id"].rle().struct.unnest()
-        lengths = runs["len"].to_numpy().astype(np.int64)
+        case = events["case_id"]
+        starts = (case != case.shift()).fill_null(True).arg_true()
         vocabulary = Vocabulary.of(events["activity"].unique().to_list())
         coded = {}
         for name in fields:
@@ -226,9 +225,9 @@ class SequenceSet:
                 coded[name] = Field(known.encode(values), known)
         return cls(
             tokens=vocabulary.encode(events["activity"]),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            times=events["timestamp"].dt.epoch("us").to_numpy(),
-            case_ids=runs["value"].alias("case_id"),
+            offsets=np.append(starts.to_numpy(), log.n_events).astype(np.int64),
+            times=events["timestamp"].to_physical().to_numpy(),
+            case_ids=case.gather(starts),
             vocabulary=vocabulary,
             fields=coded,
             timed=log.timed,
@@ -298,9 +297,10 @@ class SequenceSet:
         """At most n runs of whole cases with about as many events each, as views without a copy."""
         wanted = np.linspace(0, self.n_events, min(n, self.n_cases) + 1)
         cuts = np.unique(np.searchsorted(self.offsets, wanted))
-        return [self._slice(int(a), int(b)) for a, b in pairwise(cuts)]
+        return [self.cases_from(int(a), int(b)) for a, b in pairwise(cuts)]
 
-    def _slice(self, first: int, last: int) -> SequenceSet:
+    def cases_from(self, first: int, last: int) -> SequenceSet:
+        """The cases from first to last - 1, as views without a copy."""
         a, b = self.offsets[first], self.offsets[last]
         return replace(
             self,

@@ -28,6 +28,7 @@ from behavio.patterns import (
     against_chance,
     against_rest,
     false_discovery,
+    find,
     frequent,
     holding,
     matching_cases,
@@ -351,6 +352,24 @@ def test_patterns_that_tell_a_segment():
     assert set(rows["segment"]) == {"email first", "visit first"}
     with pytest.raises(ModelError, match="segment"):
         patterns(log, segments=segments.drop("segment"))
+
+
+def test_a_segment_that_only_has_more_of_something_is_not_told_by_order():
+    """Mail cases have mail three times as often as web cases, in random order: no order tells them."""
+    rng = np.random.default_rng(5)
+    made = [
+        rng.choice(["mail", "web", "call"], 8, p=[0.6, 0.2, 0.2] if c % 2 else [0.2, 0.6, 0.2]).tolist()
+        for c in range(400)
+    ]
+    log = SequenceSet.from_traces(made)
+    segments = pl.DataFrame({"case_id": log.case_ids, "segment": ["web", "mail"] * 200})
+    found = find(log, PatternSettings(), 1, segments)
+    assert found.frame["segment"].drop_nulls().len() == found.facts["n_telling_rows"] == 0
+    assert any("no order of steps tells a segment" in note for note in found.notes)
+    planted = [[*t, "visit", "order"] if c % 2 else [*t, "order", "visit"] for c, t in enumerate(made)]
+    log = SequenceSet.from_traces(planted)
+    rows = patterns(log, segments=segments).filter(pl.col("segment") == "mail", pl.col("lift") > 1)
+    assert rows["pattern"][0].endswith("visit → order") and "visit → order" in rows["pattern"]
 
 
 def test_segments_that_say_nothing_get_no_row():

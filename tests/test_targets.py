@@ -263,7 +263,7 @@ def test_a_run_without_suggestions_delivers_its_labels(run: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "text", "hint"),
     [
-        ({"target": "salesforce"}, "not in this version", "files"),
+        ({"target": "sap"}, "not in this version", "files"),
         ({"columns": {"segmnt": "X__c"}}, "unknown name", "segment"),
         ({"columns": {"segment": "Run_Id__c"}}, "one column", "column of its own"),
         ({"max_per_owner": 0}, "too small", "1"),

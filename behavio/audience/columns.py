@@ -24,6 +24,7 @@ OWN = {
     "strength": "segments/segments.parquet",
     "variant_rank": "journeys/cases.parquet",
     "stage": "stages/stages.parquet",
+    "pressure": "pressure/cases.parquet",
     "suggested": "suggestions/suggestions.parquet",
 }
 """Columns that come from a table of the run, which may be missing."""
@@ -37,6 +38,7 @@ WORDS = {
     "strength": "how clearly the case belongs to its group, 0 to 1",
     "variant_rank": "rank of the journey among all, 1 the most frequent",
     "stage": "stage on the adoption ladder",
+    "pressure": "contact pressure: over, within, under or unknown",
     "suggested": "action suggested first",
 }
 
@@ -157,6 +159,8 @@ class CaseColumns:
         rows = pl.read_parquet(needed(self.run, table))
         if "suggested" in columns:
             rows = rows.filter(pl.col("rank") == 1).rename({"action": "suggested"})
+        if "pressure" in columns:
+            rows = rows.rename({"verdict": "pressure"})
         return rows.select(pl.col("case_id").cast(pl.String), *columns).unique("case_id", keep="first")
 
     def _likely(self, columns: list[str]) -> pl.DataFrame:

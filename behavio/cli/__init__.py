@@ -6,6 +6,8 @@ until a command runs.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import signal
@@ -22,7 +24,8 @@ COMMANDS = {
     "run": "work",
     "simulate": "work",
     "report": "work",
-    "deliver": "work",
+    "deliver": "deliver",
+    "rollback": "deliver",
     "emulate": "emulate",
     "pull": "fetch",
     "erase": "privacy",
@@ -33,14 +36,21 @@ COMMANDS = {
     "steps": "journey",
     "funnel": "journey",
     "retention": "journey",
+    "lifecycle": "journey",
+    "waits": "journey",
+    "rework": "journey",
     "compare": "differ",
     "drift": "differ",
+    "conform": "plans",
+    "rules": "plans",
     "patterns": "patterns",
     "match": "patterns",
     "segments": "ask",
     "stages": "ladder",
+    "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
+    "neighbours": "alike",
     "view": "ask",
     "audience": "audience",
 }
@@ -56,18 +66,26 @@ SHORT = {
     "steps": "What the first events of cases are.",
     "funnel": "How many cases get through steps in order, in which time.",
     "retention": "Who is still active how many months later.",
+    "lifecycle": "Who is new, active, returned, dormant or lost, month by month.",
+    "waits": "Where the time goes: how long each activity is waited for.",
+    "rework": "What is done again, and how often.",
     "compare": "Two groups or periods side by side: what differs, how surely.",
     "drift": "When the journey changed, which steps, since when.",
+    "conform": "What was planned against what happened, with the evidence.",
+    "rules": "Which rules journeys keep: what follows, precedes, excludes what.",
     "patterns": "What stands out, what comes before an outcome.",
     "match": "Who matches a pattern, who nearly does and what they lack.",
     "segments": "Groups of cases that interact alike.",
     "stages": "Where each case stands on the adoption ladder, and what moved it.",
+    "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
+    "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
-    "deliver": "Write labels and suggestions for the CRM.",
+    "deliver": "Bring labels and suggestions into the CRM, or write files for it.",
+    "rollback": "Take a delivery back, by its receipt.",
     "emulate": "A Salesforce org or a vault on this machine, to rehearse a load.",
     "erase": "Remove people from a finished run, for good.",
 }
@@ -123,6 +141,8 @@ def cli(debug: bool) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
+    atexit.register(gc.freeze)  # what is left at the end goes with the process
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

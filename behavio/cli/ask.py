@@ -97,7 +97,7 @@ def segments(
     if against is not None:
         return grouped.against(source, form, against, options["seed"])
     if like is not None:
-        return show.table(api.neighbours(source, like), form)
+        return show.table(api.segment_neighbours(source, like), form)
     grouped.warn(source)
     found = api.segments(source, **show.given(options))
     if sizes:
@@ -112,19 +112,23 @@ def segments(
 
 @asks("predict")
 @click.option("--case", help="Only this case.")
+@click.option("--within", is_flag=True, help="Instead: what happens in the next 7, 30 and 90 days.")
 @click.option("--kind", help="ngram, gru or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
-def predict(source: str, form: str | None, case: str | None, **options: Any) -> None:
+def predict(source: str, form: str | None, case: str | None, within: bool, **options: Any) -> None:
     """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
+
+    With --within: how likely each activity comes at least once in the next 7, 30 and 90 days, and how often
+    it is expected, asked directly and not by rolling single steps forward.
 
     \b
     Example:
       behavio predict visits.csv --kind ngram --csv > next.csv
-      behavio predict runs/demo --case 0015g00000B7XQ2AAN
+      behavio predict runs/demo --case 0015g00000B7XQ2AAN --within
     """
     from behavio import api
 
-    found = api.predict(source, **show.given(options))
+    found = (api.within if within else api.predict)(source, **show.given(options))
     show.table(found if case is None else only(found, "case_id", case), form)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from behavio.cli import show
+from behavio.cli.journey import group_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,6 +34,7 @@ SHOWN = 8
     "--value", "values", multiple=True, help="One value against the rest, or two against each other."
 )
 @click.option("--table", type=click.Choice(TABLES), help="Only this table, with all its rows.")
+@group_option
 @show.column_options
 @show.output_options
 def compare(
@@ -52,8 +54,10 @@ def compare(
         raise click.UsageError("compare takes one or two logs")
     found = api.compare(*sources, values=values, **show.given(options))
     groups = api.segment_changes(*sources) if len(sources) == 2 else None
-    if table is not None:
+    if table is not None and form is not None:
         show.table(found.tables[table], form)
+    elif table is not None:
+        show.table(_for_people(found.tables[table]), None)
     elif form == "json":
         facts = None if groups is None else groups | {"changes": groups["changes"].to_dicts()}
         show.value(_plain(found) | {"segments": facts}, form, lambda _: None)
@@ -135,6 +139,7 @@ def _interval(row: dict[str, Any], middle: str, low: str, high: str, times: floa
 @click.argument("source", metavar="LOG|RUN")
 @click.option("--every", metavar="DURATION", help="Length of a period: 7d, 30d (default: by the log's span).")
 @click.option("--seed", type=int, default=7, show_default=True)
+@group_option
 @show.column_options
 @show.output_options
 def drift(source: str, form: str | None, **options: Any) -> None:

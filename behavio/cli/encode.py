@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,8 @@ def encode(
       behavio encode visits.csv --out visits.encoded
       behavio graph visits.encoded --top 20
     """
+    if "numpy" not in sys.modules:  # threads that would only wait cost their start
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from behavio import encoding
     from behavio.cli.work import first_compile
     from behavio.sources import LogSettings

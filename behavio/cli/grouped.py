@@ -37,7 +37,7 @@ def page(source: str, form: str | None, what: str) -> None:
     if form == "csv":
         raise click.UsageError(f"--{what} prints text or --json")
     if what == "rules":
-        found = api.rules(source)
+        found = api.segment_rules(source)
         return show.value(found, form, lambda f: click.echo(told(f)))
     warn(source)
     page = api.segments_page(source)

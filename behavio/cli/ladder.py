@@ -1,4 +1,4 @@
-"""The command `stages`: where each case stands on the adoption ladder."""
+"""The commands `stages` and `pressure`: where each case stands, and how much contact it bears."""
 
 from __future__ import annotations
 
@@ -34,3 +34,25 @@ def stages(source: str, form: str | None, ladder: bool, moves: bool, **options: 
     if form is None:
         for note in found.notes:
             click.echo(f"\n{note}", err=True)
+
+
+@asks("pressure")
+@click.option("--curves", is_flag=True, help="Print answers at each number of contacts.")
+@click.option("--cases", is_flag=True, help="Print where each case stands: over, within or under its band.")
+@click.option("--window", help="Contacts are counted over this long (LOG only; default 28d).")
+@click.option("--response-within", help="How long an answer counts (LOG only; default 3d).")
+@click.option("--seed", type=int, default=7, show_default=True)
+def pressure(source: str, form: str | None, curves: bool, cases: bool, **options: Any) -> None:
+    """How many contacts are answered as well as the first ones, per group, each HCP compared with herself.
+
+    Without a sign that answers fall, no optimum is told. An association: the company chose when to contact.
+
+    \b
+    Example:
+      behavio pressure runs/demo
+      behavio pressure runs/demo --cases --csv > pressure.csv
+    """
+    from behavio import api
+
+    found = api.pressure(source, **show.given(options))
+    show.table(found.cases if cases else found.curves if curves else found.bands, form)

@@ -9,6 +9,7 @@ import click
 
 from behavio.cli import show
 from behavio.cli.ask import asks, only, piped
+from behavio.cli.journey import group_option
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,9 +42,18 @@ def _limits(options: dict[str, Any]) -> dict[str, Any]:
 @click.option("--outcome", help="What comes before this: an activity, 'a < b < c', 'silence 60d'.")
 @click.option("--within", help="The outcome, or answer, comes so soon after the pattern (default 30d).")
 @click.option("--communications", is_flag=True, help="Which sequences of communications are answered.")
+@click.option(
+    "--outbound", multiple=True, metavar="ACTIVITY", help='What is a communication: "campaign_*"; repeatable.'
+)
 @click.option("--segment", help="Only what sets this segment apart (RUN only).")
+@group_option
 def patterns(
-    source: str, form: str | None, segment: str | None, communications: bool, **options: Any
+    source: str,
+    form: str | None,
+    segment: str | None,
+    communications: bool,
+    outbound: tuple[str, ...],
+    **options: Any,
 ) -> None:
     """What orders of events stand out, what comes before an outcome, and what is answered.
 
@@ -54,7 +64,7 @@ def patterns(
     Example:
       behavio patterns visits.csv --min-support 0.05 --max-gap 7d --top 20
       behavio patterns visits.csv --outcome portal_visit --within 14d
-      behavio patterns visits.csv --communications --within 14d
+      behavio patterns visits.csv --communications --outbound "email_*" --within 14d
       behavio patterns runs/demo --segment "Portal explorers"
     """
     from behavio import api
@@ -63,7 +73,9 @@ def patterns(
     what = "outcomes" if outcome else "communications" if communications else "patterns"
     if outcome and communications:
         raise click.UsageError("--outcome and --communications are two questions: ask one")
-    given = show.given(_limits(options))
+    if outbound and not communications:
+        raise click.UsageError("--outbound says what a communication is: give it with --communications")
+    given = show.given(_limits(options) | {"communications": outbound})
     found, notes = api.pattern_findings(source, what, **given)
     if segment is not None:
         found = only(found, "segment", segment)
@@ -88,14 +100,22 @@ def _for_people(found: pl.DataFrame) -> pl.DataFrame:
         "q_value": "may be chance",
         "stands_out": "stands out",
     }
-    shown = found.drop(hidden, strict=False)
+    shown = found.drop(hidden, strict=False).with_columns(_between("lift", "low", "high", 1.0, 2))
+    shown = shown.rename({"lift": "lift (95 %)"}).drop("low", "high")
     if "share_low" in shown.columns:
-        shown = shown.with_columns(
-            pl.format("{}–{}", *(pl.col(c).round(2) for c in ("share_low", "share_high"))).alias("interval")
-        ).drop("share_low", "share_high", "support")
-        order = ["pattern", "n_cases", "n_outcome", "share", "interval"]
+        shown = shown.with_columns(_between("share", "share_low", "share_high", 100.0, 1))
+        shown = shown.rename({"share": "% (95 %)"}).drop("share_low", "share_high", "support")
+        order = ["pattern", "n_cases", "n_outcome", "% (95 %)"]
         shown = shown.select(*order, pl.exclude(order))
     return shown.rename({k: v for k, v in names.items() if k in shown.columns})
+
+
+def _between(middle: str, low: str, high: str, times: float, digits: int) -> pl.Expr:
+    """An estimate and its interval in one cell: "2.65 (2.13–3.29)"."""
+    import polars as pl
+
+    told = pl.format("{} ({}–{})", *((pl.col(c) * times).round(digits) for c in (middle, low, high)))
+    return pl.when(pl.col(middle).is_null()).then(pl.lit("–")).otherwise(told).alias(middle)
 
 
 @click.command("match")

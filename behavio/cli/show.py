@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+SHARES = ("share", "cumulative_share", "support", "expected", "of the step before")
+"""Columns that are shares of something."""
+CHANCES = ("p_value", "q_value", "q", "may be chance")
+WORD = 22
+"""No column is so narrow that it breaks words up to this long."""
 Options = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -95,12 +101,16 @@ def _people(frame: pl.DataFrame, title: str, limit: int = 60) -> None:
     if not out.is_terminal and "COLUMNS" not in os.environ:
         out.width = 200  # piped into a pager or a file: do not cut at 80
     shown = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name, kind in frame.schema.items():
-        title = name.removesuffix("_s") if kind.is_numeric() else name
-        shown.add_column(title, justify="right" if kind.is_numeric() else "left", overflow="fold")
-    told = [name.endswith("_s") and kind.is_numeric() for name, kind in frame.schema.items()]
-    for row in frame.head(limit).iter_rows():
-        shown.add_row(*(Text(cell(v, s)) for v, s in zip(row, told, strict=True)))
+    columns = []
+    for column in frame.head(limit):
+        title = column.name.removesuffix("_s") if column.dtype.is_numeric() else column.name
+        texts = _texts(column)
+        words = max((len(word) for text in texts for word in text.split(" ")), default=0)
+        side: Any = "right" if column.dtype.is_numeric() else "left"
+        shown.add_column(title, justify=side, overflow="fold", min_width=min(words, WORD))
+        columns.append(texts)
+    for row in zip(*columns, strict=True):
+        shown.add_row(*(Text(text) for text in row))
     out.print(shown)
     if frame.height > limit:
         console().print(f"… {frame.height - limit:,} more rows: --json or --csv prints all", style="dim")
@@ -108,9 +118,19 @@ def _people(frame: pl.DataFrame, title: str, limit: int = 60) -> None:
         console().print("no rows", style="dim")
 
 
+def _texts(column: pl.Series) -> list[str]:
+    """A column as a person reads it: times in words, shares in per cent, q only as far as it matters."""
+    kind, name = column.dtype, column.name
+    if kind.is_float() and name in SHARES:
+        return ["–" if v is None or v != v else f"{v * 100:.1f} %" for v in column]
+    if kind.is_float() and name in CHANCES:
+        return ["–" if v is None or v != v else "<0.001" if v < 0.001 else f"{v:.3f}" for v in column]
+    return [cell(v, name.endswith("_s") and kind.is_numeric()) for v in column]
+
+
 def cell(value: Any, seconds: bool = False) -> str:
     """One value as a person reads it; `seconds` become "2.1 h"."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return "–"
     if seconds:
         return duration(value)
@@ -124,17 +144,21 @@ def cell(value: Any, seconds: bool = False) -> str:
         )
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, list):
+    if isinstance(value, list) or hasattr(value, "to_list"):
         return ", ".join(str(v) for v in value)
     return _shortened(str(value))
 
 
 def _shortened(text: str, first: int = 6, last: int = 3) -> str:
-    """A long chain of activities as its ends: "a → b → … 40 more … → z"."""
-    steps = text.split(" → ")
+    """A long chain of activities: repeats once, with how often, and of what is left only the ends.
+
+    "a → b → b → c" is "a → b × 2 → c", or "a → b → … 40 more … → z".
+    """
+    runs = [(step, len(list(same))) for step, same in groupby(text.split(" → "))]
+    steps = [step if n == 1 else f"{step} × {n}" for step, n in runs]
     left = len(steps) - first - last
     if left < 2:
-        return text
+        return " → ".join(steps)
     return " → ".join([*steps[:first], f"… {left} more …", *steps[-last:]])
 
 
@@ -157,10 +181,13 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 class Screen:
     """Watches a run and draws it on stderr: a bar on a terminal, one line per stage elsewhere."""
 
-    def __init__(self, progress: Progress | None, out: Console) -> None:
-        self._progress, self._out, self._task = progress, out, None
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
         self._stage, self._last = "", 0.0
         self._tasks: dict[str, TaskID] = {}
+
+    def _out(self) -> Console:
+        return console() if self._progress is None else self._progress.console
 
     def stage(self, name: str, state: str, seconds: float) -> None:
         """A stage started, was reused or is done."""
@@ -171,9 +198,9 @@ class Screen:
             elif name in self._tasks:
                 self._progress.remove_task(self._tasks.pop(name))
         if state == "done":
-            self._out.print(f"  [green]✓[/green] {name:<12} [dim]{seconds:6.1f} s[/dim]")
+            self._out().print(f"  [green]✓[/green] {name:<12} [dim]{seconds:6.1f} s[/dim]")
         elif state == "reused":
-            self._out.print(f"  [green]✓[/green] {name:<12} [dim]unchanged[/dim]")
+            self._out().print(f"  [green]✓[/green] {name:<12} [dim]unchanged[/dim]")
 
     def progress(self, what: str, share: float) -> None:
         """Inside the stage: what is being done and how much of it."""
@@ -190,12 +217,11 @@ class Screen:
 @contextmanager
 def screen() -> Iterator[Screen]:
     """A Screen on stderr for the time of a block."""
+    if not sys.stderr.isatty():
+        yield Screen(None)
+        return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    out = console()
-    if not sys.stderr.isatty():
-        yield Screen(None, out)
-        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<12}"),
@@ -203,5 +229,5 @@ def screen() -> Iterator[Screen]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[what]}"),
     )
-    with Progress(*columns, console=out, transient=True) as progress:
-        yield Screen(progress, out)
+    with Progress(*columns, console=console(), transient=True) as progress:
+        yield Screen(progress)

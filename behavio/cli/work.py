@@ -104,28 +104,6 @@ def report(folder: Path, title: str | None) -> None:
     click.echo(api.report(folder, title=title))
 
 
-@click.command("deliver")
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Only plan: what would be created, changed, left out.")
-@click.option("--target", default="files", show_default=True, help="Where to: files.")
-def deliver(folder: Path, dry_run: bool, target: str) -> None:
-    """Write segment labels and suggestions as files the CRM can load.
-
-    \b
-    Example:
-      behavio deliver runs/demo --dry-run
-      behavio deliver runs/demo
-    """
-    import polars as pl
-
-    from behavio import api
-
-    receipt = api.deliver(folder, dry_run=dry_run, target=target)
-    counts = {n: getattr(receipt, n) for n in ("planned", "sent", "confirmed", "rejected")}
-    show.table(pl.DataFrame([counts]), None)
-    click.echo(f"\n{folder / 'delivery-plan' if dry_run else folder / 'delivery'}", err=True)
-
-
 def first_compile(takes: str = "up to 20 s") -> None:
     """Say once, on the first run of all, why it starts slowly and how much that costs."""
     from behavio.cli.warm import cached

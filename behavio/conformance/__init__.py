@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,17 @@ from behavio.conformance.findings import (
     step_table,
 )
 from behavio.conformance.flows import check_flow
-from behavio.conformance.plan import Flow, Frequency, Plan, Rule, Step, parse_rule, plan_of, read_plan
+from behavio.conformance.plan import (
+    OTHER_NAMES,
+    Flow,
+    Frequency,
+    Plan,
+    Rule,
+    Step,
+    parse_rule,
+    plan_of,
+    read_plan,
+)
 from behavio.conformance.response import (
     RESPONSE_SCHEMA,
     WARNING,
@@ -36,7 +47,7 @@ from behavio.conformance.rules import check_rules as check_timed_rules
 from behavio.conformance.settings import ConformanceSettings
 from behavio.durations import seconds
 from behavio.errors import JobError
-from behavio.files import whole_file
+from behavio.files import read_json, whole_file, write_json
 from behavio.sequences import SequenceSet
 
 __all__ = [
@@ -55,11 +66,14 @@ __all__ = [
     "STEP_SCHEMA",
     "Step",
     "WARNING",
+    "as_plan",
     "check_rules",
     "conform",
     "discover_rules",
     "parse_rule",
     "plan_of",
+    "planned_contacts",
+    "read_conformance",
     "read_plan",
     "write_conformance",
 ]
@@ -100,8 +114,13 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
     Errors: JobError when nothing is planned, or the log lacks what the plan needs (a clock, an attribute).
     """
     wanted = settings or ConformanceSettings()
-    if wanted.rules:
-        plan = replace(plan, rule=(*plan.rule, *map(parse_rule, wanted.rules)))
+    if wanted.own:
+        plan = replace(
+            plan,
+            flow=(*plan.flow, *wanted.flow),
+            rule=(*plan.rule, *map(parse_rule, wanted.rules)),
+            frequency=(*plan.frequency, *wanted.frequency),
+        )
     if plan.nothing:
         raise JobError(
             "nothing is planned", hint="give a plan: --plan FILE, or a rule: --rule 'response(a, b)'"
@@ -138,7 +157,7 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
         pl.concat([step_table(f) for f in found]),
         pl.concat([deviation_table(f, sequences) for f in found]),
         response,
-        _notes(plan, found, chooser, answers is None, response),
+        _notes(plan, found, chooser, answers, response),
     )
 
 
@@ -154,17 +173,55 @@ def _named_apart(found: list[Findings]) -> list[Findings]:
 
 
 def _notes(
-    plan: Plan, found: list[Findings], chooser: Chooser, untold: bool, response: pl.DataFrame
+    plan: Plan,
+    found: list[Findings],
+    chooser: Chooser,
+    answers: np.ndarray | None,
+    response: pl.DataFrame,
 ) -> tuple[str, ...]:
     notes = [*plan.notes, *chooser.notes, *(n for f in found for n in f.notes)]
     if any(f.kind in ("flow", "contacts") for f in found):
-        if untold:
+        asked = [f.name for f in plan.flow if answers is not None and _asks_for(chooser, f, answers)]
+        notes += [
+            f"steps of {name} are answers themselves: more done is more answered by itself" for name in asked
+        ]
+        if answers is None:
             notes.append(
                 "no attainment beside response: the log has no direction; name activities as response"
             )
         elif response.height:
             notes.append(WARNING)
     return tuple(dict.fromkeys(notes))
+
+
+def _asks_for(chooser: Chooser, flow: Flow, answers: np.ndarray) -> bool:
+    """Whether a step of a flow is an answer itself."""
+    return any(bool((chooser.events(step.activity, step.where) & answers).any()) for step in flow.step)
+
+
+def planned_contacts(log: Path) -> Plan:
+    """The contacts planned in the log of a run, from its [plan] table; nothing where there is none."""
+    path = log / "plan.parquet"
+    return Plan("contacts", goals=pl.read_parquet(path)) if path.is_file() else Plan()
+
+
+def read_conformance(folder: Path) -> Conformance:
+    """What `write_conformance` left in a folder."""
+    cases, steps, deviations, response = (pl.read_parquet(folder / f"{n}.parquet") for n in FILES)
+    told = read_json(folder / "conformance.json")
+    return Conformance(
+        told["plan"], told["n_cases"], cases, steps, deviations, response, tuple(told["notes"])
+    )
+
+
+def as_plan(rules: pl.DataFrame) -> str:
+    """Rules as found (RULE_SCHEMA) as the text of a plan file."""
+    lines = []
+    for template, activity, target in rules.select("template", "activity", "target").iter_rows():
+        meant = OTHER_NAMES.get(template, template)
+        rule = Rule(meant, activity, target, 0 if template == "absence" else 1)
+        lines.append(f"  {json.dumps(rule.shown, ensure_ascii=False)},")
+    return "\n".join(["rules = [", *lines, "]", ""])
 
 
 def write_conformance(
@@ -174,17 +231,14 @@ def write_conformance(
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> dict[str, Any]:
-    """Write the four tables of a plan held against the log (Parquet); returns facts for the manifest."""
+    """Write the four tables of a plan held against the log (Parquet) and conformance.json; returns facts."""
     progress("conformance", 0.0)
     found = conform(sequences, plan, settings)
     tables = (found.cases, found.steps, found.deviations, found.response)
     for name, table in zip(FILES, tables, strict=True):
         with whole_file(folder / f"{name}.parquet") as draft:
             table.write_parquet(draft, compression="zstd")
+    facts = {"plan": found.name, "n_cases": found.n_cases, "notes": list(found.notes)}
+    write_json(folder / "conformance.json", facts | {"within": settings.within})
     progress("conformance", 1.0)
-    return {
-        "plan": found.name,
-        "states": found.states().to_dicts(),
-        "deviations": found.deviations.height,
-        "notes": list(found.notes),
-    }
+    return facts | {"states": found.states().to_dicts(), "n_deviations": found.deviations.height}

@@ -42,11 +42,18 @@ class Goals:
     start: np.ndarray
     end: np.ndarray
 
-    def by(self, now: int) -> np.ndarray:
-        """float64: contacts planned until `now`, pro rata in periods that run; what has no end is due."""
+    def due(self, now: int | np.ndarray) -> np.ndarray:
+        """float64: whole contacts due by `now`, pro rata in periods that run; without an end all are due."""
         share = (now - self.start) / np.maximum(self.end - self.start, 1)
         share = np.where(self.end >= FAR, (now >= self.start).astype(float), share)
-        return self.goal * np.clip(share, 0.0, 1.0)
+        return np.floor(self.goal * np.clip(share, 0.0, 1.0) + 1e-9)
+
+    def reach(self, done: np.ndarray, due: np.ndarray) -> np.ndarray:
+        """float64: contacts that count towards attainment: those due, or all where the whole goal is passed.
+
+        Who is ahead of a period that still runs has done what was due, not more than was planned.
+        """
+        return np.where(done > self.goal, done, np.minimum(done, due))
 
 
 def goals_of(sequences: SequenceSet, rows: pl.DataFrame, everybody: tuple[Frequency, ...]) -> Goals:
@@ -131,7 +138,7 @@ def check_contacts(
     rows.add(goals.case[over], goals.item[over], OVER, beyond[over])
     kind = np.where(done[under] > 0, UNDER, SKIPPED)
     rows.add(goals.case[under], goals.item[under], kind, -1, goals.end[under])
-    planned = goals.by(now)
+    planned = goals.due(now)
     kept = ~future
     behind = int((~ended & ~over & (done < np.floor(planned * (1 - tolerance) + 1e-9)))[kept].sum())
     notes = []
@@ -159,6 +166,7 @@ def check_contacts(
         done[kept].astype(float),
         rows,
         started,
+        reach=goals.reach(done, planned)[kept],
         notes=tuple(notes),
     )
 

@@ -31,7 +31,7 @@ CASE_SCHEMA: dict[str, pl.DataType] = {
 }
 """One row per case and part of the plan. state: conforms, deviates, open (nothing is wrong yet, something is
 still to come), not started. planned and done count required steps, called-for rules, steps of the model, or
-contacts (planned so far); attainment is done / planned; cost of the alignment is null without a process
+contacts (planned: due so far); attainment is done / planned; cost of the alignment is null without a process
 model."""
 STEP_SCHEMA: dict[str, pl.DataType] = {
     "plan": pl.String(),
@@ -111,6 +111,7 @@ class Findings:
     case, step  int64 (n,): verdicts in long form; state int8, planned and done float64 (n,) beside them
     deviations  single deviations
     started     bool (n_cases,): the part applies to the case
+    reach       float64 (n,): what counts towards a case's attainment; None: what was done
     moment      int64 (n_cases,): µs from which on a response counts; −1: none
     """
 
@@ -127,6 +128,7 @@ class Findings:
     started: np.ndarray
     moment: np.ndarray | None = None
     cost: np.ndarray | None = None
+    reach: np.ndarray | None = None
     notes: tuple[str, ...] = ()
 
     def verdicts(self) -> pl.DataFrame:
@@ -138,7 +140,8 @@ class Findings:
 def case_table(f: Findings) -> pl.DataFrame:
     """One row per case as CASE_SCHEMA."""
     n = len(f.case_ids)
-    planned, done = (np.bincount(f.case, weights=x, minlength=n) for x in (f.planned, f.done))
+    reach = f.done if f.reach is None else f.reach
+    planned, done, reached = (np.bincount(f.case, weights=x, minlength=n) for x in (f.planned, f.done, reach))
     waiting = np.bincount(f.case[f.state == OPEN], minlength=n)
     case, _, kind, _, _ = f.deviations.columns()
     counts = {k: np.bincount(case[kind == i], minlength=n) for i, k in enumerate(KINDS)}
@@ -154,7 +157,7 @@ def case_table(f: Findings) -> pl.DataFrame:
             "state": state.astype(object),
             "planned": planned,
             "done": done,
-            "attainment": ratio(done, planned),
+            "attainment": ratio(reached, planned),
             **counts,
             "still_open": waiting,
             "cost": [None] * n if f.cost is None else [None if c < 0 else c for c in f.cost.tolist()],

@@ -79,18 +79,12 @@ def contact_responses(
     s = chooser.sequences
     now = int(np.asarray(s.times).max())
     cut = np.minimum(goals.end, now - within)
-    done, _ = count_contacts(chooser, goals, np.minimum(cut, goals.end), 0.0, tuple(parts))
-    planned = goals.goal * np.clip((cut - goals.start) / np.maximum(goals.end - goals.start, 1), 0.0, 1.0)
+    done, _ = count_contacts(chooser, goals, cut, 0.0, tuple(parts))
+    due = goals.due(cut)
+    there = (goals.case < s.n_cases) & (goals.end < FAR) & (cut > goals.start)
     rows = pl.DataFrame(
-        {
-            "case": goals.case,
-            "start": goals.start,
-            "cut": cut,
-            "planned": planned,
-            "done": done,
-            "there": (goals.case < s.n_cases) & (cut > goals.start) & (goals.end < FAR),
-        }
-    ).filter("there")
+        {"case": goals.case, "start": goals.start, "cut": cut, "planned": due, "done": goals.reach(done, due)}
+    ).filter(pl.Series(there))
     joined = rows.group_by("case", "start", "cut", maintain_order=True).agg(pl.col("planned", "done").sum())
     joined = joined.filter(pl.col("planned") > 0)
     case, cut, planned, done = (joined[c].to_numpy() for c in ("case", "cut", "planned", "done"))

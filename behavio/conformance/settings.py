@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from behavio.conformance.contacts import PARTS
-from behavio.conformance.plan import parse_rule
+from behavio.conformance.plan import Flow, Frequency, parse_rule
 from behavio.durations import seconds
 from behavio.errors import JobError
 
@@ -17,6 +17,7 @@ class ConformanceSettings:
     plan             file of the plan: .toml, .bpmn, .pnml or a table of planned contacts; without it the
                      contacts of the job's [plan]
     rules            rules beside it: "response(portal_visit, call_*) within 14d"
+    flow, frequency  flows and contact goals for everybody beside it, as in a .toml plan
     tolerance        share of a contact goal that may be missing or too much
     response         activities that count as an answer; default: everything inbound but refusals
     refusals         inbound activities that are no answer
@@ -26,6 +27,8 @@ class ConformanceSettings:
 
     plan: str | None = None
     rules: tuple[str, ...] = ()
+    flow: tuple[Flow, ...] = ()
+    frequency: tuple[Frequency, ...] = ()
     tolerance: float = 0.0
     response: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ("email_unsubscribe", "reaction_negative", "reaction_neutral")
@@ -39,3 +42,8 @@ class ConformanceSettings:
             raise JobError("within must be longer than nothing", hint='write a duration such as "30d"')
         for text in self.rules:
             parse_rule(text)
+
+    @property
+    def own(self) -> bool:
+        """True when something is planned here, without a file."""
+        return bool(self.rules or self.flow or self.frequency)

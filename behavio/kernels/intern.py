@@ -160,41 +160,51 @@ def common_prefix(pool: np.ndarray, bounds: np.ndarray) -> int:
     return length
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _before(pool: np.ndarray, bounds: np.ndarray, second: np.ndarray, a: int, b: int, skip: int) -> bool:
+    if second[a] != second[b]:
+        return bool(second[a] < second[b])
+    return bool(comes_before(pool, bounds, a, b, skip))
+
+
 @ready
-def tied(keys: np.ndarray, order: np.ndarray) -> bool:
-    """Whether any two neighbours in this order have equal keys."""
-    for i in range(1, len(order)):  # noqa: SIM110 – numba compiles loops, not generators
-        if keys[order[i]] == keys[order[i - 1]]:
-            return True
-    return False
+def settle_ties(
+    pool: np.ndarray,
+    bounds: np.ndarray,
+    keys: np.ndarray,
+    second: np.ndarray,
+    order: np.ndarray,
+    skip: int,
+    spare: np.ndarray,
+) -> None:
+    """Order the texts whose keys are equal by the rest of their bytes (merge sort within each tie).
 
-
-@njit(cache=True, nogil=True)
-def settle_ties(pool: np.ndarray, bounds: np.ndarray, keys: np.ndarray, order: np.ndarray, skip: int) -> None:
-    """Order the texts whose keys are equal by all their bytes (merge sort within each tie)."""
+    second   uint64 (n,): the keys of the eight bytes behind those of `keys`
+    spare    int64 (n,): room to work in
+    """
     n = len(order)
-    spare = np.empty(0, np.int64)
     first = 0
     while first < n:
         last = first + 1
         while last < n and keys[order[last]] == keys[order[first]]:
             last += 1
-        if last - first > len(spare) and last - first > 1:
-            spare = np.empty(last - first, np.int64)
         width = 1
         while width < last - first:
             for start in range(first, last, 2 * width):
                 middle, end = min(start + width, last), min(start + 2 * width, last)
-                if middle >= end or not comes_before(pool, bounds, order[middle], order[middle - 1], skip):
+                if middle >= end or not _before(pool, bounds, second, order[middle], order[middle - 1], skip):
                     continue
                 a, b = start, middle
                 for k in range(end - start):
-                    if b >= end or (a < middle and not comes_before(pool, bounds, order[b], order[a], skip)):
+                    if b >= end or (
+                        a < middle and not _before(pool, bounds, second, order[b], order[a], skip)
+                    ):
                         spare[k] = order[a]
                         a += 1
                     else:
                         spare[k] = order[b]
                         b += 1
-                order[start:end] = spare[: end - start]
+                for k in range(end - start):
+                    order[start + k] = spare[k]
             width *= 2
         first = last

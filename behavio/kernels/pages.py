@@ -180,3 +180,167 @@ def spread(values: np.ndarray, valid: np.ndarray, missing: int, out: np.ndarray)
             k += 1
         else:
             out[i] = missing
+
+
+HEADER, TYPE, UNPACKED, PACKED, ROWS, ENCODING = 0, 1, 2, 3, 4, 5
+"""Places in the facts of a page: where its header ends, what it is, its sizes, its rows, their encoding."""
+
+
+@ready
+def header(data: np.ndarray, first: int, last: int, facts: np.ndarray) -> bool:
+    """Read the header of a page (Thrift's compact protocol) into int64 facts; False when it is none of data
+    of the first version, or has parts this does not know."""
+    at, depth = signed(first), 0
+    facts[:] = -1
+    outer, inner = signed(0), signed(0)
+    outside = signed(0)
+    while True:
+        if at >= last:
+            return False
+        head = signed(data[at])
+        at += 1
+        if head == 0:
+            if depth == 0:
+                facts[HEADER] = at
+                return facts[TYPE] == 0 and facts[PACKED] >= 0 and facts[UNPACKED] >= 0 and facts[ROWS] >= 0
+            depth -= 1
+            if depth == 1:
+                inner = outside
+            continue
+        if head >> 4 == 0:
+            return False
+        kind, step = head & 15, head >> 4
+        if depth == 0:
+            outer += step
+        else:
+            inner += step
+        if kind <= 2:
+            continue
+        if kind == 12:
+            if depth == 0 and outer != 5:
+                return False
+            if depth == 2:
+                return False
+            depth += 1
+            outside, inner = inner, signed(0)
+            continue
+        if kind == 3 or kind == 7 or kind > 8:
+            return False
+        value, shift = np.uint64(0), np.uint64(0)
+        while True:
+            if at >= last or shift > np.uint64(56):
+                return False
+            byte = np.uint64(data[at])
+            at += 1
+            value |= (byte & np.uint64(127)) << shift
+            shift += np.uint64(7)
+            if byte < np.uint64(128):
+                break
+        if kind == 8:
+            if value > np.uint64(last):
+                return False
+            at += signed(value)
+            continue
+        number = signed(value >> np.uint64(1)) ^ -signed(value & np.uint64(1))
+        if depth == 0 and outer <= 3:
+            facts[outer] = number
+        elif depth == 1 and inner <= 2:
+            facts[ROWS + inner - 1] = number
+
+
+@ready
+def opened(
+    data: np.ndarray,
+    first: int,
+    last: int,
+    snappy: bool,
+    optional: bool,
+    page: np.ndarray,
+    valid: np.ndarray,
+    facts: np.ndarray,
+) -> int:
+    """Unpack the page of data at `first` into `page` (or leave it where it lies) and go past its levels.
+
+    Returns 1 when it lies in `page`, 0 when it lies in `data`, -1 when it is damaged, odd, has empty rows, or
+    when there is no room. facts 6 and 7 say where its values begin and end.
+    """
+    if not header(data, first, last, facts):
+        return signed(-1)
+    size, at = facts[UNPACKED], facts[HEADER]
+    if at + facts[PACKED] > last or facts[ROWS] > len(valid):
+        return signed(-1)
+    begin, end = at, at + facts[PACKED]
+    if snappy:
+        if size + SLACK > len(page) or not unsnap(data, at, at + facts[PACKED], page, size):
+            return signed(-1)
+        begin, end = signed(0), size
+    if optional:
+        held = page if snappy else data
+        if begin + 4 > end:
+            return signed(-1)
+        length = signed(held[begin]) | signed(held[begin + 1]) << 8 | signed(held[begin + 2]) << 16
+        length |= signed(held[begin + 3]) << 24
+        begin += 4
+        if begin + length > end:
+            return signed(-1)
+        rows = valid[: facts[ROWS]]
+        if hybrid(held, begin, begin + length, 1, 2, rows) != facts[ROWS]:
+            return signed(-1)
+        begin += length
+    facts[6], facts[7] = begin, end
+    return signed(1) if snappy else signed(0)
+
+
+@ready
+def places_of(
+    data: np.ndarray,
+    first: int,
+    last: int,
+    snappy: bool,
+    optional: bool,
+    page: np.ndarray,
+    valid: np.ndarray,
+    limit: int,
+    out: np.ndarray,
+    facts: np.ndarray,
+) -> tuple[int, int]:
+    """Places in a dictionary of `limit` words, of page after page of a chunk, as far as pages are whole, easy
+    to read and fit into `out` (int32). Returns rows, and where the first page that was not taken begins."""
+    n, at = signed(0), signed(first)
+    while at < last:
+        where = opened(data, at, last, snappy, optional, page, valid, facts)
+        encoding, begin, end = facts[ENCODING], facts[6], facts[7]
+        if where < 0 or (encoding != 2 and encoding != 8) or n + facts[ROWS] > len(out) or begin >= end:
+            return n, at
+        held = page if where == 1 else data
+        rows = out[n : n + facts[ROWS]]
+        if held[begin] > 32 or hybrid(held, begin + 1, end, signed(held[begin]), limit, rows) < 0:
+            return n, at
+        n += facts[ROWS]
+        at = facts[HEADER] + facts[PACKED]
+    return n, at
+
+
+@ready
+def texts_of(
+    data: np.ndarray,
+    first: int,
+    last: int,
+    snappy: bool,
+    optional: bool,
+    page: np.ndarray,
+    valid: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    facts: np.ndarray,
+) -> int:
+    """Where the texts of one PLAIN page lie: in `page` when packed, else in `data`. Returns rows, -1 when the
+    page is another one; facts hold its header."""
+    where = opened(data, first, last, snappy, optional, page, valid, facts)
+    n = facts[ROWS]
+    if where < 0 or facts[ENCODING] != 0 or n > len(starts):
+        return signed(-1)
+    held = page if where == 1 else data
+    if not plain_texts(held, facts[6], facts[7], starts[:n], ends[:n]):
+        return signed(-1)
+    return n

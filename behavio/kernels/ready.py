@@ -33,6 +33,7 @@ RELEASE = "NRT_MemInfo_call_dtor"
 KNOWN = ("llvm.", "memset", "memcpy", "memmove", RELEASE)
 """What kept code may call: LLVM's own operations and C's, and what numba calls when it gives back memory of
 its own, which arrays from outside never are."""
+ARRAY = np.ndarray
 _lock = threading.RLock()
 _engine: Any = None
 
@@ -113,15 +114,18 @@ class Kernel(Lazy):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function, lambda: _numba().njit(cache=True, nogil=True)(function))
-        self._native: dict[tuple[Kind, ...], Callable[..., Any] | None] = {}
+        self._native: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, *given: Any) -> Any:
         """Call the kept code."""
-        kinds = tuple([_kind(g) for g in given])
-        if kinds not in self._native:
+        seen = tuple([(g.dtype.char, g.ndim, g.flags.num) if type(g) is ARRAY else type(g) for g in given])
+        native = self._native.get(seen, False)
+        if native is False:
             with _lock:
-                self._native[kinds] = None if "" in kinds else _native(self._function, kinds)
-        native = self._native[kinds]
+                kinds = tuple([_kind(g) for g in given])
+                native = None if "" in kinds else _native(self._function, kinds)
+                if all(type(g) is ARRAY or type(g) in (int, bool, float) for g in given):
+                    self._native[seen] = native
         return self.made(*given) if native is None else native(*given)
 
 

@@ -78,14 +78,17 @@ def fit(
     seed: Sequence[int],
     look: Callable[[int], float | None],
     hiding: Hiding = HIDING,
-) -> None:
-    """Passes over the windows; `look` gives a loss after each, and the net with the smallest one stays."""
+) -> int:
+    """Passes over the windows; `look` gives a loss after each, and the net with the smallest one stays.
+
+    Returns the number of passes it took.
+    """
     random = np.random.default_rng(seed)
     plain = [p for name, p in net.named_parameters() if p.dim() == 1 or name == "usual.weight"]
     decayed = [p for name, p in net.named_parameters() if p.dim() > 1 and name != "usual.weight"]
     groups = [{"params": decayed, "weight_decay": plan.decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, plan.rate)
-    best, worse, step, kept = math.inf, 0, 0, None
+    best, worse, step, kept, taken = math.inf, 0, 0, None, plan.passes
     for done in range(plan.passes):
         parts = sample(batches(windows, plan.width, random), windows, plan.per_pass)
         total = plan.passes * len(parts)
@@ -100,11 +103,13 @@ def fit(
             continue
         worse = 0 if loss < best - 1e-4 else worse + 1
         if loss < best:
-            best, kept = loss, {name: value.clone() for name, value in net.state_dict().items()}
+            best, taken = loss, done + 1
+            kept = {name: value.clone() for name, value in net.state_dict().items()}
         if worse == plan.patience:
             break
     if kept is not None:
         net.load_state_dict(kept)
+    return taken
 
 
 def sample(parts: list[np.ndarray], windows: Windows, events: int) -> list[np.ndarray]:

@@ -34,10 +34,28 @@ def _gru(settings: ModelSettings, seed: int) -> SequenceModel:
     return GRU(settings.hidden, settings.epochs, settings.budget, seed)
 
 
+def _cnn(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.neural import CNN
+
+    return CNN(settings.hidden, settings.epochs, settings.budget, seed)
+
+
+def _transformer(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.neural import Transformer
+
+    return Transformer(settings.hidden, settings.epochs, settings.budget, seed)
+
+
 def _pool(settings: ModelSettings, seed: int) -> SequenceModel:
     from behavio.models.pool import Pool
 
     return Pool(settings.max_order, settings.hidden, settings.epochs, settings.budget, seed)
+
+
+def _neighbours(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.neighbours import Neighbours
+
+    return Neighbours()
 
 
 def _counting(settings: ModelSettings, seed: int) -> SequenceModel:
@@ -53,6 +71,9 @@ ROSTER: dict[str, Entry] = {
     "ngram": Entry("baseline", lambda s, seed: NGram(s.max_order)),
     "counting": Entry("counting", _counting),
     "gru": Entry("neural", _gru, random=True),
+    "cnn": Entry("neural", _cnn, random=True),
+    "transformer": Entry("neural", _transformer, random=True),
+    "neighbours": Entry("neighbours", _neighbours),
     "pool": Entry("pool", _pool, random=True),
 }
 """In the order of the table. The plain n-gram stands among the baselines: it is what others must beat."""

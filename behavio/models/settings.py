@@ -18,9 +18,9 @@ class ModelSettings:
     kind          ngram | gru | pool; the n-gram takes over where the other does not beat it
     max_order     longest context the n-gram may use
     cut           share of events, in time, before the one cut; models are judged on what comes after
-    epochs        most passes of the GRU over its training events
-    budget        most training events the GRU sees in all its passes together
-    hidden        units of the GRU
+    epochs        most passes of the net over its training events
+    budget        most training events the net sees in all its passes together
+    hidden        units of the net
     dimensions    length of an activity vector
     as_of         moment the next steps are counted from (ISO date or time); default: the newest event
     top           next steps per case
@@ -32,8 +32,8 @@ class ModelSettings:
     kind: str = "pool"
     max_order: int = 8
     cut: float = 0.7
-    epochs: int = 20
-    budget: int = 1_500_000
+    epochs: int = 12
+    budget: int = 5_000_000
     hidden: int = 64
     dimensions: int = 32
     as_of: str | None = None

@@ -60,6 +60,23 @@ def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, 
     law where many cases vary and keeps its skew where few do. The interval of the lift treats cases as drawn
     independently (delta method for a ratio of means, on the log scale) plus the error of the shuffles.
     """
+    seen, expected, variance, squares, both = chance_sums(sequences, patterns, n_shuffles, seed)
+    floor = 0.5 / n_shuffles  # nothing found in n shuffles is not never
+    mean = np.maximum(expected, floor)
+    lift = seen / mean
+    spread = np.maximum(seen - 2 * lift * both + lift**2 * squares, 0.0) / np.maximum(seen, 0.5) ** 2
+    spread = spread + variance / n_shuffles / mean**2
+    half = np.exp(Z95 * np.sqrt(spread))
+    p_value = two_sided(seen, mean, variance * (1 + 1 / n_shuffles) + floor)
+    return Chance(seen.astype(np.int64), expected, lift, lift / half, lift * half, p_value, n_shuffles)
+
+
+def chance_sums(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, seed: int) -> np.ndarray:
+    """Sums over the cases that `against_chance` reads, float64 (5, n_patterns); those of parts add up.
+
+    Cases that hold the pattern, what shuffling expects, its variance, squares, products
+    (kernels.matching.count_by_chance).
+    """
     matcher = Matcher.of(patterns, len(sequences.vocabulary))
     log, reach = matcher.encode(sequences)
     cuts = np.searchsorted(log[2], np.linspace(0, sequences.n_events, CHUNKS + 1)[1:-1])
@@ -73,15 +90,27 @@ def against_chance(sequences: SequenceSet, patterns: Patterns, n_shuffles: int, 
 
     with ThreadPoolExecutor(2) as pool:
         sums = sum(pool.map(part, range(CHUNKS)), start=np.zeros((5, matcher.n_nodes)))
-    seen, expected, variance, squares, both = sums[:, matcher.node_of]
-    floor = 0.5 / n_shuffles  # nothing found in n shuffles is not never
-    mean = np.maximum(expected, floor)
-    lift = seen / mean
-    spread = np.maximum(seen - 2 * lift * both + lift**2 * squares, 0.0) / np.maximum(seen, 0.5) ** 2
-    spread = spread + variance / n_shuffles / mean**2
-    half = np.exp(Z95 * np.sqrt(spread))
-    p_value = two_sided(seen, mean, variance * (1 + 1 / n_shuffles) + floor)
-    return Chance(seen.astype(np.int64), expected, lift, lift / half, lift * half, p_value, n_shuffles)
+    return np.asarray(sums[:, matcher.node_of])
+
+
+def beyond_mix(inside: np.ndarray, outside: np.ndarray, n_shuffles: int) -> np.ndarray:
+    """p-values: does a pattern exceed its own chance in one group more, or less, than in the rest?
+
+    inside, outside  `chance_sums` of the group and of the others. A group that has more of an activity, or is
+    faster, holds more patterns with it in any order: chance has those too, so they do not count. Two-sided,
+    from the difference of the logarithms of the two lifts over their standard error.
+    """
+    from scipy.stats import norm
+
+    logs, spreads = [], []
+    for seen, expected, variance, squares, both in (inside, outside):
+        lift = (seen + 0.5) / (expected + 0.5)  # half a case on both sides: 0 of 0 is no difference
+        drawn = seen - 2 * lift * both + lift**2 * squares
+        by_chance = variance * (1 + 1 / n_shuffles) + 0.25
+        spreads.append(np.maximum(drawn / (seen + 0.5) ** 2, by_chance / (expected + 0.5) ** 2))
+        logs.append(np.log(lift))
+    error = np.sqrt(spreads[0] + spreads[1])
+    return np.asarray(np.clip(2 * norm.sf(np.abs(logs[0] - logs[1]) / error), LEAST_P, 1.0))
 
 
 def two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -81,8 +81,9 @@ def find(
         facts["n_standing_out"] = int((false_discovery(chance.p_value) <= RATE).sum())
         progress("patterns against the rest", 0.8)
         if segments is not None:
-            frames.append(telling(sequences, several, segments, settings.top))
-            facts["n_telling_rows"] = frames[-1].height
+            frames.append(telling(sequences, several, segments, settings.top, n_shuffles, seed))
+            told = frames[-1].height
+            facts["n_telling_rows"] = told
     progress("patterns", 1.0)
     return Findings(pl.concat(frames), facts, _notes(sequences, settings, rules, mined, facts))
 
@@ -110,6 +111,10 @@ def _notes(
         notes.append("the log has no clock: limits in time are not applied")
     if facts.get("n_standing_out") == 0:
         notes.append("nothing stands out: no pattern is commoner or rarer than shuffling the events makes it")
+    if facts.get("n_telling_rows") == 0:
+        notes.append(
+            "no order of steps tells a segment from the others beyond what its mix and pace of activities do"
+        )
     return tuple(notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from behavio.errors import JobError
 from behavio.patterns.chance import Chance, Difference
 from behavio.patterns.mine import Patterns
-from behavio.sequences import PAD, UNKNOWN, SequenceSet
+from behavio.sequences import UNKNOWN, SequenceSet
 
 ARROW = " → "
 RATE = 0.05
@@ -99,10 +100,13 @@ def _holds(longer: tuple[int, ...], shorter: tuple[int, ...]) -> bool:
 
 
 def known(sequences: SequenceSet, activities: Sequence[str]) -> list[int]:
-    """Ids of activities that the log has."""
-    ids = [sequences.vocabulary.id(name) for name in activities]
-    for name, token in zip(activities, ids, strict=True):
-        if token in (PAD, UNKNOWN):
+    """Ids of activities that the log has; "email_*" is every one with such a name."""
+    names, ids = sequences.vocabulary.names, []
+    for name in activities:
+        token = sequences.vocabulary.id(name)
+        fitting = [i for i, n in enumerate(names) if i > UNKNOWN and fnmatchcase(n, name)]
+        ids += fitting if token <= UNKNOWN else [token]
+        if token <= UNKNOWN and not fitting:
             from difflib import get_close_matches
 
             near = get_close_matches(name, sequences.vocabulary.activities, n=1)

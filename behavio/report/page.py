@@ -16,6 +16,7 @@ from behavio.report.blocks import Kpi, Section
 from behavio.report.context import Context
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    before,
     changes,
     groups,
     headline,
@@ -24,6 +25,7 @@ from behavio.report.sections import (
     method,
     outlook,
     patterns,
+    plan,
     readiness,
     suggestions,
 )
@@ -33,7 +35,9 @@ from behavio.report.tables import Table
 SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("groups", groups.section),
     ("journeys", journeys.section),
+    ("plan", plan.section),
     ("patterns", patterns.section),
+    ("before", before.section),
     ("outlook", outlook.section),
     ("suggestions", suggestions.section),
     ("changes", changes.section),

@@ -32,7 +32,17 @@ class RunTables:
     variants: pl.DataFrame | None = None
     case_times: pl.DataFrame | None = None
     map_svg: str | None = None
+    conformance: dict[str, Any] | None = None
+    retention: pl.DataFrame | None = None
+    waiting: pl.DataFrame | None = None
+    rework: pl.DataFrame | None = None
+    phases: pl.DataFrame | None = None
+    changes: pl.DataFrame | None = None
+    changed_steps: pl.DataFrame | None = None
     patterns: pl.DataFrame | None = None
+    outcomes: pl.DataFrame | None = None
+    communications: pl.DataFrame | None = None
+    pattern_notes: dict[str, list[str]] | None = None
     metrics: dict[str, Any] | None = None
     next_steps: pl.DataFrame | None = None
     segments: pl.DataFrame | None = None
@@ -58,7 +68,17 @@ class RunTables:
             variants=_table(run / "journeys/variants.parquet"),
             case_times=_table(run / "journeys/cases.parquet"),
             map_svg=_text(run / "journeys/map.svg"),
+            conformance=_conformance(run / "journeys"),
+            retention=_table(run / "journeys/retention.parquet"),
+            waiting=_table(run / "journeys/waiting.parquet"),
+            rework=_table(run / "journeys/rework.parquet"),
+            phases=_table(run / "journeys/phases.parquet"),
+            changes=_table(run / "journeys/changes.parquet"),
+            changed_steps=_table(run / "journeys/changed_steps.parquet"),
             patterns=_table(run / "patterns/patterns.parquet"),
+            outcomes=_table(run / "patterns/outcomes.parquet"),
+            communications=_table(run / "patterns/communications.parquet"),
+            pattern_notes=_json(run / "patterns/notes.json"),
             metrics=_json(run / "models/metrics.json"),
             next_steps=_table(run / "next/next_steps.parquet"),
             segments=_table(run / "segments/segments.parquet"),
@@ -120,6 +140,16 @@ def _events(path: Path) -> pl.DataFrame:
 
 def _table(path: Path, default: Any = None) -> Any:
     return pl.read_parquet(path) if path.is_file() else default
+
+
+def _conformance(folder: Path) -> dict[str, Any] | None:
+    """The plan held against the journeys: plan, within, notes, and the tables cases, steps, response."""
+    told = _json(folder / "conformance.json")
+    if told is None:
+        return None
+    parts = {"cases": "conformance", "steps": "conformance_steps", "response": "conformance_response"}
+    tables = {n: _table(folder / f"{file}.parquet") for n, file in parts.items()}
+    return None if any(t is None for t in tables.values()) else {**told, **tables}
 
 
 def _json(path: Path) -> Any:

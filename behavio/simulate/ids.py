@@ -19,6 +19,11 @@ PREFIX = {
     "Sent_Email_vod__c": "a0E",
     "Email_Activity_vod__c": "a0F",
     "Approved_Document_vod__c": "a0H",
+    "MC_Cycle_vod__c": "a0M",
+    "MC_Cycle_Channel_vod__c": "a0N",
+    "MC_Cycle_Plan_vod__c": "a0P",
+    "MC_Cycle_Plan_Target_vod__c": "a0Q",
+    "MC_Cycle_Plan_Channel_vod__c": "a0R",
 }
 """Key prefix of each object."""
 

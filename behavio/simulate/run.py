@@ -34,7 +34,7 @@ def simulate(
     Returns the summary that is also in truth/summary.json. Same settings, same bytes.
     Raises OSError where `out` cannot be written; every file appears whole or not at all.
     """
-    from behavio.simulate import calls, catalogue, crm, mail, web
+    from behavio.simulate import calls, catalogue, crm, mail, plan, web
     from behavio.simulate.clean import build_clean
     from behavio.simulate.extracts import Tally
     from behavio.simulate.history import live
@@ -59,6 +59,7 @@ def simulate(
         ("email activity", lambda: mail.write_mail_answers(history, clean, scanned, extracts, tally)),
         ("portal", lambda: web.write_portal(history, clean, extracts, tally)),
         ("events", lambda: web.write_attendance(history, clean, extracts, tally)),
+        ("plan", lambda: plan.write_plan(history, extracts, tally)),
     ]
     for done, (name, step) in enumerate(steps):
         tell(f"writing {name}", done / len(steps))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import JobError, LogError
@@ -20,7 +21,7 @@ from behavio.sources.machines import leave_out_machines
 from behavio.sources.mapping import Field, SourceMapping, zone_of
 from behavio.sources.named import named_columns, with_settings
 from behavio.sources.privacy import EVERYBODY, Privacy
-from behavio.sources.records import as_text
+from behavio.sources.records import all_differ, as_text
 from behavio.sources.reshape import leave_out_copies, reshaped
 from behavio.sources.rules import by_rules, opted_out
 from behavio.sources.sessions import to_sessions
@@ -29,6 +30,8 @@ from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
+FEW = 1_000
+"""Rows looked at before all of them are."""
 HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
 
 
@@ -99,6 +102,8 @@ def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bo
 def _nothing_in(frame: pl.DataFrame, column: str) -> bool:
     if frame.schema[column] != pl.String:
         return frame[column].null_count() == frame.height
+    if frame.height > FEW and not _nothing_in(frame.head(FEW), column):
+        return False
     return bool(frame.select(as_text(frame, column).is_null().all()).item())
 
 
@@ -106,13 +111,13 @@ def _read_columns(
     sieve: Sieve, columns: list[str], mapping: SourceMapping, settings: SourceSettings
 ) -> pl.Series:
     """The first of these columns that holds a time, for each row; a later one is read where needed only."""
-    time = pl.Series("time", [None] * sieve.frame.height, dtype=TIME)
+    time = pl.Series("time", [None], dtype=TIME).new_from_index(0, sieve.frame.height)
     for column in columns:
         left = time.is_null()
         if not left.any():
             break
         try:
-            cells = sieve.frame[column].filter(left)
+            cells = sieve.frame[column] if left.all() else sieve.frame[column].filter(left)
             read = read_times(cells, zone_of(settings, mapping), mapping.timestamp_format)
         except LogError as problem:
             hint = problem.hint
@@ -205,8 +210,9 @@ def _activities(sieve: Sieve, mapping: SourceMapping) -> None:
         sieve.require(field.needs, "activity")
     elif not any(c in sieve.frame.columns for c in field.column):
         sieve.notes.append(f"there is no column {field.needs[0]!r}: every row is taken as {field.empty}")
-    found = sieve.text(field)
-    if field.strict:
+    sieve.frame = sieve.frame.with_columns(sieve.text(field).alias("__activity__"))
+    found = pl.col("__activity__")
+    if field.strict and sieve.frame["__activity__"].null_count():
         raw = sieve.text(replace(field, values={}, strict=False))
         column = " or ".join(field.needs[:3])
         known = ", ".join(field.values)
@@ -356,14 +362,29 @@ def _counted(
 def _repeats(events: pl.DataFrame) -> pl.Series:
     """True for each row equal to an earlier one in everything but where it stood."""
     again = pl.repeat(False, events.height, eager=True, dtype=pl.Boolean)
-    hashes = events.select("case_id", "activity", "timestamp").hash_rows()
-    if hashes.n_unique() == events.height:
-        return again
-    short = hashes.is_duplicated()  # a few unequal rows may share a hash: the rows themselves decide below
-    places = short.arg_true()
     whole = [c for c in events.columns if c not in ("source", "source_file", "source_row")]
-    equal = events.filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
-    return again.scatter(places.filter(equal), True)
+    for some in (["case_id", "timestamp"], whole):
+        hashes = events.select(some).hash_rows()
+        if all_differ(hashes):
+            return again
+    first = _first_of(hashes.to_numpy())
+    rows = np.flatnonzero(first != np.arange(len(first)))
+    again_at, first_at = pl.Series(rows), pl.Series(first[rows])
+    if all(events[c].gather(again_at).equals(events[c].gather(first_at)) for c in whole):
+        return again.scatter(again_at, True)
+    short = hashes.is_duplicated()  # some unequal rows share a hash: the rows themselves decide
+    equal = events.select(whole).filter(short).select(~pl.struct(whole).is_first_distinct()).to_series()
+    return again.scatter(short.arg_true().filter(equal), True)
+
+
+def _first_of(values: np.ndarray) -> np.ndarray:
+    """For each value the place where it stands first, int64."""
+    order = np.argsort(values)
+    ordered = values[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    first = np.empty(len(values), np.int64)
+    first[order] = np.repeat(np.minimum.reduceat(order, begins), np.diff(begins, append=len(values)))
+    return first
 
 
 def most_frequent(rejected: pl.DataFrame, n: int = 3) -> str:

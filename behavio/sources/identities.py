@@ -308,6 +308,8 @@ def _told(ids: pl.Series, reason: str) -> str:
 
 def note_addresses(sieve: Sieve) -> None:
     """Say that cases are named by e-mail addresses: personal data in every table that follows."""
+    if not sieve.frame["__case__"].str.contains("@", literal=True).any():
+        return
     ids = sieve.frame["__case__"].unique()
     if n := int(ids.str.contains(r"^[^@\s]+@[^@\s]+\.[^@\s]+$").sum()):
         sieve.notes.append(

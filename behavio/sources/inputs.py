@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from behavio.errors import JobError, LogError
 from behavio.sources.settings import nearest
@@ -194,7 +194,7 @@ def _whole(item: Input) -> bytes:
 
 
 @contextmanager
-def steady(item: Input) -> Iterator[BinaryIO]:
+def steady(item: Input) -> Iterator[FileIO]:
     """A regular file, open for reading. Raises LogError at its end when somebody is writing it."""
     with item.path.open("rb", buffering=0) as stream:
         before = os.fstat(stream.fileno())

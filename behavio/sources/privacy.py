@@ -57,6 +57,8 @@ class Privacy:
 
     def among(self, ids: pl.Series) -> dict[str, str]:
         """The barred ids among these, with the reason."""
+        if not self.barred and not self.hashes:
+            return {}
         known = ids.drop_nulls().unique()
         found: dict[str, str] = {}
         if self.barred:

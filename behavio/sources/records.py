@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import LogError
 from behavio.sources.times import read_times
+
+FEW = 1_000
+"""Rows below which it does not matter how something is worked out."""
+LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 
 
 def as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
@@ -31,22 +36,38 @@ def as_text(frame: pl.DataFrame, column: str) -> pl.Expr:
     return pl.when(found.str.strip_chars() == "").then(None).otherwise(found)
 
 
+def by_value(column: pl.Expr, answer: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """What `answer` makes of a text column (see as_text), worked out once per distinct value, not per row."""
+
+    def answered(cells: pl.Series) -> pl.Series:
+        table = pl.DataFrame({"v": cells})
+        return table.select(answer(as_text(table, "v")).alias("v"))["v"]
+
+    def looked_up(cells: pl.Series) -> pl.Series:
+        distinct = cells.unique().drop_nulls() if cells.len() > FEW else cells
+        if distinct.len() > cells.len() // 8:
+            return answered(cells)
+        codes = cells.cast(pl.Enum(distinct)).to_physical().fill_null(distinct.len())
+        return answered(distinct.append(pl.Series([None], dtype=pl.String))).gather(codes)
+
+    return column.map_batches(looked_up, return_dtype=pl.String, is_elementwise=True)
+
+
 def full_ids(column: pl.Series) -> pl.Series:
     """Salesforce ids of 15 characters in their 18-character form, which survives case-blind tools.
 
     Each block of five gives one suffix letter: bit i is set where character i is upper case.
     """
-    short = column.str.len_chars() == 15
-    if column.dtype != pl.String or not short.any():
+    if column.dtype != pl.String or not (short := column.str.len_bytes() == 15).any():
         return column
-    old = column.filter(short & column.str.contains(r"^[A-Za-z0-9]{15}$")).unique(maintain_order=True)
-    return column.replace(old, pl.Series([i + _suffix(i) for i in old], dtype=pl.String))
-
-
-def _suffix(id: str) -> str:
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-    blocks = (id[0:5], id[5:10], id[10:15])
-    return "".join(letters[sum(c.isupper() << i for i, c in enumerate(block))] for block in blocks)
+    short = (short & column.str.contains(r"^[A-Za-z0-9]{15}$")).fill_null(False)
+    if not short.any():
+        return column
+    ids = np.frombuffer(column.filter(short).str.join("").item().encode(), np.uint8).reshape(-1, 3, 5)
+    upper = (ids >= ord("A")) & (ids <= ord("Z"))
+    suffixes = np.frombuffer(LETTERS, np.uint8)[upper @ (1 << np.arange(5))]
+    long = np.hstack([ids.reshape(-1, 15), suffixes]).view("S18").ravel()
+    return column.scatter(short.arg_true(), pl.Series(long, dtype=pl.Binary).cast(pl.String))
 
 
 def parts_of(key: str) -> list[str]:
@@ -71,7 +92,7 @@ def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str], *, first:
     With `first` the oldest stays, and of equally old rows the first one.
     """
     ids = frame.select(as_text(frame, id).alias("id")).to_series()
-    if ids.drop_nulls().n_unique() == ids.len() - ids.null_count():
+    if all_differ(ids.drop_nulls().hash()):
         return pl.repeat(False, frame.height, eager=True, dtype=pl.Boolean)
     when = next((c for c in version if c in frame.columns), None)
     ages = _ages(frame[when]) if when else pl.repeat(0, frame.height, eager=True, dtype=pl.Int64)
@@ -80,6 +101,12 @@ def older_copies(frame: pl.DataFrame, id: str, version: Sequence[str], *, first:
     newest = rows.unique("id", keep="first" if first else "last")["at"]
     stays = ids.is_null().scatter(newest, True)
     return ~stays
+
+
+def all_differ(hashes: pl.Series) -> bool:
+    """True when no two are equal, and so nothing of which these are the hashes."""
+    ordered = np.sort(hashes.to_numpy())
+    return not (ordered[1:] == ordered[:-1]).any()
 
 
 def _ages(column: pl.Series) -> pl.Series:

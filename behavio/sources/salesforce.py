@@ -8,7 +8,6 @@ in pages, each naming the locator of the next. Source: Salesforce, Bulk API 2.0 
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,13 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from behavio.errors import JobError, LogError
+from behavio.sources.patience import Patience
 
 if TYPE_CHECKING:
     import httpx
 
-TRIES = 6
-LONGEST_WAIT = 60.0
-BUSY = (429, 500, 502, 503, 504)
 VERSION = "64.0"
 
 
@@ -85,24 +82,24 @@ class Salesforce:
     logs in once more; anything else is a LogError with the org's own words."""
 
     def __init__(
-        self, org: Org, *, sleep: Callable[[float], None] = time.sleep, patience: float = 4 * 3600.0
+        self,
+        org: Org,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = 4 * 3600.0,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
-        try:
-            import httpx
-        except ImportError:
-            raise JobError("pulling needs httpx", hint="pip install 'behavio[salesforce]'") from None
         self.org = org
         self.patience = patience
-        self._sleep = sleep
-        self._jitter = random.Random()  # only spreads waits, never touches a result
-        self._client: httpx.Client = httpx.Client(timeout=httpx.Timeout(60.0, read=300.0))
-        self._failures: tuple[type[Exception], ...] = (httpx.TransportError,)
+        self.usage = (0, 0)
+        self.sleep = sleep
+        self._http = Patience(sleep, transport)
         self._token = ""
         self._instance = org.url
 
     def close(self) -> None:
         """End the session."""
-        self._client.close()
+        self._http.close()
 
     # one request ---------------------------------------------------------------------------------
 
@@ -115,12 +112,11 @@ class Salesforce:
                 "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
                 "assertion": self._assertion(),
             }
-        answer = self._patiently(
-            lambda: self._client.post(f"{self.org.url}/services/oauth2/token", data=form)
-        )
+        address = f"{self.org.url}/services/oauth2/token"
+        answer = self._http.ask(lambda: self._http.client.post(address, data=form), self.org.url)
         if answer.status_code != 200:
-            said = _said(answer)
-            raise LogError(f"{self.org.url} refused the login: {said}", hint="look at the connected app")
+            words = said(answer)
+            raise LogError(f"{self.org.url} refused the login: {words}", hint="look at the connected app")
         token = answer.json()
         self._token = str(token["access_token"])
         self._instance = str(token.get("instance_url") or self.org.url).rstrip("/")
@@ -143,61 +139,61 @@ class Salesforce:
                 "the private key cannot sign", hint="it must be an RSA key in PEM, without a password"
             ) from None
 
-    def _patiently(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        """The answer, asked for again while the org is busy or out of reach."""
-        for attempt in range(TRIES):
-            last = attempt == TRIES - 1
-            wait = min(LONGEST_WAIT, 2.0**attempt)
-            try:
-                answer = ask()
-            except self._failures as problem:
-                if last:
-                    raise LogError(
-                        f"{self._instance} cannot be reached: {problem}", hint="look at network and address"
-                    ) from None
-            else:
-                if answer.status_code not in BUSY or last:
-                    return answer
-                asked = answer.headers.get("Retry-After", "")
-                wait = max(wait, min(float(asked), LONGEST_WAIT)) if asked.isdigit() else wait
-            self._sleep(wait * self._jitter.uniform(0.5, 1.0))
-        raise AssertionError("unreachable")
-
     def _ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One request to the API; raises LogError for any answer that is no success."""
+        answer = self.answer(method, path, **more)
+        if answer.is_success:
+            return answer
+        raise LogError(
+            f"{method} {path} gave {answer.status_code}: {said(answer)}",
+            hint=HINTS.get(answer.status_code, "the words are the CRM's own"),
+        )
+
+    def answer(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """The answer to one request, whatever it says; `usage` holds API calls used and allowed since.
+
+        A path that starts with /services/ stands as it is. Raises LogError when nobody answers.
+        """
         if not self._token:
             self._login()
         answer = self._once(method, path, more)
         if answer.status_code == 401:
             self._login()
             answer = self._once(method, path, more)
-        if answer.is_success:
-            return answer
-        raise LogError(
-            f"{method} {path} gave {answer.status_code}: {_said(answer)}",
-            hint=HINTS.get(answer.status_code, "the words are the CRM's own"),
-        )
+        used, _, most = answer.headers.get("Sforce-Limit-Info", "").removeprefix("api-usage=").partition("/")
+        if used.isdigit() and most.isdigit():
+            self.usage = (int(used), int(most))
+        return answer
 
     def _once(self, method: str, path: str, more: dict[str, Any]) -> httpx.Response:
-        url = f"{self._instance}/services/data/v{self.org.version}{path}"
-        return self._patiently(lambda: self._client.request(method, url, headers=self._headers(), **more))
+        root = "" if path.startswith("/services/") else f"/services/data/v{self.org.version}"
+        url, given = f"{self._instance}{root}{path}", dict(more)
+        head = given.pop("headers", {})
+
+        def ask() -> httpx.Response:
+            return self._http.client.request(method, url, headers={**head, **self._headers()}, **given)
+
+        return self._http.ask(ask, self._instance)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
 
     # what is asked -------------------------------------------------------------------------------
 
+    def describe(self, object: str) -> dict[str, Any]:
+        """An object as the org describes it to this user."""
+        return dict(self._ask("GET", f"/sobjects/{object}/describe").json())
+
     def names(self, object: str) -> tuple[set[str], set[str]]:
         """Fields and relationships of an object, as the org describes it."""
-        described = self._ask("GET", f"/sobjects/{object}/describe").json()
-        fields = [f for f in described["fields"] if isinstance(f, dict)]
+        fields = [f for f in self.describe(object)["fields"] if isinstance(f, dict)]
         return {str(f["name"]) for f in fields}, {
             str(f["relationshipName"]) for f in fields if f.get("relationshipName")
         }
 
-    def start(self, soql: str) -> dict[str, Any]:
+    def start(self, soql: str, operation: str = "queryAll") -> dict[str, Any]:
         """Create a job for every row, deleted ones too (queryAll); its facts, `id` and `createdDate`."""
-        wanted = {"operation": "queryAll", "query": soql, "contentType": "CSV", "lineEnding": "LF"}
+        wanted = {"operation": operation, "query": soql, "contentType": "CSV", "lineEnding": "LF"}
         return dict(self._ask("POST", "/jobs/query", json=wanted).json())
 
     def look(self, job: str) -> dict[str, Any]:
@@ -217,7 +213,7 @@ class Salesforce:
                 raise LogError(f"the query job {job} {str(state).lower()}: {said}", hint=FAILED)
             if waited > self.patience:
                 raise LogError(f"the query job {job} is still {state}", hint="run the command again later")
-            self._sleep(pause)
+            self.sleep(pause)
             waited += pause
             pause = min(pause * 1.5, 30.0)
 
@@ -244,7 +240,7 @@ HINTS = {
 FAILED = "the words are the CRM's own; a smaller object, or fewer columns in a copy of the mapping, may help"
 
 
-def _said(answer: httpx.Response) -> str:
+def said(answer: httpx.Response) -> str:
     """The org's own words in a refusal."""
     try:
         body = answer.json()

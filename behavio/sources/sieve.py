@@ -6,6 +6,7 @@ read = still in play + rejected + left out, after every step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,7 @@ from behavio.sources.mapping import Field, Filter, Join, Remark, SourceMapping
 from behavio.sources.privacy import EVERYBODY, HIDDEN, OPTED_OUT, Privacy, opted_out, text_columns
 from behavio.sources.records import as_text as as_text
 from behavio.sources.records import (
+    by_value,
     full_ids,
     joint,
     older_copies,
@@ -179,8 +181,15 @@ class Sieve:
             return pl.lit(field.constant)
         if field.template:
             return self._template(field.template)
-        parts = [as_text(self.frame, c) for c in field.column if c in self.frame.columns]
-        raw = pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String)
+        have = [c for c in field.column if c in self.frame.columns]
+        parts = [as_text(self.frame, c) for c in have]
+        mapped = field.times is None and (field.values or field.other is not None)
+        if mapped and len(have) == 1 and self.frame.schema[have[0]] == pl.String:
+            return by_value(pl.col(have[0]), partial(self._found, field))
+        return self._found(field, pl.coalesce(parts) if parts else pl.lit(None, dtype=pl.String))
+
+    def _found(self, field: Field, raw: pl.Expr) -> pl.Expr:
+        """What the field makes of its columns' text."""
         raw = raw.str.strip_chars(field.trim) if field.trim else raw
         if field.first_of:
             raw = raw.str.split(field.first_of).list.first().str.strip_chars()
@@ -355,12 +364,17 @@ class Sieve:
             if rule.optional:
                 return
             self.require(rule.column, "a filter")
-        found = self.frame.select(pl.coalesce([as_text(self.frame, c) for c in have]).alias("v"))["v"]
-        distinct = found.drop_nulls().unique()  # few, while rows are many
+        texts = len(have) == 1 and self.frame.schema[have[0]] == pl.String
+        said = pl.col(have[0]) if texts else pl.coalesce([as_text(self.frame, c) for c in have])
+        found = self.frame.select(said.alias("v"))["v"]
+        distinct = found.unique().drop_nulls().to_frame()  # few, while rows are many
         listed = rule.inside if rule.inside is not None else rule.outside or ()
-        hit = distinct.str.to_lowercase().is_in([v.lower() for v in listed])
-        gone = distinct.filter(~hit if rule.inside is not None else hit)
+        hit = as_text(distinct, "v").str.to_lowercase().is_in([v.lower() for v in listed])
         empty_goes = rule.inside is not None and not rule.empty
+        out = (~hit if rule.inside is not None else hit).fill_null(empty_goes)
+        gone = distinct.filter(out)["v"]
+        if not gone.len() and not (empty_goes and found.null_count()):
+            return
         self.leave_out(found.is_in(gone.to_list()).fill_null(empty_goes), rule.why, filtered=True)
 
     def _group(self, mapping: SourceMapping) -> None:

@@ -80,8 +80,10 @@ def read_times(column: pl.Series, zone: str = "UTC", format: str | None = None) 
     elif kind.is_numeric():
         times = _numbers(column, zone, format)
     else:
-        times = _texts(column.cast(pl.String).str.strip_chars(), zone, format)
-    micros = times.utc.dt.epoch("us")
+        times = _texts(column.cast(pl.String), zone, format)
+    micros = times.utc.to_physical()
+    if micros.len() == micros.null_count() or (micros.min() >= EARLIEST and micros.max() <= LATEST):  # type: ignore[operator]
+        return Times(times.utc.alias(column.name), times.notes)
     sane = micros.is_between(EARLIEST, LATEST)
     return Times(times.utc.set(~sane, None).alias(column.name), times.notes)
 
@@ -166,12 +168,15 @@ def _epoch(numbers: pl.Series, unit: str) -> pl.Series:
 
 
 def _texts(text: pl.Series, zone: str, format: str | None) -> Times:
+    if format is not None:
+        text = text.str.strip_chars()
     if format in SPOKEN or format == "excel":
         return _numbers(text.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False), zone, format)
     if format is not None and format not in ORDERS:
         return _named(text, zone, format)
     if format is None and (alike := _uniform(text, zone)) is not None:
         return alike
+    text = text.str.strip_chars()
     iso = text.str.contains(ISO)
     zoned = text.str.contains(ISO_ZONED)
     rest = (~(iso | zoned) & (text != "")).fill_null(False)
@@ -197,9 +202,10 @@ def _uniform(text: pl.Series, zone: str) -> Times | None:
     if not (written := UNIFORM.match(sample)):
         return None
     tail, length = sample[19:], text.str.len_bytes()
-    if length.min() != length.max() or not (text.str.ends_with(tail) if tail else length == 19).all():
+    if length.min() != length.max():
         return None
-    local = text.str.head(19).str.to_datetime(f"%Y-%m-%d{written[1]}%H:%M:%S", strict=False, time_unit="us")
+    shape = f"%Y-%m-%d{written[1]}%H:%M:%S{tail}"
+    local = text.str.to_datetime(shape, strict=False, time_unit="us", cache=False)
     if local.null_count() != text.null_count():
         return None
     return Times(local.dt.replace_time_zone("UTC")) if tail.endswith("Z") else _placed(local, zone)

@@ -1,7 +1,8 @@
 """Where results are delivered: planned, sent, read back, with a receipt."""
 
-from behavio.targets.files import deliver
+from behavio.targets.connect import deliver, rollback
 from behavio.targets.receipt import Receipt
+from behavio.targets.receipts import CrmReceipt
 from behavio.targets.settings import DeliverSettings
 
-__all__ = ["DeliverSettings", "Receipt", "deliver"]
+__all__ = ["CrmReceipt", "DeliverSettings", "Receipt", "deliver", "rollback"]

@@ -158,7 +158,7 @@ def suggestion_rows(tables: RunTables, settings: DeliverSettings) -> Load:
     """One row per suggestion that may go, best first for every owner's cap."""
     columns = SUGGESTION_COLUMNS if settings.legal_basis is not None else SUGGESTION_COLUMNS[:-1]
     frame = tables.suggestions if tables.suggestions is not None else pl.DataFrame()
-    refused = _refused(tables, frame)
+    refused = refused_channels(tables, frame)
     objected = privacy_flags(tables.cases)
     stamp = _stamp(tables, settings)
     per_owner: Counter[str] = Counter()
@@ -224,7 +224,7 @@ def _problem(s: dict[str, Any], refused: dict[tuple[str, str], str], objected: s
     return "missing_reason: it does not explain itself" if not s["reason"] else ""
 
 
-def _refused(tables: RunTables, frame: pl.DataFrame) -> dict[tuple[str, str], str]:
+def refused_channels(tables: RunTables, frame: pl.DataFrame) -> dict[tuple[str, str], str]:
     """(case, channel) whose consent does not hold until the suggestions expire, and its state."""
     if frame.height == 0:
         return {}

@@ -8,7 +8,10 @@ from difflib import get_close_matches
 
 from behavio.errors import JobError
 
-TARGETS = ("files",)
+TARGETS = ("files", "salesforce", "vault", "sql", "loader", "sfmc")
+MAPPINGS = {"salesforce": "veeva", "vault": "vault", "sql": "sql", "loader": "veeva"}
+"""The ready-made mapping of a target that takes one."""
+
 
 LABEL_COLUMNS: dict[str, str] = {
     "case_id": "External_ID_vod__c",
@@ -32,6 +35,8 @@ class DeliverSettings:
     legal_basis    a text for the legal basis of profiling; the column is only written when it is set
     previous       folder of the last delivery: what is unchanged since is not sent again
     max_per_owner  open suggestions one owner may get; the CRM shows no more than 500
+    mapping        for a CRM: a ready-made mapping (veeva, veeva_account, lsc, vault, sql) or a file .toml
+    max_reject     share of rows that may be invalid before nothing is sent, 0–1
     """
 
     target: str = "files"
@@ -40,6 +45,8 @@ class DeliverSettings:
     legal_basis: str | None = None
     previous: str | None = None
     max_per_owner: int = 500
+    mapping: str | None = None
+    max_reject: float = 0.1
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -58,6 +65,8 @@ class DeliverSettings:
             raise JobError("two of our names go into one column", hint="give every name a column of its own")
         if self.max_per_owner < 1:
             raise JobError(f"max_per_owner = {self.max_per_owner} is too small", hint="it starts at 1")
+        if not 0 <= self.max_reject <= 1:
+            raise JobError(f"max_reject = {self.max_reject} is no share", hint="0.1 is one row in ten")
 
     def label_column(self, name: str) -> str:
         """The column of segment_labels.csv that takes one of our names."""

@@ -92,10 +92,9 @@ def _open_questions(c: Context) -> tuple[tuple[str | Markup, str | Markup], ...]
     """What the page cannot say yet, and what it would take."""
     items: list[tuple[str | Markup, str | Markup]] = []
     if c.run.hcp:
-        items += [
-            ("Plan against reality", "Unknown: it takes a call plan as a source."),
-            ("Share of voice", "Unknown: it takes data on other companies' contacts."),
-        ]
+        if c.run.conformance is None:
+            items.append(("Plan against reality", "Unknown: it takes a call plan as a source."))
+        items.append(("Share of voice", "Unknown: it takes data on other companies' contacts."))
     items.append(
         (
             "Effect of a contact",

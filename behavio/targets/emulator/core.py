@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,8 @@ class Emulator:
         self.store = store
         self.schedule = schedule or Schedule()
         self.lock = threading.RLock()
-        self.folder = tempfile.TemporaryDirectory(prefix="behavio-emulator-")
+        self.folder = Path(tempfile.mkdtemp(prefix="behavio-emulator-"))
+        self._end = weakref.finalize(self, _tidy, store, self.folder)
         self.sessions: set[str] = set()
         self._issued = 0
         self._spoiled: Fault | None = None
@@ -34,8 +37,7 @@ class Emulator:
 
     def close(self) -> None:
         """Let go of files."""
-        self.store.close()
-        self.folder.cleanup()
+        self._end()
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request. Raises Drop where the connection ends instead."""
@@ -129,7 +131,12 @@ class Emulator:
 
     def scratch(self, name: str) -> Path:
         """A file of the emulator's own."""
-        return Path(self.folder.name) / name
+        return self.folder / name
+
+
+def _tidy(store: Store, folder: Path) -> None:
+    store.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def shuffled(rows: list[Any], seed: int) -> list[Any]:

@@ -339,7 +339,7 @@ def described(f: FieldSpec) -> dict[str, Any]:
         else 0,
         "nillable": not f.required and f.kind not in ("boolean", "id"),
         "createable": not f.readonly,
-        "updateable": not f.readonly,
+        "updateable": not (f.readonly or f.fixed),
         "defaultedOnCreate": f.kind in ("boolean", "id"),
         "externalId": f.external,
         "unique": f.unique,

@@ -11,14 +11,17 @@ from typing import Any
 from behavio.errors import JobError
 
 KINDS = ("text", "longtext", "number", "boolean", "date", "datetime", "picklist", "reference", "id")
-FLAGS = ("required", "external", "unique", "readonly")
+FLAGS = ("required", "external", "unique", "readonly", "fixed")
 FORM = re.compile(r"(\w+)(?:\(([^)]*)\))?((?: \w+)*)")
 SHIPPED = Path(__file__).parent / "schemas"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One field: `length` in characters (0: none), `values` of a picklist, `to` the object it refers to."""
+    """One field: `length` in characters (0: none), `values` of a picklist, `to` the object it refers to.
+
+    A fixed one is set when the row is made and never again: the parent in a master-detail relationship.
+    """
 
     name: str
     kind: str
@@ -29,6 +32,7 @@ class FieldSpec:
     external: bool = False
     unique: bool = False
     readonly: bool = False
+    fixed: bool = False
 
     @property
     def key(self) -> bool:

@@ -183,7 +183,8 @@ class Store:
             field = spec.fields.get(name)
             if field is None:
                 raise RowError("INVALID_FIELD", f"No such column '{name}' on entity '{spec.name}'", (name,))
-            if field.readonly and not (name == self.names.id and not new):
+            barred = field.readonly or (field.fixed and not new)
+            if barred and not (name == self.names.id and not new):
                 raise RowError(
                     "INVALID_FIELD_FOR_INSERT_UPDATE",
                     f"Unable to create/update fields: {name}. Please check the security settings",

@@ -1,0 +1,78 @@
+"""Random faults: after the next clean delivery every row is there once, with the right values."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from crm_ordeal import ordeal
+from crm_world import make
+
+from behavio.targets import salesforce
+from behavio.targets.emulator import serving
+
+
+@pytest.fixture(autouse=True)
+def small_jobs(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Even few rows go as jobs in every second ordeal."""
+    if getattr(request.node, "callspec", None) is not None and request.node.callspec.params["seed"] % 2:
+        monkeypatch.setattr(salesforce, "SMALL", 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("system", ["salesforce", "vault"])
+def test_nothing_is_lost_and_nothing_doubled(tmp_path: Path, system: str, seed: int) -> None:
+    story = ordeal(tmp_path, seed, system)
+    assert story.attempts and story.requests
+
+
+def test_killed_at_every_request_the_next_delivery_ends_it(tmp_path: Path) -> None:
+    # about 25 requests: killed at every third of them, before and after it is carried out
+    number = 0
+    while True:
+        world = make(tmp_path / str(number), 6)
+        world.kill = lambda n, at=number: ("before", "after")[at % 2] if n == at // 2 * 3 else ""
+        try:
+            world.deliver()
+        except BaseException as killed:
+            assert type(killed).__name__ == "Killed"
+        else:
+            break
+        world.kill = None
+        receipt = world.deliver()
+        assert receipt.status == "confirmed"
+        keys = world.rows("Suggestion_Tag_vod__c", "Behavio_Key__c")
+        assert len(keys) == len(set(keys)) == 6
+        assert len(world.rows("Product_Metrics_vod__c", "Id")) == 6
+        number += 1
+    assert number > 10
+
+
+DELIVER = "import sys; from behavio.cli import main; main(['deliver', sys.argv[1], '--target', 'salesforce'])"
+
+
+def test_a_process_killed_by_the_system_goes_on(tmp_path: Path) -> None:
+    world = make(tmp_path, 40)
+    with serving(world.emulator) as url:
+        env = os.environ | {
+            "SALESFORCE_URL": url,
+            "SALESFORCE_CLIENT_ID": "behavio",
+            "SALESFORCE_CLIENT_SECRET": "emulator",
+        }
+        command = [sys.executable, "-c", DELIVER, str(world.run)]
+        one = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not world.rows("Suggestion_vod__c", "Id") and one.poll() is None:
+            time.sleep(0.002)
+        one.send_signal(signal.SIGKILL)
+        one.communicate()
+        assert not (world.run / "deliveries" / "salesforce" / "0001" / "receipt.json").exists()
+        two = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert two.returncode == 0, two.stderr
+    keys = world.rows("Suggestion_Tag_vod__c", "Behavio_Key__c")
+    assert len(keys) == len(set(keys)) == 40
+    assert sorted(p.name for p in (world.run / "deliveries" / "salesforce").iterdir()) == ["0001"]
