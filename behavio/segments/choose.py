@@ -37,7 +37,7 @@ STABLE, FIRM = 0.8, 0.65
 is below FIRM is taken only if none is firmer."""
 
 STABILITY_WEIGHT, COST_OF_A_GROUP = 0.4, 0.01
-AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 3, 1_500, 3
+AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 4, 4_000, 3
 BETTER_VIEW = 1.5  # times the gain of the plainer view
 
 Progress = Callable[[str, float], None]
