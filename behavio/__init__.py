@@ -34,8 +34,9 @@ ROOMS = (
     "view",
 )
 CALLS = (
-    *("check", "compare", "demo", "deliver", "drift", "encode", "evaluate", "funnel", "graph", "match"),
-    *("predict", "read", "retention", "steps", "variants", *ROOMS),
+    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match".split(),
+    *"neighbours predict read retention rework rules steps variants waits within".split(),
+    *ROOMS,
 )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from behavio import sources
-from behavio.errors import JobError
+from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.folder import checked_run, encoded_folder, needed, refuse_settings, run_folder, table_of
 from behavio.log import EventLog
@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
+    from behavio.models import Alike
     from behavio.patterns import Matches
     from behavio.pressure import Pressure
     from behavio.run import Result, Watcher
+    from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
     from behavio.targets import CrmReceipt, Receipt
     from behavio.view import CaseStory
@@ -159,6 +161,22 @@ def funnel(
 def retention(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
     """Cases by first month and months since; `activities` say what counts as being active."""
     return _like(data, _journeys(data, lambda text: None, options).retention(activities))
+
+
+def lifecycle(data: Data, *, activities: Sequence[str] | None = None, **options: Any) -> Frame:
+    """How many cases are new, active, returned, dormant (90 days) and lost (a year), month by month."""
+    asked = _journeys(data, lambda text: None, options)
+    return _like(data, asked.lifecycle(activities=activities))
+
+
+def waits(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """How long each activity is waited for, and its share of all the time that passes."""
+    return _like(data, _journeys(data, note, options).waiting())
+
+
+def rework(data: Data, *, note: Note = lambda text: None, **options: Any) -> Frame:
+    """What cases come back to, and how often: at once, or after something else."""
+    return _like(data, _journeys(data, note, options).rework())
 
 
 def _journeys(data: Data, note: Note, options: Mapping[str, Any]) -> Journeys:
@@ -372,6 +390,55 @@ def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
     return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
 
 
+def segments_page(folder: str | Path) -> dict[str, Any]:
+    """What a run says of its segments: sizes, names, what sets each apart, the curve of k, the proof."""
+    return dict(read_json(needed(checked_run(folder), "segments/profiles.json")))
+
+
+def segment_rules(folder: str | Path) -> dict[str, Any]:
+    """The typing tool of a run: at most seven questions that tell the segment, with their accuracy."""
+    path = checked_run(folder) / "segments" / "rules.json"
+    needed(Path(folder), "segments/segments.parquet")
+    if not path.is_file():
+        raise RunError(
+            "this run has no rules: one segment, or too few cases", hint="look at behavio segments"
+        )
+    return dict(read_json(path))
+
+
+def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
+    """Another segmentation beside that of a run.
+
+    other  a file of case_id and segment, a column of the cases, another number of segments ("5"), or
+           another kind ("kmeans")
+    """
+    from behavio.segments.asked import challenged
+
+    needed(checked_run(folder), "segments/segments.parquet")
+    return challenged(Path(folder), other, seed)
+
+
+def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+    """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
+    from behavio.segments.asked import nearest
+
+    needed(checked_run(folder), "segments/segments.parquet")
+    return nearest(Path(folder), case, n, seed)
+
+
+def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | None:
+    """How the segments of one run became those of another: kept, split, merged, new, gone, and who moved.
+
+    None unless both are runs with segments.
+    """
+    from behavio.segments.asked import changed
+
+    runs = [r for r in (run_folder(folder), run_folder(other)) if r is not None]
+    if len(runs) < 2 or not all((r / "segments" / "segments.parquet").is_file() for r in runs):
+        return None
+    return changed(runs[0], runs[1])
+
+
 def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
     from behavio.models import ModelSettings, predict_next
@@ -380,6 +447,17 @@ def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
     if table is None:
         own, columns = _split(ModelSettings, settings)
         table = predict_next(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
+    return _like(data, table)
+
+
+def within(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
+    """The next 7, 30 and 90 days of every case: chance and expected number of each activity."""
+    from behavio.models import ModelSettings, predict_within
+
+    table = table_of(data, "next/horizons.parquet", settings)
+    if table is None:
+        own, columns = _split(ModelSettings, settings)
+        table = predict_within(_sequences(data, columns), _settings(ModelSettings, own), seed=seed)
     return _like(data, table)
 
 
@@ -410,6 +488,16 @@ def evaluate(data: Data, *, seed: int = 7, **settings: Any) -> dict[str, Any]:
     if not isinstance(data, EventLog):
         columns["keep"] = [*columns.get("keep", ()), *models.fields_asked(protocol)]
     return models.benchmark_log(read(data, **columns), protocol, chosen, seed)
+
+
+def neighbours(data: Data, case_id: str, *, k: int = 100, within: str | None = None, **columns: Any) -> Alike:
+    """What those did next who were lately where this case is now: `next`, `moments`, `sentence`.
+
+    `k` cases are compared, each by its most similar moment; `within` looks only at the last "180d".
+    """
+    from behavio.models import find_alike
+
+    return find_alike(_sequences(data, columns), case_id, k, within)
 
 
 def view(folder: str | Path, case_id: str) -> CaseStory:

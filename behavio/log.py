@@ -293,7 +293,7 @@ class EventLog:
             cases=cases,
             consents=empty(CONSENT_SCHEMA) if consents is None else consents,
             rejected=pl.concat([p.rejected for p in parts]),
-            sources=_behind([p.count for p in parts]),
+            sources=newest_of([p.count for p in parts]),
             timed=all(p.timed for p in parts),
         )
 
@@ -316,9 +316,16 @@ class EventLog:
     def write(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
         """Write every table as Parquet and the counts, with `more` facts, as readiness.json."""
         folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(folder / "events.parquet") as draft:
+            self.events.write_parquet(draft, compression="zstd")
+        self.write_beside(folder, more)
+
+    def write_beside(self, folder: Path, more: Mapping[str, Any] | None = None) -> None:
+        """Write everything but the events, whose table was written as it came."""
         for name in TABLES:
-            with whole_file(folder / f"{name}.parquet") as draft:
-                getattr(self, name).write_parquet(draft, compression="zstd")
+            if name != "events":
+                with whole_file(folder / f"{name}.parquet") as draft:
+                    getattr(self, name).write_parquet(draft, compression="zstd")
         write_json(
             folder / "readiness.json",
             {
@@ -333,10 +340,12 @@ class EventLog:
         )
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read back what `write` left."""
+    def read(cls, folder: Path, events: pl.DataFrame | None = None) -> Self:
+        """Read back what `write` left; `events` stand for those of the folder where only some are wanted."""
         facts = read_json(folder / "readiness.json")
-        table = {n: pl.read_parquet(p) for n in TABLES if (p := folder / f"{n}.parquet").is_file()}
+        rest = TABLES if events is None else [n for n in TABLES if n != "events"]
+        table = {n: pl.read_parquet(p) for n in rest if (p := folder / f"{n}.parquet").is_file()}
+        table |= {} if events is None else {"events": events}
         sources = tuple(SourceCount(**(s | {"notes": tuple(s.get("notes", ()))})) for s in facts["sources"])
         return cls(**table, sources=sources, timed=facts["timed"])
 
@@ -400,7 +409,7 @@ def _order(case: np.ndarray, time: np.ndarray) -> np.ndarray:
     return np.lexsort((time, case))
 
 
-def _behind(counts: Sequence[SourceCount]) -> tuple[SourceCount, ...]:
+def newest_of(counts: Sequence[SourceCount]) -> tuple[SourceCount, ...]:
     """The counts with the days each source's newest event lies behind the newest of all."""
     ends = [datetime.fromisoformat(c.last) if c.last else None for c in counts]
     newest = max((e for e in ends if e is not None), default=None)

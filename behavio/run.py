@@ -36,6 +36,8 @@ from behavio import (
     suggest,
     targets,
 )
+from behavio.encoding.pieces import Unfit
+from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -88,8 +90,17 @@ class Context:
 
     @cached_property
     def log(self) -> EventLog:
-        """The event log of this run."""
-        return EventLog.read(self.folder / "log")
+        """The event log of this run; of a streamed one that is large, a sample of whole cases."""
+        return EventLog.read(self.folder / "log") if self._sample is None else self._sample[0]
+
+    @cached_property
+    def _sample(self) -> tuple[EventLog, SequenceSet] | None:
+        return sample_of(self.folder / "log", self.sequences)
+
+    @cached_property
+    def learnt(self) -> SequenceSet:
+        """The sequences that models, segments and patterns learn from: those of `log`."""
+        return self.sequences if self._sample is None else self._sample[1]
 
     @cached_property
     def sequences(self) -> SequenceSet:
@@ -121,6 +132,11 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
+    if can_be_streamed(c.job.inputs, erased):
+        try:
+            return write_streamed(c.job.inputs, folder, c.watcher.progress)
+        except Unfit:
+            pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
@@ -196,11 +212,14 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.sequences, settings, c.job.seed, folder, c.watcher.progress)
+    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
-    return segments.write_segments(c.log, c.sequences, settings, c.job.seed, folder, c.watcher.progress)
+    for name in ("previous", "overrides"):
+        settings = _placed(settings, name, c.job.base)
+    vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
+    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
@@ -214,18 +233,18 @@ def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.sequences, settings, c.job.seed, folder, labels, c.watcher.progress)
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.sequences, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
     return suggest.write_suggestions(
-        c.log, c.sequences, steps, labels, settings, c.job.seed, folder, c.watcher.progress
+        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress
     )
 
 
@@ -370,8 +389,13 @@ def _key(
     settings = getattr(job, stage.table)
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
-    held = (job.conformance, fingerprints(_plan_files(job))) if stage.name == "journeys" else ()
-    before = {n: records[n]["key"] for n in stage.needs if n in records}
+    held: tuple[Any, ...] = ()
+    if stage.name == "journeys":
+        held = (job.conformance, fingerprints(_plan_files(job)))
+    elif stage.name == "segments" and job.segments is not None:
+        held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
+    before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
     return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
 
 

@@ -297,9 +297,10 @@ class SequenceSet:
         """At most n runs of whole cases with about as many events each, as views without a copy."""
         wanted = np.linspace(0, self.n_events, min(n, self.n_cases) + 1)
         cuts = np.unique(np.searchsorted(self.offsets, wanted))
-        return [self._slice(int(a), int(b)) for a, b in pairwise(cuts)]
+        return [self.cases_from(int(a), int(b)) for a, b in pairwise(cuts)]
 
-    def _slice(self, first: int, last: int) -> SequenceSet:
+    def cases_from(self, first: int, last: int) -> SequenceSet:
+        """The cases from first to last - 1, as views without a copy."""
         a, b = self.offsets[first], self.offsets[last]
         return replace(
             self,

@@ -1,8 +1,13 @@
-"""How well do segments recover known groups, and is the sequence model worth it?
+"""How well every way of finding segments finds planted groups, and which one the product picks by itself.
 
-python -m experiments.segments --log FILE [--truth FILE] [--json OUT] [--seed 7]
-FILE: CSV or Parquet with case_id, activity, timestamp (and direction, where the log tells who acted).
-Truth: case_id and group (or archetype). Prints ARI, NMI, k and seconds of every method.
+    python -m experiments.segments --log FILE --truth FILE --json OUT
+    python -m experiments.segments --regimes 2000 --json OUT
+
+Log: Parquet or CSV with case_id, activity, timestamp (and direction, where it is known who acted).
+Truth: case_id and group. Without --truth: stability and held-out likelihood. `explains` is one measure for
+all methods: how much likelier, per event in nats, unseen cases become once their group's chain is known.
+`--regimes N` simulates N cases of each regime of `experiments.regimes` instead. `--vectors FILE` (case_id,
+vector: models/embeddings.parquet of a run) adds k-means and HDBSCAN on those vectors.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +25,29 @@ import polars as pl
 from behavio.files import write_json
 from behavio.log import EventLog
 from behavio.segments import SegmentSettings, find
+from behavio.segments.proof import Yardstick, stability
+from behavio.segments.spaces import Embeddings
 from behavio.sequences import SequenceSet
+from experiments.regimes import REGIMES, simulated
 
-METHODS = ("semi_markov", "kmeans")
+DEFAULT = SegmentSettings()
+METHODS: dict[str, SegmentSettings] = {
+    "default": DEFAULT,
+    "semi_markov": replace(DEFAULT, kind="semi_markov"),
+    "semi_markov_events": replace(DEFAULT, kind="semi_markov", view="events"),
+    "semi_markov_phases": replace(DEFAULT, kind="semi_markov", view="phases"),
+    "semi_markov_answers": replace(DEFAULT, kind="semi_markov", view="answers"),
+    "kmeans_shares": replace(DEFAULT, kind="kmeans"),
+    "kmeans_aggregates": replace(DEFAULT, kind="vectors", space="aggregates"),
+    "kmeans_transitions": replace(DEFAULT, kind="vectors"),
+    "hdbscan_transitions": replace(DEFAULT, kind="hdbscan"),
+    "medoids_matching": replace(DEFAULT, kind="medoids"),
+}
+LEARNED = {
+    "kmeans_model": replace(DEFAULT, kind="vectors", space="model"),
+    "hdbscan_model": replace(DEFAULT, kind="hdbscan", space="model"),
+}
+MATCHED = 3_000  # cases above which optimal matching is tried only where it is asked for by name
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -41,6 +67,31 @@ def read_sequences(path: Path) -> SequenceSet:
     return SequenceSet.from_log(EventLog.from_frame(table, timed=timed))
 
 
+def read_truth(path: Path, sequences: SequenceSet, log: Path) -> np.ndarray:
+    """The group of each case as text, None where the truth does not know it; exits where it knows nobody."""
+    table = read_table(path)
+    column = next((c for c in ("group", "archetype") if c in table.columns), None)
+    if column is None or "case_id" not in table.columns:
+        sys.exit(
+            f"error: {path} has the columns {', '.join(table.columns)}\n\nhint: it needs case_id and group"
+        )
+    table = table.select(pl.col("case_id").cast(pl.String), pl.col(column).cast(pl.String))
+    if table.n_unique() > table["case_id"].n_unique():
+        sys.exit(f"error: {path} puts a case in two groups\n\nhint: one row for each case")
+    known = sequences.case_ids.to_frame("case_id").join(
+        table.unique("case_id"), on="case_id", how="left", maintain_order="left"
+    )
+    missing = known[column].null_count()
+    if missing == known.height:
+        sys.exit(f"error: no case of {log} is in {path}\n\nhint: the truth needs the log's case_id")
+    if missing:
+        print(
+            f"note: {missing:,} of {known.height:,} cases are not in {path}; they are not judged",
+            file=sys.stderr,
+        )
+    return np.array(known[column].to_list(), dtype=object)
+
+
 def agreement(truth: np.ndarray, label: np.ndarray) -> dict[str, float]:
     """Adjusted Rand index and normalised mutual information; unassigned cases count as a group."""
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -51,33 +102,64 @@ def agreement(truth: np.ndarray, label: np.ndarray) -> dict[str, float]:
     }
 
 
-def run(log: Path, truth: Path | None, seed: int) -> dict[str, Any]:
+def run(
+    sequences: SequenceSet,
+    groups: np.ndarray | None,
+    seed: int,
+    methods: dict[str, SegmentSettings],
+    vectors: Embeddings | None,
+) -> dict[str, Any]:
     """Every method on one log."""
-    sequences = read_sequences(log)
-    groups = None
-    if truth is not None:
-        table = read_table(truth).with_columns(pl.col("case_id").cast(pl.String))
-        column = "group" if "group" in table.columns else "archetype"
-        known = sequences.case_ids.to_frame("case_id").join(
-            table.select("case_id", column).unique("case_id"), on="case_id", how="left", maintain_order="left"
-        )
-        if known[column].null_count() == known.height:
-            sys.exit(f"error: no case of {log} is in {truth}\n\nhint: the truth needs the log's case_id")
-        groups = known[column].cast(pl.String).to_numpy()
     answer: dict[str, Any] = {"n_cases": sequences.n_cases, "n_events": sequences.n_events, "methods": {}}
-    for kind in METHODS:
+    measure: Yardstick | None = None
+    for name, settings in methods.items():
         began = time.perf_counter()
-        found = find(sequences, SegmentSettings(kind=kind), seed)
-        facts: dict[str, Any] = {"k": found.choice.k, "seconds": round(time.perf_counter() - began, 2)}
-        facts["n_unassigned"] = found.segmentation.n_unassigned
-        facts["held_out_gain_per_event"] = round(found.choice.gain, 6)
-        facts["names"] = list(found.segmentation.names)
+        found = find(sequences, settings, seed, vectors=vectors)
+        seconds = round(time.perf_counter() - began, 2)
+        if measure is None:
+            view = getattr(found.model, "view", "events")
+            measure = Yardstick.on(sequences, view, found.model.smoothing, seed)
+            answer["default"] = {"method": name, "k": found.choice.k, "view": view}
+        label = found.segmentation.segment_id
+        facts: dict[str, Any] = {
+            "k": found.choice.k,
+            "stability": round(stability(found.model, sequences, seed).mean, 4),
+            "seconds": seconds,
+            "explains": round(measure.of(label), 6),
+            "held_out_gain_per_event": round(found.choice.gain, 6),
+            "n_unassigned": found.segmentation.n_unassigned,
+            "names": list(found.segmentation.names),
+            "notes": list(found.notes),
+        }
         if groups is not None:
             told = np.array([g is not None for g in groups])
-            facts |= agreement(groups[told].astype(str), found.segmentation.segment_id[told])
-        answer["methods"][kind] = facts
-    answer["default"] = {"method": "semi_markov", "k": answer["methods"]["semi_markov"]["k"]}
+            facts |= agreement(groups[told].astype(str), label[told])
+        answer["methods"][name] = facts
+        _tell(name, facts)
     return answer
+
+
+def _tell(name: str, facts: dict[str, Any]) -> None:
+    scores = f"ARI {facts['ari']:6.3f}  NMI {facts['nmi']:.3f}  " if "ari" in facts else ""
+    measured = f"stability {facts['stability']:.2f}  explains {facts['explains']:7.4f}"
+    print(f"{name:20s} {scores}k {facts['k']:2d}  {measured}  {facts['seconds']:6.1f} s", flush=True)
+
+
+def chosen(
+    names: str | None, sequences: SequenceSet, vectors: Embeddings | None
+) -> dict[str, SegmentSettings]:
+    """The methods asked for, the default first; all that fit the log where none is named."""
+    known = METHODS | (LEARNED if vectors is not None else {})
+    if names is not None:
+        wanted = [n.strip() for n in names.split(",")]
+        unknown = [n for n in wanted if n not in known]
+        if unknown:
+            sys.exit(f"error: no method {unknown[0]!r}\n\nhint: one of {', '.join(known)}")
+        return {n: known[n] for n in ("default", *wanted)}
+    left_out = {"medoids_matching"} if sequences.n_cases > MATCHED else set()
+    if "direction" not in sequences.fields:
+        left_out.add("semi_markov_answers")
+    return {n: s for n, s in known.items() if n not in left_out}
 
 
 def main() -> None:
@@ -85,18 +167,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--log", type=Path)
     parser.add_argument("--truth", type=Path)
+    parser.add_argument("--vectors", type=Path)
+    parser.add_argument("--regimes", type=int)
+    parser.add_argument("--methods")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=7)
-    chosen = parser.parse_args()
-    answer = run(chosen.log, chosen.truth, chosen.seed)
-    print(f"{answer['n_cases']:,} cases, {answer['n_events']:,} events")
-    for name, facts in answer["methods"].items():
-        scores = f"ARI {facts['ari']:.3f}  NMI {facts['nmi']:.3f}  " if "ari" in facts else ""
-        print(f"{name:12s} {scores}k {facts['k']:2d}  {facts['seconds']:.1f} s  {', '.join(facts['names'])}")
-    if chosen.json is not None:
-        write_json(chosen.json, answer)
+    asked = parser.parse_args()
+    if (asked.log is None) == (asked.regimes is None):
+        parser.error("give either --log FILE or --regimes N")
+    answer: dict[str, Any] = {}
+    if asked.regimes is not None:
+        for regime in REGIMES:
+            sequences, truth = simulated(regime, asked.regimes, asked.seed)
+            print(f"\n{regime}: {sequences.n_cases:,} cases, {sequences.n_events:,} events")
+            methods = chosen(asked.methods, sequences, None)
+            answer[regime] = run(sequences, truth.astype(str).astype(object), asked.seed, methods, None)
+        answer = {"regimes": answer}
+    else:
+        sequences = read_sequences(asked.log)
+        truth = None if asked.truth is None else read_truth(asked.truth, sequences, asked.log)
+        vectors = None if asked.vectors is None else Embeddings.of(pl.read_parquet(asked.vectors))
+        print(f"{sequences.n_cases:,} cases, {sequences.n_events:,} events")
+        answer = run(sequences, truth, asked.seed, chosen(asked.methods, sequences, vectors), vectors)
+    if asked.json is not None:
+        write_json(asked.json, answer)
 
 
 if __name__ == "__main__":

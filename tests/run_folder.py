@@ -215,12 +215,91 @@ def _write_journeys(rows: list[tuple[str, str, datetime]], out: Path) -> None:
             for a, n in activities.most_common()
         ]
     ).write_parquet(out / "activities.parquet")
+    _write_staying(named, out)
     (out / "map.svg").write_text(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 60"><script>alert(1)</script>'
         '<rect x="2" y="10" width="120" height="34" fill="none" stroke="#888" onclick="alert(1)"/>'
         '<text x="12" y="32" font-size="13">rep visit</text></svg>',
         encoding="utf-8",
     )
+
+
+def _write_staying(named: dict[str, list[list[str]]], out: Path) -> None:
+    """Who stays, waits, what comes back, and the journey map: plain figures by hand."""
+    month = date(2026, 1, 1)
+    pl.DataFrame(
+        [
+            {"cohort": month, "months_since": n, "cohort_cases": 60, "cases": 60 - 6 * n, "share": 1 - n / 10,
+             "whole": n < 6}
+            for n in range(7)
+        ]
+    ).write_parquet(out / "retention.parquet")  # fmt: skip
+    counts = {a: sum(t.count(a) for t in traces) for a, traces in named.items()}
+    again = {a: sum(t.count(a) > 1 for t in traces) for a, traces in named.items()}
+    pl.DataFrame(
+        [
+            {"activity": a, "frequency": n, "cases": len(named[a]), "rework_cases": again[a],
+             "rework_share": again[a] / len(named[a])}
+            for a, n in counts.items()
+        ]
+    ).write_parquet(out / "rework.parquet")  # fmt: skip
+    total = sum(counts.values())
+    pl.DataFrame(
+        [
+            {"activity": a, "median_s": 86_400.0 * k, "p90_s": 300_000.0 * k, "share": n / total}
+            for k, (a, n) in enumerate(counts.items(), start=1)
+        ]
+    ).write_parquet(out / "waiting.parquet")
+    since = START + timedelta(days=90)
+    when = {"since": [since], "earliest": [since], "latest": [since]}
+    pl.DataFrame(when | {"p_value": [0.001], "n_edges": [1]}).write_parquet(out / "changes.parquet")
+    two = list(named)[:2]
+    pl.DataFrame(
+        {"since": [since], "source": two[:1], "target": two[-1:], "before": [0.4], "after": [0.7],
+         "difference": [0.3], "low": [0.2], "high": [0.4], "q_value": [0.001]}
+    ).write_parquet(out / "changed_steps.parquet")  # fmt: skip
+    touch = [a for a in named if a.startswith(("email_sent", "call_"))] or list(named)[:1]
+    first = next(iter(named))
+    bounds = {1: (None, "30d"), 2: ("30d", "90d"), 3: ("90d", None)}
+    pl.DataFrame(
+        [
+            {"segment": group, "phase": phase, "from": start, "until": end, "activity": a,
+             "direction": "outbound", "events": 40 - phase, "cases": 22, "reach": 0.5, "answered": 10 + phase,
+             "answered_share": (10 + phase) / (40 - phase), "answer": first, "median_answer_s": 9e4}
+            for group, _, _ in GROUPS
+            for phase, (start, end) in bounds.items()
+            for a in touch
+        ],
+        schema_overrides={"from": pl.String, "until": pl.String},
+    ).write_parquet(out / "phases.parquet")  # fmt: skip
+
+
+def _write_outcomes(rename: dict[str, str], out: Path) -> None:
+    """What comes before a portal visit; and sequences of contacts, one of which stands out."""
+
+    def row(steps: list[str], n: int, hits: int, lift: float, low: float, q: float) -> dict[str, Any]:
+        names = [rename.get(s, s) for s in steps]
+        share = hits / n
+        return {
+            "pattern": " → ".join(names), "activities": names, "length": len(names), "n_cases": n,
+            "support": n / 66, "n_outcome": hits, "share": share, "share_low": share - 0.05,
+            "share_high": share + 0.05, "expected": share / lift, "lift": lift, "low": low,
+            "high": lift * lift / low, "p_value": q / 2, "q_value": q,
+            "outcome": rename.get("portal_visit", "portal_visit"),
+        }  # fmt: skip
+
+    rows = [
+        row(["email_sent"], 40, 20, 2.0, 1.5, 0.001),
+        row(["call_f2f", "email_sent"], 30, 18, 2.4, 1.9, 0.001),
+        row(["email_sent", "email_open"], 28, 16, 1.8, 1.2, 0.01),
+        row(["email_sent", "email_sent"], 9, 8, 4.0, 3.0, 0.001),
+        row(["call_f2f", "call_f2f"], 20, 4, 1.1, 0.6, 0.5),
+    ]
+    pl.DataFrame(rows).write_parquet(out / "outcomes.parquet")
+    sent = pl.DataFrame(rows[1:2] + rows[4:]).with_columns(stands_out=pl.col("q_value") <= 0.05)
+    sent.write_parquet(out / "communications.parquet")
+    notes = ["a pattern counts when the outcome follows within 30 days of its first end, against others"]
+    write_json(out / "notes.json", {"outcomes": notes, "communications": ["answered: any inbound event"]})
 
 
 def _write_patterns(rename: dict[str, str], out: Path) -> None:
@@ -242,6 +321,7 @@ def _write_patterns(rename: dict[str, str], out: Path) -> None:
             "segment": segment,
         }
 
+    _write_outcomes(rename, out)
     pl.DataFrame(
         [
             row(["call_f2f", "email_sent", "email_open"], 30, 2.6132, 2.21, 3.08),

@@ -190,3 +190,14 @@ def test_the_command_line_judges_under_rules(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["n_test"] == 120
     done = CliRunner().invoke(main, [*asked, "--csv"])
     assert pl.read_csv(done.stdout.encode())["name"].to_list()[-1] == "ngram"
+
+
+def test_numbers_that_are_missing_stay_missing() -> None:
+    table = frame(600).with_columns(
+        pl.when(pl.col("activity") == "a").then(pl.col("amount")).otherwise(float("nan")).alias("amount"),
+        pl.lit(None, dtype=pl.Float64).alias("nothing"),
+    )
+    found = behavio.evaluate(table, split="column", models=["counting"], fields=["amount", "nothing"])
+    line = {line["name"]: line for line in found["models"]}["counting"]
+    # the amount tells b from c: all is known
+    assert line["accuracy"] > 0.98 and np.isfinite(line["nll"]) and line["gain_nll"]["low"] > 0

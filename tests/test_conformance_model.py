@@ -169,6 +169,26 @@ def test_alignments_cost_no_more_for_more_cases(tmp_path: Path) -> None:
     assert found.steps["skipped"].to_list() == [0, 500, 0] and found.deviations.height == 500
 
 
+def test_a_search_that_takes_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SequenceSet.from_traces([list("abc")] * 3 + [list("ac")] * 2 + [list("xyz")])
+    plan = read_plan(model(SEQUENCE, tmp_path))
+    monkeypatch.setattr("behavio.process.alignment.ALL_STATES", 1)  # the most frequent trace, then no more
+    found = conform(log, plan)
+    assert found.cases["state"].to_list() == ["conforms"] * 3 + ["not started"] * 3
+    assert found.cases["cost"].to_list() == [0, 0, 0, None, None, None]
+    assert any("3 cases need too long a search" in n for n in found.notes)
+    monkeypatch.setattr("behavio.process.alignment.ALL_STATES", 0)
+    assert conform(log, plan).notes[0] == "no trace could be aligned to the model"
+
+
+def test_a_model_without_a_way_through_is_refused() -> None:
+    # b needs both p and q, but a gives only p
+    dead = Net("s", "e", (("a", ("s",), ("p",)), ("b", ("p", "q"), ("e",)), ("c", ("r",), ("q",))))
+    with pytest.raises(JobError, match="cannot be gone through") as refused:
+        conform(SequenceSet.from_traces([list("ab")]), Plan(net=dead))
+    assert refused.value.hint
+
+
 @pytest.mark.parametrize(
     "text, word",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,11 +70,21 @@ GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda p: p.stem)
-def test_guides_run(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks in their order: one with a file name is that file, python and sh are run."""
+def test_guides_run(
+    guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_log: Callable[[str], Path]
+) -> None:
+    """Blocks in their order: one with a file name is that file, python and sh are run.
+
+    A guide that names real logs (<!-- log: FILE = NAME -->) gets them, and what its text blocks show must
+    have been printed by the commands before.
+    """
     monkeypatch.chdir(tmp_path)
     text = guide.read_text(encoding="utf-8")
-    n_run = 0
+    logs = re.findall(r"<!-- log: (\S+) = (\S+) -->", text)
+    for file, log in logs:
+        (tmp_path / file).symlink_to(real_log(log))
+    monkeypatch.setenv("COLUMNS", "140")
+    n_run, printed = 0, ""
     for language, name, block in re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```", text, flags=re.S | re.M):
         if name:
             (tmp_path / name).write_text(block, encoding="utf-8")
@@ -81,11 +92,17 @@ def test_guides_run(guide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(compile(block, guide.name, "exec"), {})
             n_run += 1
         elif language == "sh":
+            printed = ""
             for line in block.splitlines():
                 words = shlex.split(line.partition("#")[0])[1:]
                 done = CliRunner().invoke(cli, words)
                 assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
+                printed += done.output
                 n_run += 1
+        elif language == "text" and logs:
+            seen = {" ".join(line.split()) for line in printed.splitlines()}
+            shown = [" ".join(line.split()) for line in block.splitlines() if line != "…"]
+            assert not [line for line in shown if line not in seen], printed
     assert n_run
 
 

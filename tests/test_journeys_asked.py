@@ -244,3 +244,47 @@ def test_a_run_answers_and_is_cut_when_asked_to(visits, tmp_path):
     assert api.funnel(tmp_path / "run", ["mail", "portal"])["cases"].to_list() == [2, 1]
     with pytest.raises(JobError, match="would change nothing"):
         api.funnel(tmp_path / "run", ["mail", "portal"], case_id="x")
+
+
+def typed(*words: str) -> str:
+    done = CliRunner().invoke(cli, list(words))
+    assert done.exit_code == 0, f"{done.output} {done.exception}"
+    return done.output
+
+
+@pytest.fixture
+def mailings(tmp_path: Path) -> str:
+    """anna: mail_a(1.) mail_b(3.) open(4.) mail_a(9.) | ben: mail_a(1.) mail_b(2.), January 2026."""
+    rows = [("anna", "mail_a", 1), ("anna", "mail_b", 3), ("anna", "open", 4), ("anna", "mail_a", 9)]
+    rows += [("ben", "mail_a", 1), ("ben", "mail_b", 2)]
+    lines = [f"{who},{what},2026-01-{day:02d}" for who, what, day in rows]
+    path = tmp_path / "visits.csv"
+    path.write_text("\n".join(["case_id,activity,timestamp", *lines]))
+    (tmp_path / "mail.toml").write_text('"mail_*" = "mail"')
+    return str(path)
+
+
+def test_waits_rework_and_lifecycle_as_typed(mailings):
+    rules = str(Path(mailings).with_name("mail.toml"))
+    waits = json.loads("[" + typed("waits", mailings, "--group", rules, "--json").partition("[")[2])
+    by_name = {row["activity"]: row for row in waits}
+    # mail waited for three times, 2, 5 and 1 days; open once, 1 day; 9 days in all
+    assert (by_name["mail"]["waits"], by_name["mail"]["share"]) == (3, pytest.approx(8 / 9))
+    again = typed("rework", mailings, "--group", rules).splitlines()
+    assert any(line.split()[:4] == ["mail", "5", "2", "2"] for line in again)  # 5 events, 2 cases, both again
+    states = json.loads(typed("lifecycle", mailings, "--json"))
+    assert sum(r["cases"] for r in states if r["date"] == states[-1]["date"]) == 2
+    assert "2026-01-09" in typed("lifecycle", mailings)
+
+
+def test_rules_for_groups_and_names_of_communications_as_typed(mailings):
+    rules = str(Path(mailings).with_name("mail.toml"))
+    assert "mail × 2" in typed("patterns", mailings, "--group", rules, "--min-support", "0.1")
+    grouped = typed("compare", mailings, mailings, "--table", "activities", "--group", rules, "--csv")
+    assert grouped.splitlines()[1].startswith("mail,") and "mail_a" not in grouped
+    sent = typed("patterns", mailings, "--communications", "--outbound", "mail_*", "--json")
+    assert "answered: any inbound event" in sent
+    alone = CliRunner().invoke(cli, ["patterns", mailings, "--outbound", "mail_*"])
+    assert alone.exit_code == 2 and "--communications" in alone.output
+    wrong = CliRunner().invoke(cli, ["patterns", mailings, "--communications", "--outbound", "male_*"])
+    assert isinstance(wrong.exception, JobError) and "male_*" in str(wrong.exception)

@@ -167,3 +167,27 @@ def test_waits_add_up_to_the_durations(both):
     total = (waits["mean_s"] * waits["waits"]).sum()
     assert total == pytest.approx(case_table(log)["duration_s"].sum())
     assert waits["share"].sum() == pytest.approx(1.0)
+
+
+def test_lengths_and_shares_of_the_first_variants_are_of_the_whole_log():
+    # pm4py's older top-50 gives traces, its frames events; here rows are variants, shares of all cases
+    log = SequenceSet.from_traces([["a", "b"]] * 3 + [["a"]] * 2 + [["c"]])
+    found = variants(log).to_frame(2)
+    assert found["cases"].to_list() == [3, 2] and found["length"].to_list() == [2, 1]
+    assert found["cumulative_share"].to_list() == pytest.approx([3 / 6, 5 / 6])
+
+
+def test_missing_attributes_stop_nothing():
+    # pm4py's handover of work fails where some event has no resource
+    rows = [("1", "x", "a"), ("1", "y", None), ("2", "x", None), ("2", "y", "b"), ("3", "y", None)] * 2
+    frame = pl.DataFrame(
+        {
+            "case_id": [f"{c}-{i >= 5}" for i, (c, _, _) in enumerate(rows)],
+            "activity": [a for _, a, _ in rows],
+            "timestamp": [f"2026-01-{1 + i % 5:02d}" for i in range(10)],
+            "resource": [r for _, _, r in rows],
+        }
+    )
+    assert behavio.graph(frame).select("source", "target", "frequency").rows() == [("x", "y", 4)]
+    compared = behavio.compare(frame, by="resource", values=("a",))
+    assert compared.names == ("a", "not a") and compared.n_cases == (2, 4)

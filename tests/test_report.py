@@ -302,7 +302,7 @@ def test_a_case_has_the_name_the_job_gives_it(hostile, tmp_path):
 def test_a_missing_stage_is_said_and_the_rest_stands(missing, tmp_path):
     folder = build(tmp_path, drop=(missing,))
     facts = write_report(folder, ReportSettings(), folder / "report")
-    assert len(facts["sections"]) == 8
+    assert len(facts["sections"]) == 9 - (missing == "patterns")  # without patterns nothing comes before
     assert len(page(folder)) > 20_000
 
 
@@ -376,3 +376,48 @@ def test_the_run_is_read_as_the_contract_says(run):
     tables_of_run = RunTables.read(run)
     assert tables_of_run.hcp and tables_of_run.timed
     assert (tables_of_run.n_cases, tables_of_run.n_known) == (66, 80)
+
+
+def test_what_comes_before_the_outcome_and_which_contacts_are_answered(run):
+    found = tables(run)
+    # nine people are under k, the pair of calls may be chance; the surest goes first
+    assert [r["pattern"] for r in found["before_ours"]] == ["rep visit → email sent", "email sent"]
+    assert [r["pattern"] for r in found["before_theirs"]] == ["email sent → email open"]
+    text = page(run)
+    assert "What we do before a portal visit" in text and "within 30 days of the last step" in text
+    assert found["communications"][0]["lift"] == "2.4" and "an association, not an effect" in text
+
+
+def test_where_no_order_of_contacts_stands_out_one_sentence_says_so(tmp_path):
+    folder = build(tmp_path)
+    path = folder / "patterns/communications.parquet"
+    pl.read_parquet(path).filter(~pl.col("stands_out")).write_parquet(path)
+    empty = folder / "patterns/outcomes.parquet"
+    pl.read_parquet(empty).head(0).write_parquet(empty)
+    write_report(folder, ReportSettings(), folder / "report")
+    text = page(folder)
+    assert "No order of contacts is answered more often than another" in text
+    assert "Nothing is known to come before the outcome" in text and "communications" not in tables(folder)
+
+
+def test_who_stays_where_the_time_goes_and_the_journey_map(run):
+    found = tables(run)
+    # the seventh month may not be over
+    assert [(r["months_since"], r["share"]) for r in found["retention"]] == [
+        (str(n), f"{1 - n / 10:g}") for n in range(1, 6)
+    ]
+    assert [r["segment"] for r in found["journey_map"]] == ["Rep first, then digital", "Portal explorers"]
+    assert float(found["journey_map"][0]["phase_1"]) == pytest.approx(11 / 39)
+    assert {"frequency", "rework_share", "median_s"} <= set(found["waits"][0])
+
+
+def test_what_changed_since_when(run, tmp_path):
+    (row,) = tables(run)["changed"]
+    assert (row["since"], row["before"], row["after"]) == ("2026-04-05", "0.4", "0.7")
+    assert "Since 5\u00a0Apr\u00a02026" in page(run)
+    folder = build(tmp_path)
+    for name in ("changes", "changed_steps"):
+        path = folder / "journeys" / f"{name}.parquet"
+        pl.read_parquet(path).head(0).write_parquet(path)
+    write_report(folder, ReportSettings(), folder / "report")
+    assert "Nothing changed over time" in page(folder)

@@ -33,16 +33,25 @@ COLUMNS = {
     "journeys/durations.parquet": "state cases mean_s min_s p10_s median_s p90_s max_s",
     "journeys/retention.parquet": "cohort months_since cohort_cases cases share whole",
     "journeys/lifecycle.parquet": "date state cases share",
+    "journeys/changes.parquet": "since earliest latest p_value n_edges",
+    "journeys/changed_steps.parquet": "since source target before after difference low high q_value",
     "journeys/dependencies.parquet": "source target frequency dependency",
     "journeys/phases.parquet": (
         "segment phase from until activity direction events cases share reach answered answer median_answer_s"
     ),
     "journeys/representatives.parquet": "segment variant activities case_id cases share mean_distance",
+    "journeys/conformance.parquet": (
+        "case_id plan state planned done attainment skipped extra wrong_order too_late under over cost"
+    ),
+    "journeys/conformance_steps.parquet": "plan kind place step cases conforming deviating open share",
+    "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
+    "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
     ),
+    "next/horizons.parquet": "case_id as_of days activity probability expected",
     "segments/segments.parquet": "case_id segment_id segment strength",
     "stages/stages.parquet": "case_id stage_id stage probability since days steps_back evidence evidence_row",
     "stages/moves.parquet": "case_id time from_stage to_stage back evidence evidence_row",
@@ -55,6 +64,7 @@ COLUMNS = {
 }
 FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "
+    "journeys/conformance.json "
     "models/metrics.json segments/profiles.json report/report.html delivery/plan.csv delivery/receipt.json "
     "delivery/rejected.csv"
 ).split()

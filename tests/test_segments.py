@@ -27,6 +27,7 @@ from behavio.sequences import SequenceSet
 QUICK = SegmentSettings(max_k=6, restarts=4)
 BRIEF = SegmentSettings(max_k=5, restarts=3)
 DAY = 86_400
+LABELS = ["case_id", "segment_id", "segment", "strength"]
 
 
 def log_of(
@@ -91,7 +92,7 @@ def test_hcp_segments_are_found_named_and_described(tmp_path: Path) -> None:
     log, truth = hcp_log()
     facts, page = written(log, tmp_path / "s")
     table = pl.read_parquet(tmp_path / "s" / "segments.parquet")
-    assert table.columns == ["case_id", "segment_id", "segment", "strength"]
+    assert table.columns[:4] == LABELS
     assert table.schema["segment_id"] == pl.Int32 and table["case_id"].is_sorted()
     assert adjusted_rand_score(truth, table["segment_id"]) > 0.95
     assert facts["k"] == page["k"] == 3 and facts["rows_out"] == 240
@@ -122,13 +123,17 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         written(log, tmp_path / name)
     files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*") if p.is_file())
-    assert [f.as_posix() for f in files] == [
+    assert {f.as_posix() for f in files} == {
         "model/labels.json",
         "model/learned.npz",
         "model/model.json",
+        "borders.parquet",
         "profiles.json",
+        "rules.json",
         "segments.parquet",
-    ]
+        "stability.parquet",
+        "subgroups.parquet",
+    }
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
@@ -138,9 +143,13 @@ def test_a_frozen_model_places_cases_as_before(tmp_path: Path) -> None:
     written(log, tmp_path / "s")
     table = pl.read_parquet(tmp_path / "s" / "segments.parquet")
     sequences = SequenceSet.from_log(log)
-    assert assign(tmp_path / "s" / "model", sequences).to_frame().equals(table)
+    assert assign(tmp_path / "s" / "model", sequences).to_frame().equals(table[LABELS])
     some = np.array([3, 7, 100])
-    assert assign(tmp_path / "s" / "model", sequences.select(some)).to_frame().equals(table[some.tolist()])
+    assert (
+        assign(tmp_path / "s" / "model", sequences.select(some))
+        .to_frame()
+        .equals(table[LABELS][some.tolist()])
+    )
     with pytest.raises(RunError, match="holds no segments model"):
         assign(tmp_path, sequences)
 
@@ -212,7 +221,18 @@ def test_kmeans_goes_through_the_same_door(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"kind": "hdbscan"}, {"k": 0}, {"k": "some"}, {"k": True}, {"max_k": 0}, {"min_strength": 1.5}],
+    [
+        {"kind": "hdbscan", "k": 3},
+        {"kind": "best"},
+        {"frozen": True},
+        {"review": "soon"},
+        {"view": "all"},
+        {"k": 0},
+        {"k": "some"},
+        {"k": True},
+        {"max_k": 0},
+        {"min_strength": 1.5},
+    ],
 )
 def test_wrong_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(JobError) as refused:

@@ -6,6 +6,7 @@ until a command runs.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -35,6 +36,9 @@ COMMANDS = {
     "steps": "journey",
     "funnel": "journey",
     "retention": "journey",
+    "lifecycle": "journey",
+    "waits": "journey",
+    "rework": "journey",
     "compare": "differ",
     "drift": "differ",
     "conform": "plans",
@@ -46,6 +50,7 @@ COMMANDS = {
     "pressure": "ladder",
     "predict": "ask",
     "evaluate": "ask",
+    "neighbours": "alike",
     "view": "ask",
     "audience": "audience",
 }
@@ -61,6 +66,9 @@ SHORT = {
     "steps": "What the first events of cases are.",
     "funnel": "How many cases get through steps in order, in which time.",
     "retention": "Who is still active how many months later.",
+    "lifecycle": "Who is new, active, returned, dormant or lost, month by month.",
+    "waits": "Where the time goes: how long each activity is waited for.",
+    "rework": "What is done again, and how often.",
     "compare": "Two groups or periods side by side: what differs, how surely.",
     "drift": "When the journey changed, which steps, since when.",
     "conform": "What was planned against what happened, with the evidence.",
@@ -72,6 +80,7 @@ SHORT = {
     "pressure": "How answers depend on recent contact; who gets too much or too little.",
     "predict": "Next steps with probability and time.",
     "evaluate": "Every model against its baselines on later events.",
+    "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
@@ -133,6 +142,7 @@ def cli(debug: bool) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; every error ends in one message and the right exit code."""
     gc.set_threshold(100_000)  # imports make many objects and no garbage
+    atexit.register(gc.freeze)  # what is left at the end goes with the process
     given = sys.argv[1:] if args is None else args
     debug = "--debug" in given
     signal.signal(signal.SIGTERM, _terminated)

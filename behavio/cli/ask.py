@@ -53,21 +53,52 @@ def check(source: str, form: str | None, **columns: Any) -> None:
 @click.option(
     "--k", type=click.IntRange(1), help="Number of segments (default: found by held-out likelihood)."
 )
-@click.option("--kind", help="semi_markov (default) or kmeans.")
+@click.option("--kind", help="auto (default), semi_markov, kmeans, vectors, hdbscan or medoids.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @click.option("--sizes", is_flag=True, help="Print the segments and their sizes instead of the cases.")
-def segments(source: str, form: str | None, sizes: bool, **options: Any) -> None:
+@click.option("--rules", is_flag=True, help="At most seven questions that tell a segment (RUN only).")
+@click.option("--proof", is_flag=True, help="How far the segments can be believed (RUN only).")
+@click.option(
+    "--against",
+    metavar="FILE|COLUMN|KIND|K",
+    help="Another segmentation beside this one: a file of case_id and segment, a column of the cases, "
+    "another kind, another number (RUN only).",
+)
+@click.option("--like", metavar="CASE", help="The nearest neighbours of one case in its segment (RUN only).")
+def segments(
+    source: str,
+    form: str | None,
+    sizes: bool,
+    rules: bool,
+    proof: bool,
+    against: str | None,
+    like: str | None,
+    **options: Any,
+) -> None:
     """Groups of cases that interact alike, by order and timing, with names.
 
     \b
     Example:
       behavio segments visits.csv --sizes
       behavio segments runs/demo --csv > labels.csv
+      behavio segments runs/demo --rules
+      behavio segments runs/demo --against crm_segments.csv
+      behavio segments runs/demo --against 5
     """
     import polars as pl
 
     from behavio import api
+    from behavio.cli import grouped
 
+    if sum((sizes, rules, proof, against is not None, like is not None)) > 1:
+        raise click.UsageError("ask for one of --sizes, --rules, --proof, --against, --like")
+    if rules or proof:
+        return grouped.page(source, form, "rules" if rules else "proof")
+    if against is not None:
+        return grouped.against(source, form, against, options["seed"])
+    if like is not None:
+        return show.table(api.segment_neighbours(source, like), form)
+    grouped.warn(source)
     found = api.segments(source, **show.given(options))
     if sizes:
         found = (
@@ -81,19 +112,23 @@ def segments(source: str, form: str | None, sizes: bool, **options: Any) -> None
 
 @asks("predict")
 @click.option("--case", help="Only this case.")
+@click.option("--within", is_flag=True, help="Instead: what happens in the next 7, 30 and 90 days.")
 @click.option("--kind", help="ngram, gru or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
-def predict(source: str, form: str | None, case: str | None, **options: Any) -> None:
+def predict(source: str, form: str | None, case: str | None, within: bool, **options: Any) -> None:
     """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
+
+    With --within: how likely each activity comes at least once in the next 7, 30 and 90 days, and how often
+    it is expected, asked directly and not by rolling single steps forward.
 
     \b
     Example:
       behavio predict visits.csv --kind ngram --csv > next.csv
-      behavio predict runs/demo --case 0015g00000B7XQ2AAN
+      behavio predict runs/demo --case 0015g00000B7XQ2AAN --within
     """
     from behavio import api
 
-    found = api.predict(source, **show.given(options))
+    found = (api.within if within else api.predict)(source, **show.given(options))
     show.table(found if case is None else only(found, "case_id", case), form)
 
 

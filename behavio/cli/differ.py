@@ -53,16 +53,20 @@ def compare(
     if len(sources) > 2:
         raise click.UsageError("compare takes one or two logs")
     found = api.compare(*sources, values=values, **show.given(options))
+    groups = api.segment_changes(*sources) if len(sources) == 2 else None
     if table is not None and form is not None:
         show.table(found.tables[table], form)
     elif table is not None:
         show.table(_for_people(found.tables[table]), None)
     elif form == "json":
-        show.value(_plain(found), form, lambda _: None)
+        facts = None if groups is None else groups | {"changes": groups["changes"].to_dicts()}
+        show.value(_plain(found) | {"segments": facts}, form, lambda _: None)
     elif form == "csv":
         raise click.UsageError("--csv prints one table: name it with --table")
     else:
         _draw(found)
+        if groups is not None:
+            _draw_groups(groups)
 
 
 def _plain(found: Comparison) -> dict[str, Any]:
@@ -85,6 +89,14 @@ def _draw(found: Comparison) -> None:
             show.table(_for_people(sure.head(SHOWN)), None)
     for note in found.notes:
         click.echo(f"\n· {note}")
+
+
+def _draw_groups(groups: dict[str, Any]) -> None:
+    moved, common = groups["moved"], groups["common"]
+    click.echo(
+        f"\nSegments. {moved:,} of {common:,} cases of both runs are in another one ({groups['churn']:.1%})"
+    )
+    show.table(groups["changes"], None)
 
 
 def _for_people(table: pl.DataFrame) -> pl.DataFrame:

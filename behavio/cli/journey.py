@@ -131,6 +131,60 @@ def retention(source: str, form: str | None, active: tuple[str, ...], **options:
     _note(f"the last figure of each row is {last:%B %Y}, which may not be over")
 
 
+@asks("lifecycle")
+@click.option("--active", multiple=True, metavar="ACTIVITY", help='What counts as being active: "portal_*".')
+@group_option
+def lifecycle(source: str, form: str | None, active: tuple[str, ...], **options: Any) -> None:
+    """How many cases are new, active, returned, dormant (90 days silent) or lost (a year), month by month.
+
+    \b
+    Example:
+      behavio lifecycle visits.csv --active "portal_*"
+    """
+    from behavio import api
+
+    found = api.lifecycle(source, activities=active or None, **show.given(options))
+    if form is None:
+        found = found.pivot("state", index="date", values="cases").fill_null(0).sort("date")
+        day = found["date"].dt.strftime("%Y-%m-%d")
+        found = found.with_columns(day).unique("date", keep="last", maintain_order=True)
+    show.table(found, form)
+
+
+@asks("waits")
+@cut_options
+def waits(source: str, form: str | None, **options: Any) -> None:
+    """Where the time goes: how long each activity is waited for, and its share of all the time that passes.
+
+    \b
+    Example:
+      behavio waits visits.csv --group touchpoints.toml
+    """
+    from behavio import api
+
+    found = api.waits(source, note=_note, **show.given(options))
+    show.table(found.drop("p10_s", "min_s", "max_s", "std_s") if form is None else found, form)
+
+
+@asks("rework")
+@cut_options
+def rework(source: str, form: str | None, **options: Any) -> None:
+    """What is done again: cases that come back to an activity, at once or after something else.
+
+    \b
+    Example:
+      behavio rework visits.csv
+    """
+    from behavio import api
+
+    found = api.rework(source, note=_note, **show.given(options))
+    if form is None:
+        names = {"rework_cases": "again", "rework_share": "share", "self_loop_cases": "again at once"}
+        names |= {"two_loop_cases": "again after one other", "extra_events": "extra events"}
+        found = found.select("activity", "frequency", "cases", *names).rename(names)
+    show.table(found, form)
+
+
 def _note(text: str) -> None:
     show.console().print(text, style="dim")
 

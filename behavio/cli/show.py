@@ -130,7 +130,7 @@ def _texts(column: pl.Series) -> list[str]:
 
 def cell(value: Any, seconds: bool = False) -> str:
     """One value as a person reads it; `seconds` become "2.1 h"."""
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and value != value):
         return "–"
     if seconds:
         return duration(value)
@@ -144,7 +144,7 @@ def cell(value: Any, seconds: bool = False) -> str:
         )
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, list):
+    if isinstance(value, list) or hasattr(value, "to_list"):
         return ", ".join(str(v) for v in value)
     return _shortened(str(value))
 
@@ -181,10 +181,13 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
 class Screen:
     """Watches a run and draws it on stderr: a bar on a terminal, one line per stage elsewhere."""
 
-    def __init__(self, progress: Progress | None, out: Console) -> None:
-        self._progress, self._out, self._task = progress, out, None
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
         self._stage, self._last = "", 0.0
         self._tasks: dict[str, TaskID] = {}
+
+    def _out(self) -> Console:
+        return console() if self._progress is None else self._progress.console
 
     def stage(self, name: str, state: str, seconds: float) -> None:
         """A stage started, was reused or is done."""
@@ -195,9 +198,9 @@ class Screen:
             elif name in self._tasks:
                 self._progress.remove_task(self._tasks.pop(name))
         if state == "done":
-            self._out.print(f"  [green]✓[/green] {name:<12} [dim]{seconds:6.1f} s[/dim]")
+            self._out().print(f"  [green]✓[/green] {name:<12} [dim]{seconds:6.1f} s[/dim]")
         elif state == "reused":
-            self._out.print(f"  [green]✓[/green] {name:<12} [dim]unchanged[/dim]")
+            self._out().print(f"  [green]✓[/green] {name:<12} [dim]unchanged[/dim]")
 
     def progress(self, what: str, share: float) -> None:
         """Inside the stage: what is being done and how much of it."""
@@ -214,12 +217,11 @@ class Screen:
 @contextmanager
 def screen() -> Iterator[Screen]:
     """A Screen on stderr for the time of a block."""
+    if not sys.stderr.isatty():
+        yield Screen(None)
+        return
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    out = console()
-    if not sys.stderr.isatty():
-        yield Screen(None, out)
-        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:<12}"),
@@ -227,5 +229,5 @@ def screen() -> Iterator[Screen]:
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[what]}"),
     )
-    with Progress(*columns, console=out, transient=True) as progress:
-        yield Screen(progress, out)
+    with Progress(*columns, console=console(), transient=True) as progress:
+        yield Screen(progress)

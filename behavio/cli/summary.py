@@ -79,7 +79,10 @@ def _segments(f: dict[str, Any]) -> str:
     if len(groups) == 1:
         return "one group: the log carries no stable smaller groups"
     names = ", ".join(f"{escape(g['segment'])} ({g['n_cases']:,})" for g in groups)
-    return f"[bold]{len(groups)} groups[/bold]: {names}"
+    known = f.get("stability")
+    shaky = f"; not stable, found again only to {known:.2f}" if known is not None and known < 0.8 else ""
+    moved = f"; {f['churn']:.0%} of the cases of both runs changed theirs" if f.get("churn") else ""
+    return f"[bold]{len(groups)} groups[/bold]: {names}{shaky}{moved}"
 
 
 def _suggestions(f: dict[str, Any]) -> str:

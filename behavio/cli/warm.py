@@ -44,7 +44,7 @@ def main(simulator: bool = False) -> None:
     """Run every counting stage on forty cases of four activities, and a tiny simulation where asked."""
     import polars as pl
 
-    from behavio import api, patterns, run
+    from behavio import api, conformance, patterns, run
     from behavio.job import job_from
     from behavio.journeys import traces
     from behavio.sequences import SequenceSet
@@ -70,11 +70,22 @@ def main(simulator: bool = False) -> None:
             api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         _climb()
+        _count()
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
         traces.merge(traces.tally(log), traces.tally(log))  # only large logs have several shards
         patterns.match(
             log, "email_sent -> portal_visit within 9d, no call_f2f, no * after portal_visit within 1d"
         )
+        api.rules(log)
+        conformance.check_rules(log, [("response", "email_sent", "email_open")])
+        limits = (
+            "response(email_sent, email_open) within 3d",
+            "precedence(email_sent, email_open)",
+            "init(call_f2f)",
+        )
+        flow = [{"activity": "email_sent"}, {"activity": "portal_visit", "within": "3d"}]
+        goal = {"goal": 1, "start": "2026-01-01", "end": "2026-01-31"}
+        api.conform(log, {"flow": [{"step": flow}], "frequency": [goal]}, rules=limits)
         patterns.precedes(log, "portal_visit", patterns.PatternSettings(within="3d"))
         if simulator:
             api.simulate(Path(folder) / "data", n_cases=20, months=2)
@@ -89,6 +100,21 @@ def _climb() -> None:
     codes = np.array([0, 1, 1, 0], np.int32)
     seen = Ladders(np.array([0, 2, 4]), codes, codes, np.array([0.0, 1.0, 0.0, -1.0]), 2, 2)
     StageLadder(2).fit(seen)
+
+
+def _count() -> None:
+    """The counting model and the search for neighbours, on enough steps to choose by."""
+    import numpy as np
+
+    from behavio.models import Counting, Prefixes, find_alike
+    from behavio.sequences import SequenceSet
+
+    log = SequenceSet.from_traces([list("abcb"[i % 2 :] * 3) for i in range(120)])
+    half = Prefixes.of_cases(log, 60)
+    model = Counting().fit(log.select(np.arange(60)))
+    model.update(log, half).evidence(log, half, np.full(len(half), 2))
+    model.rows(model.coded(log), half)
+    find_alike(log, log.case_ids[0])
 
 
 if __name__ == "__main__":

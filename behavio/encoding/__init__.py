@@ -20,8 +20,8 @@ import polars as pl
 from behavio import sources
 from behavio.encoding.columnar import Columnar
 from behavio.encoding.delimited import Delimited
-from behavio.encoding.moments import Unfit
 from behavio.encoding.pages import Pages, open_pages
+from behavio.encoding.pieces import Unfit
 from behavio.encoding.plan import can_stream, plan_of
 from behavio.encoding.stream import Coded, Encoder, Progress
 from behavio.errors import LogError, RunError
@@ -39,7 +39,9 @@ __all__ = [
     "is_encoded",
     "read_counts",
     "read_log",
+    "as_sequences",
     "stream_source",
+    "usual_memory",
 ]
 
 MEMORY = 1 << 30
@@ -126,7 +128,7 @@ def encode_source(
             keep=out is not None, keep_text=log.keep_text, memory=memory or usual_memory(), progress=tell,
         )  # fmt: skip
         tell("cases", 0.99)
-        sequences = _sequences(coded, draft).marked(log.end, log.open_within)
+        sequences = as_sequences(coded, draft).marked(log.end, log.open_within)
         if out is not None:
             sequences.write_cases(draft)
             write_counts(draft, (coded.count,), coded.rejected)
@@ -147,8 +149,12 @@ def stream_source(
     keep_text: bool,
     memory: int,
     progress: Progress,
+    places: bool = False,
 ) -> Coded:
-    """Code one source; arrays lie in `folder` when `keep`, or when they do not fit in `memory`."""
+    """Code one source; arrays lie in `folder` when `keep`, or when they do not fit in `memory`.
+
+    `places` also writes place.npy: the file and the record of every event.
+    """
     if not can_stream(settings):
         raise Unfit("settings of the careful path")
     files = [_opened(item, settings) for item in find_inputs(settings.path, base)]
@@ -158,13 +164,13 @@ def stream_source(
     if any(f.columns != first.columns or f.typed != first.typed for f in files):
         raise Unfit("files of different shape")
     plan = plan_of(first.columns, first.item.shown, settings, keep_text=keep_text)
-    if any(f.types(plan.columns) != first.types(plan.columns) for f in files):
+    if any(f.types(plan.columns) != first.types(plan.columns) for f in files[1:]):
         raise Unfit("files of different types")
     notes = [list(f.notes) for f in files]
     if len(files) > 1:
         for file, own in zip(files, notes, strict=True):
             file.notes = [f"{file.item.shown}: {n}" for n in own]
-    coded = Encoder(name, plan, settings, files, folder, keep, memory, progress).run()
+    coded = Encoder(name, plan, settings, files, folder, keep, memory, progress, places).run()
     for file in files:
         file.same()
     return coded
@@ -196,7 +202,7 @@ def _opened(item: Input, settings: SourceSettings) -> Any:
     raise Unfit(f"format {kind}")
 
 
-def _sequences(coded: Coded, folder: Path) -> SequenceSet:
+def as_sequences(coded: Coded, folder: Path) -> SequenceSet:
     """The sequences of a stream, their arrays in memory or memory-mapped."""
     import numpy as np
 

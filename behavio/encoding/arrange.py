@@ -18,7 +18,7 @@ from behavio.encoding.spill import ArraySink, Streams
 from behavio.kernels import arrange as kernel
 
 FEW, AT_LEAST = 4, 1 << 22
-"""A range takes a fourth of the log, or this many events when that is more: fresh memory costs more than going
+"""A range takes a fourth of the log, or this many events if that is more: fresh memory costs more than to go
 through the streams again."""
 MEND = 1 << 20
 """Events whose times are mended at a time."""
@@ -52,19 +52,22 @@ def arrange(
     target: Callable[[str], Path | None],
     count_repeats: bool,
     progress: Callable[[float], None],
+    also: tuple[str, ...] = (),
 ) -> Arranged:
     """Put tokens, times and further coded columns in the order of cases.
 
     streams  `case` (int32 rank of the case, -1 for events that do not stay), `time`, and the columns of `ids`
     offsets  int64 (n_ranks + 1,): where each case begins, in order of rank
     ids      column → int32 id per code
+    also     further int64 columns, moved as they are
     target   the file of a column, None for an array in memory
     """
     n = int(offsets[-1])
     columns = list(ids)
     sinks = {c: ArraySink(target(c), np.int32, n) for c in columns}
-    sinks["time"] = ArraySink(target("time"), np.int64, n)
-    width = 8 + 4 * len(columns)
+    longs = ("time", *also)
+    sinks |= {c: ArraySink(target(c), np.int64, n) for c in longs}
+    width = 8 * len(longs) + 4 * len(columns)
     cursor = offsets[:-1].copy()
     repeats = 0
     where = np.empty(1 << 20, np.int64)
@@ -72,14 +75,16 @@ def arrange(
     for low, high in ranges(offsets, max(min(max(n // FEW, AT_LEAST), budget // width), 1)):
         first, size = int(offsets[low]), int(offsets[high] - offsets[low])
         if not whole or len(whole["time"]) < size:
-            whole = {c: np.empty(size, np.int32) for c in columns} | {"time": np.empty(size, np.int64)}
+            whole = {c: np.empty(size, np.int32) for c in columns}
+            whole |= {c: np.empty(size, np.int64) for c in longs}
         buffers = {name: buffer[:size] for name, buffer in whole.items()}
-        for _, (cases, times, *codes) in streams.chunks("case", "time", *columns):
+        for _, (cases, *held) in streams.chunks("case", *longs, *columns):
             at = where[: len(cases)]
             if not kernel.places(cases, low, high, cursor, first, at):
                 continue
-            kernel.put(times, at, buffers["time"])
-            for name, values in zip(columns, codes, strict=True):
+            for name, values in zip(longs, held, strict=False):
+                kernel.put(values, at, buffers[name])
+            for name, values in zip(columns, held[len(longs) :], strict=True):
                 kernel.put_codes(values, ids[name], at, buffers[name])
         repeats += _mended(buffers, columns, offsets[low : high + 1] - first, count_repeats=count_repeats)
         for name, sink in sinks.items():
@@ -100,7 +105,7 @@ def _mended(
         if kernel.falling(times, own):
             order = np.empty(last - first, np.int64)
             kernel.mend(times, own, order)
-            for name in columns:
+            for name in buffers.keys() - {"time"}:
                 buffers[name][first:last] = buffers[name][first:last][order]
         if count_repeats:
             rest = [buffers[c][first:last] for c in columns if c != "token"]

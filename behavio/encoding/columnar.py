@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from behavio.encoding.moments import Unfit, is_text
-from behavio.encoding.pieces import Pieces, Slices
+from behavio.encoding.moments import is_text
+from behavio.encoding.pieces import Pieces, Slices, Unfit
 from behavio.encoding.texts import indices
 from behavio.log import REJECTED_SCHEMA
 from behavio.sources.inputs import Input

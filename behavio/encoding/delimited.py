@@ -11,8 +11,7 @@ import numpy as np
 import polars as pl
 
 from behavio.encoding.columnar import Batch, Opened
-from behavio.encoding.moments import Unfit
-from behavio.encoding.pieces import EVERY, Slices, frozen
+from behavio.encoding.pieces import EVERY, Slices, Unfit, frozen
 from behavio.errors import LogError
 from behavio.kernels import delimited as kernel
 from behavio.log import REJECTED_SCHEMA

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from behavio.encoding.pieces import EVERY, Chosen, Micros, Piece, Pieces, Slices, frozen
+from behavio.encoding.pieces import EVERY, Chosen, Micros, Piece, Pieces, Slices, Unfit, frozen
 from behavio.encoding.texts import Texts, slices_of, valid_rows
 from behavio.kernels import clock
 from behavio.kernels.clock import MISSING
@@ -29,10 +29,6 @@ OF_READ = re.compile(r"^([\d,]+) of [\d,]+ times read as (.*)$", re.DOTALL)
 READ_AS = re.compile(r"^times read as (.*)$", re.DOTALL)
 MOST_ODD = 500_000
 """More odd values than this, or than half of the first batch, are left to the careful path as a whole."""
-
-
-class Unfit(Exception):
-    """The stream meets what only the careful path understands; it then reads the whole source."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,10 @@ EVERY = np.zeros(0, dtype=bool)
 """Stands for "every row holds a value" where a kernel wants a mask."""
 
 
+class Unfit(Exception):
+    """The stream meets what only the careful path understands; it then reads the whole source."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Slices:
     """Texts data[starts[i]:ends[i]]; `valid` bool, or of length 0 when no row is empty."""
@@ -32,7 +36,10 @@ class Slices:
 
     def at(self, row: int) -> str:
         """One text."""
-        return bytes(self.data[self.starts[row] : self.ends[row]]).decode("utf-8", "replace")
+        try:
+            return bytes(self.data[self.starts[row] : self.ends[row]]).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Unfit("no UTF-8") from None
 
 
 def frozen(array: np.ndarray) -> np.ndarray:
@@ -63,13 +70,8 @@ class Chosen:
         """The texts themselves."""
         assert isinstance(self.words, Slices)
         valid = self.places >= 0
-        at = np.maximum(self.places, 0)
         every = bool(valid.all())
-        starts, ends = self.words.starts, self.words.ends
-        if len(starts):
-            starts, ends = starts[at], ends[at]
-        else:  # a column without a single text
-            starts, ends = np.zeros_like(at), np.zeros_like(at)
+        starts, ends = (np.append(x, np.int32(0))[self.places] for x in (self.words.starts, self.words.ends))
         return Slices(self.words.data, frozen(starts), frozen(ends), frozen(EVERY if every else valid))
 
 
@@ -89,9 +91,8 @@ class Micros:
 
     def of(self, places: np.ndarray) -> Micros:
         """Values at these places, none at -1."""
-        if not len(self.values):  # a column without a single time
-            return Micros(np.full(len(places), MISSING), self.zoned)
-        found = np.where(places >= 0, self.values[np.maximum(places, 0)], MISSING)
+        known = np.append(self.values, MISSING)  # place -1 is the last
+        found = known[places]
         return Micros(found, self.zoned)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from behavio.encoding.moments import Unfit
+from behavio.encoding.pieces import Unfit
 from behavio.log import REJECTED_SCHEMA
 from behavio.sequences import FIELDS
 from behavio.sources.guess import plain

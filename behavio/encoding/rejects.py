@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from behavio.encoding.columnar import Batch
-from behavio.encoding.moments import Unfit
 from behavio.encoding.names import Keys
+from behavio.encoding.pieces import Unfit
 from behavio.encoding.plan import Plan
 from behavio.encoding.spill import Streams
 from behavio.kernels.clock import MISSING

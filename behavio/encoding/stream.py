@@ -18,8 +18,9 @@ import polars as pl
 from behavio.encoding.ahead import ahead
 from behavio.encoding.arrange import arrange
 from behavio.encoding.columnar import Batch, as_texts
-from behavio.encoding.moments import Moments, Unfit
+from behavio.encoding.moments import Moments
 from behavio.encoding.names import Keys, ids_of
+from behavio.encoding.pieces import Unfit
 from behavio.encoding.plan import Plan
 from behavio.encoding.rejects import Suspects, free_text
 from behavio.encoding.spill import Streams
@@ -37,7 +38,10 @@ READING = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
-    """What a stream became: arrays (None where they lie in files) and everything that was counted."""
+    """What a stream became: arrays (None where they lie in files) and everything that was counted.
+
+    files, records   the files and how many records each has      complete  False when columns were not read
+    """
 
     arrays: dict[str, np.ndarray | None]
     offsets: np.ndarray
@@ -45,6 +49,9 @@ class Coded:
     vocabularies: dict[str, tuple[str, ...]]
     count: SourceCount
     rejected: pl.DataFrame
+    files: tuple[str, ...]
+    records: tuple[int, ...]
+    complete: bool
 
 
 @dataclass(slots=True)
@@ -53,6 +60,7 @@ class Encoder:
 
     files    the opened files, in the order of reading
     folder   where arrays are written that are to be kept, and what does not fit in memory
+    places   whether it is kept where each event came from: place of the file << 40 | record number
     memory   bytes the streams and the buffer of a range may take, each
     """
 
@@ -64,11 +72,13 @@ class Encoder:
     keep: bool
     memory: int
     tell: Progress
+    places: bool = False
     moments: Moments = field(init=False)
     cases: Keys = field(init=False)
     activities: Keys = field(init=False)
     fields: dict[str, Texts] = field(init=False)
     suspects: Suspects = field(init=False)
+    _records: list[int] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         typed = all(f.typed for f in self.files)
@@ -85,6 +95,7 @@ class Encoder:
             "token": np.int32,
             "time": np.int64,
             **dict.fromkeys(self.fields, np.int32),
+            **({"place": np.int64} if self.places else {}),
         }
         with Streams(kinds, self.folder / "scratch", self.memory) as streams:
             self._read(streams)
@@ -101,6 +112,7 @@ class Encoder:
                 self._take(batch, place, streams)
                 done = (before + share * sizes[place]) / max(sum(sizes), 1)
                 self.tell(f"reading, {streams.n:,} events", READING * done)
+            self._records.append(streams.n + self.suspects.n_wrong - sum(self._records))
 
     def _take(self, batch: Batch, place: int, streams: Streams) -> None:
         """One batch: codes and times appended, rows that may be rejected remembered."""
@@ -114,6 +126,9 @@ class Encoder:
         for attribute, column in plan.fields.items():
             name = f"field-{attribute}"
             self.fields[name].codes(as_texts(columns[column]), room[name])
+        if self.places:
+            room["place"][:] = batch.numbers(np.arange(len(batch)))
+            room["place"] += place << 40
         doubt = self.cases.any_bad or self.activities.any_bad
         if doubt or cases.min() < 0 or tokens.min() < 0 or times.min() == MISSING:
             bad = kernel.unsound(cases, tokens, times, self.cases.bad, self.activities.bad)
@@ -175,6 +190,7 @@ class Encoder:
             ids,
             budget=self.memory,
             target=lambda column: self._target(streams, column),
+            also=("place",) if self.places else (),
             count_repeats=self.plan.complete,
             progress=lambda share: self.tell("arranging", READING + (1 - READING) * share),
         )
@@ -184,7 +200,10 @@ class Encoder:
             kept = per_case > 0
             case_ids, offsets = case_ids.filter(pl.Series(kept)), np.append(offsets[:-1][kept], n)
         count = self._count(n_read, n, rejected.height, arranged.repeats, (first, last), notes)
-        return Coded(arranged.arrays, offsets, case_ids, vocabularies, count, rejected)
+        names = tuple(f.item.shown for f in self.files)
+        records = tuple(self._records)
+        found = (arranged.arrays, offsets, case_ids, vocabularies, count, rejected)
+        return Coded(*found, names, records, self.plan.complete)
 
     def _count(
         self, n_read: int, n: int, n_rejected: int, repeats: int, span: tuple[int, int], notes: list[str]

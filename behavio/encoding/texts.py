@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from behavio.encoding.pieces import EVERY, Chosen, Pieces, Slices, frozen
+from behavio.encoding.pieces import EVERY, Chosen, Pieces, Slices, Unfit, frozen
 from behavio.kernels import intern as kernel
 from behavio.kernels.pages import chosen as put_chosen
 
@@ -40,11 +40,15 @@ def slices_of(array: pa.Array) -> Slices:
     return Slices(frozen(text), bounds[:-1], bounds[1:], valid_rows(array))
 
 
+FEW = 1 << 20
+"""Up to so many texts become a column by way of Python, which is quicker than importing Arrow for it."""
+
+
 class Texts:
     """Distinct texts in order of appearance; the code of a text is its place."""
 
     def __init__(self) -> None:
-        self.n = 0
+        self.n = self._checked = 0
         self._table = np.full(1 << 12, -1, np.int64)
         self._pool = np.empty(1 << 16, np.uint8)
         self._bounds = np.zeros((1 << 11) + 2, np.int64)
@@ -104,7 +108,24 @@ class Texts:
             )  # fmt: skip
             if row < len(out):
                 self._grow(int(texts.ends[row] - texts.starts[row]))
+        self._check()
         return out
+
+    def _check(self) -> None:
+        """Unfit when a new text is no UTF-8: none begins inside a letter, and all together are sound."""
+        if self.n > self._checked:
+            first, last = self._bounds[self._checked], self._bounds[self.n]
+            begins = self._bounds[self._checked : self.n]
+            new = self._pool[first:last].tobytes()
+            try:
+                sound = new.isascii() or (
+                    new.decode("utf-8") and not (self._pool[begins[begins < last]] & 0xC0 == 0x80).any()
+                )
+            except UnicodeDecodeError:
+                sound = False
+            if not sound:
+                raise Unfit("no UTF-8")
+            self._checked = self.n
 
     def _grow(self, needed: int) -> None:
         """Twice the room wherever it ran out."""
@@ -126,12 +147,24 @@ class Texts:
 
     def series(self, codes: np.ndarray | None = None) -> pl.Series:
         """The texts (or those of these codes) as a column; bytes are shared where they can be."""
+        ends = self.bounds[1:] if codes is None else self.bounds[codes + 1]
+        if len(ends) <= FEW and (told := self._ascii()) is not None:
+            starts = self.bounds[:-1] if codes is None else self.bounds[codes]
+            named = [told[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+            return pl.Series("text", named, dtype=pl.String)
         import pyarrow as pa
 
         buffers = [None, pa.py_buffer(self.bounds), pa.py_buffer(self.pool)]
         whole = pa.Array.from_buffers(pa.large_string(), self.n, buffers)
         found = whole if codes is None else whole.take(indices(codes))
         return pl.Series("text", found, dtype=pl.String)
+
+    def _ascii(self) -> str | None:
+        """All texts as one, when a byte is a character."""
+        try:
+            return self.pool.tobytes().decode("ascii")
+        except UnicodeDecodeError:
+            return None
 
     def in_order(self) -> np.ndarray:
         """int64 (n,): the codes in the order of their texts, compared as bytes."""

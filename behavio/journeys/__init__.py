@@ -11,7 +11,7 @@ import polars as pl
 
 from behavio.durations import seconds
 from behavio.engine import Encoded, Engine
-from behavio.errors import JobError
+from behavio.errors import JobError, LogError
 from behavio.files import whole_file
 from behavio.journeys.asked import Journeys, ask
 from behavio.journeys.eventually import eventually_follows
@@ -20,7 +20,7 @@ from behavio.journeys.funnel import funnel
 from behavio.journeys.groups import Grouped, group_activities, join_repeats, read_rules, similar_activities
 from behavio.journeys.map import process_map
 from behavio.journeys.measures import durations, rework, waiting_times
-from behavio.journeys.phases import PHASES, JourneyMap, journey_map
+from behavio.journeys.phases import PHASES, JourneyMap, directions, journey_map
 from behavio.journeys.retention import lifecycle, lifecycle_states, retention, retention_matrix
 from behavio.journeys.sessions import Pieces, episodes, sessions
 from behavio.journeys.steps import step_matrix, steps
@@ -153,10 +153,11 @@ def write_journeys(
         "cases": case_table(sequences, all_variants),
     }
     progress("times and repeats", 0.4)
-    tables |= _measures(sequences if whole is None else whole, settings, engine)
+    tables |= _measures(sequences if whole is None else whole, settings, engine, _theirs(sequences))
     if segments is not None:
         drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
+    tables |= _changes(sequences)
     for name, frame in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
@@ -180,8 +181,18 @@ def write_journeys(
     return facts
 
 
-def _measures(log: Encoded, settings: JourneySettings, engine: Engine | None) -> dict[str, pl.DataFrame]:
-    """The small tables; those about dates only for a log with a clock."""
+def _theirs(sequences: SequenceSet) -> frozenset[str] | None:
+    """What customers do: being active is not to be sent something. None where the log has no direction."""
+    names = sequences.vocabulary.names
+    sides = zip(names, directions(sequences), strict=True)
+    mine = frozenset(name for name, side in sides if side == "inbound")
+    return mine or None
+
+
+def _measures(
+    log: Encoded, settings: JourneySettings, engine: Engine | None, active: frozenset[str] | None
+) -> dict[str, pl.DataFrame]:
+    """The small tables; those about dates only for a log with a clock. active: what counts as being it."""
     tables = {
         "waiting": waiting_times(log, engine),
         "rework": rework(log, engine),
@@ -191,10 +202,22 @@ def _measures(log: Encoded, settings: JourneySettings, engine: Engine | None) ->
     if log.timed:
         tables |= {
             "durations": durations(log, engine),
-            "retention": retention(log, engine=engine),
-            "lifecycle": lifecycle(log, engine=engine),
+            "retention": retention(log, active, engine),
+            "lifecycle": lifecycle(log, activities=active, engine=engine),
         }
     return tables
+
+
+def _changes(sequences: SequenceSet) -> dict[str, pl.DataFrame]:
+    """When the journey changed and which steps; nothing for a log without a clock or with few periods."""
+    from behavio.journeys.drift import EDGE_SCHEMA, drift
+
+    try:
+        found = drift(sequences)
+    except LogError:
+        return {}
+    edges = found.edges if found.edges.width else pl.DataFrame(schema=EDGE_SCHEMA)
+    return {"changes": found.changes, "changed_steps": edges.filter(pl.col("q_value") <= 0.05)}
 
 
 def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> dict[str, Any]:

@@ -26,6 +26,13 @@ LEAST = 3  # periods on each side of a change
 MOST = 400  # periods
 KEPT = 40  # edges named per change
 
+EDGE_SCHEMA: dict[str, pl.DataType] = {
+    "since": TIME,
+    "source": pl.String(),
+    "target": pl.String(),
+    **{name: pl.Float64() for name in ("before", "after", "difference", "low", "high", "q_value")},
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drift:

@@ -82,7 +82,7 @@ def journey_map(
     """
     place, names = _phases(sequences, phases)
     label, groups = _segments(sequences, segments)
-    direction = _directions(sequences)
+    direction = directions(sequences)
     events = pl.DataFrame(
         {
             "segment": label[sequences.case_of_event],
@@ -148,7 +148,7 @@ def _segments(sequences: SequenceSet, segments: pl.DataFrame | None) -> tuple[np
     return np.array([place.get(name, -1) for name in mine]), names
 
 
-def _directions(sequences: SequenceSet) -> list[str | None]:
+def directions(sequences: SequenceSet) -> list[str | None]:
     """The usual direction of each activity, null where the log has none."""
     names = sequences.vocabulary.names
     field = sequences.fields.get("direction")

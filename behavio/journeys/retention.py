@@ -62,7 +62,7 @@ def months_count(counted: np.ndarray, bounds: np.ndarray) -> Count[np.ndarray]:
 
 
 def retention(
-    sequences: Encoded, activities: Sequence[str] | None = None, engine: Engine | None = None
+    sequences: Encoded, activities: Sequence[str] | frozenset[str] | None = None, engine: Engine | None = None
 ) -> pl.DataFrame:
     """Cases by the month of their first event, and how many are active so many months later.
 
@@ -132,7 +132,7 @@ def lifecycle(
     sequences: Encoded,
     dormant: str = "90d",
     lost: str = "365d",
-    activities: Sequence[str] | None = None,
+    activities: Sequence[str] | frozenset[str] | None = None,
     engine: Engine | None = None,
 ) -> pl.DataFrame:
     """How many cases are new, active, returned, dormant and lost at the end of each month, and now.
@@ -162,7 +162,7 @@ def lifecycle_states(
     sequences: SequenceSet,
     dormant: str = "90d",
     lost: str = "365d",
-    activities: Sequence[str] | None = None,
+    activities: Sequence[str] | frozenset[str] | None = None,
     engine: Engine | None = None,
 ) -> pl.DataFrame:
     """The state of each case just after the newest event of the log: case_id, state.
@@ -177,7 +177,11 @@ def lifecycle_states(
 
 
 def _states(
-    sequences: Encoded, dormant: str, lost: str, activities: Sequence[str] | None, engine: Engine | None
+    sequences: Encoded,
+    dormant: str,
+    lost: str,
+    activities: Sequence[str] | frozenset[str] | None,
+    engine: Engine | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     counted = _counted(sequences, activities)
     limits = [round(seconds(text) * 1e6) for text in (dormant, lost)]
@@ -193,9 +197,12 @@ def _states(
     return dates, found, final
 
 
-def _counted(sequences: Encoded, activities: Sequence[str] | None) -> np.ndarray:
+def _counted(sequences: Encoded, activities: Sequence[str] | frozenset[str] | None) -> np.ndarray:
+    """bool (n_activities,): what counts; a frozenset holds names as they are, without patterns."""
     if not sequences.timed:
         raise JobError("this log has no clock", hint="retention and lifecycle need times")
     if activities is None:
         return np.ones(len(sequences.vocabulary), dtype=bool)
+    if isinstance(activities, frozenset):
+        return np.array([name in activities for name in sequences.vocabulary.names])
     return np.asarray(members(sequences.vocabulary, activities).any(axis=0))

@@ -237,6 +237,8 @@ def header(data: np.ndarray, first: int, last: int, facts: np.ndarray) -> bool:
             if byte < np.uint64(128):
                 break
         if kind == 8:
+            if value > np.uint64(last):
+                return False
             at += signed(value)
             continue
         number = signed(value >> np.uint64(1)) ^ -signed(value & np.uint64(1))
@@ -302,7 +304,7 @@ def places_of(
     out: np.ndarray,
     facts: np.ndarray,
 ) -> tuple[int, int]:
-    """Places in a dictionary of `limit` words, of page after page of a chunk, as far as pages are whole, plain
+    """Places in a dictionary of `limit` words, of page after page of a chunk, as far as pages are whole, easy
     to read and fit into `out` (int32). Returns rows, and where the first page that was not taken begins."""
     n, at = signed(0), signed(first)
     while at < last:

@@ -12,24 +12,33 @@ from behavio.models.settings import ModelSettings, Protocol
 
 if TYPE_CHECKING:
     from behavio.models.activity2vec import Activity2Vec
+    from behavio.models.alike import Alike, find_alike
     from behavio.models.base import Prefixes, SequenceModel
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
     from behavio.models.counting import Counting
     from behavio.models.fields import fields_asked
     from behavio.models.gaps import GapModel
-    from behavio.models.neural import GRU
+    from behavio.models.horizons import Horizons
+    from behavio.models.neighbours import Neighbours
+    from behavio.models.neural import CNN, GRU, Transformer
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
-    from behavio.models.stages import evaluate, predict_next, write_models, write_next
+    from behavio.models.stages import evaluate, predict_next, predict_within, write_models, write_next
 
 _HOME = {
     "Activity2Vec": "activity2vec",
     "Counting": "counting",
+    "CNN": "neural",
     "GRU": "neural",
+    "Horizons": "horizons",
+    "Transformer": "neural",
     "Pool": "pool",
     "Prefixes": "base",
     "SequenceModel": "base",
+    "find_alike": "alike",
+    "Alike": "alike",
+    "Neighbours": "neighbours",
     "benchmark_log": "benchmark",
     "FirstOrder": "baselines",
     "MostPopular": "baselines",
@@ -39,16 +48,19 @@ _HOME = {
     "evaluate": "stages",
     "fields_asked": "fields",
     "predict_next": "stages",
+    "predict_within": "stages",
     "write_models": "stages",
     "write_next": "stages",
 }
 
 __all__ = [
+    "CNN",
     "Activity2Vec",
     "Counting",
     "GRU",
     "FirstOrder",
     "GapModel",
+    "Horizons",
     "ModelSettings",
     "MostPopular",
     "NGram",
@@ -57,10 +69,15 @@ __all__ = [
     "Protocol",
     "RepeatLast",
     "SequenceModel",
+    "Alike",
+    "Neighbours",
+    "Transformer",
+    "find_alike",
     "benchmark_log",
     "evaluate",
     "fields_asked",
     "predict_next",
+    "predict_within",
     "write_models",
     "write_next",
 ]

@@ -25,6 +25,7 @@ HOMES = {
     "GRU": "neural",
     "CNN": "neural",
     "Transformer": "neural",
+    "Neighbours": "neighbours",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
@@ -196,6 +197,24 @@ class SequenceModel(Coded):
 
         None for a model that knows nothing of time: there the counted gaps answer.
         """
+        return None
+
+    def when(
+        self,
+        coded: SequenceSet,
+        prefixes: Prefixes,
+        then: np.ndarray,
+        waited: np.ndarray,
+        shares: Sequence[float] = (0.1, 0.5, 0.9),
+    ) -> np.ndarray:
+        """float64 (n, n_shares): µs from now until `then` (ids of activities) if that is what comes next.
+
+        waited  int64 (n,)  µs since the prefix's newest event; NaN where nothing is known of such a wait
+        """
+        raise NotImplementedError
+
+    def clock(self) -> SequenceModel | None:
+        """The model that answers `when`: itself, a member, or None."""
         return None
 
     def probabilities(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:

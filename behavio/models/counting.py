@@ -113,7 +113,7 @@ class Counting(SequenceModel):
                 looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
                 continue
             tags = tags_of(view, coded)
-            if len(np.unique(tags)) < 2:
+            if tags.min() == tags.max():
                 continue
             tallies[view] = Tally.of(coded, steps, view, min(TAG_ORDERS, self.max_order), plain.grid, tags)
             looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)
@@ -265,6 +265,14 @@ class Counting(SequenceModel):
         if view not in known:
             known[view] = tags_of(view, coded)
         return known[view]
+
+    def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
+        """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""
+        _, whole = self._tables()
+        _, size, _, bins = kernel.held_levels(*asked_of(coded, prefixes, whole, NO_TAGS), *whole.arrays)
+        level = np.minimum((bins >= 0).sum(axis=1) - 1, order)
+        result: np.ndarray = np.where(level > 0, size[np.arange(len(level)), np.maximum(level, 0)], 0.0)
+        return result
 
     def evidence(
         self, sequences: SequenceSet, prefixes: Prefixes, activities: np.ndarray, at_least: int = 20

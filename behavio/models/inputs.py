@@ -30,6 +30,12 @@ MOMENTS = (WAITS + 1, 25, 8, 13, 13, 13)
 """Codes of a moment: wait, hour, day of the week, month, how often the activity came, place in the case."""
 NUMBERS = 9
 """Columns of `numbers`."""
+VIEWS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((), ()),
+    ((1, 2, 3), (6, 7, 8)),
+    ((0, 1, 2, 3), (3, 4, 5, 6, 7, 8)),
+)
+"""Columns of `moments` and of `numbers` left out: none, the calendar's, the clock's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +127,23 @@ def moments(sequences: SequenceSet) -> np.ndarray:
     table[:, 5] = few_or_many(place)
     table[invented(sequences, START)] = 0
     return table
+
+
+def seen_as(sequences: SequenceSet, view: int, seasons: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`moments` and `numbers` without what this view leaves out; the month only with `seasons`."""
+    codes, values = moments(sequences), numbers(sequences)
+    hidden_codes, hidden_numbers = VIEWS[view]
+    codes[:, list(hidden_codes)] = 0
+    values[:, list(hidden_numbers)] = 0
+    if not seasons:
+        codes[:, 3] = 0
+    return codes, values
+
+
+def has_seasons(sequences: SequenceSet) -> bool:
+    """Whether the log spans two years: in a shorter one the month is no season but a place in the log."""
+    times = np.asarray(sequences.times)
+    return bool(sequences.timed and int(times.max()) - int(times.min()) >= 2 * 365 * 24 * HOUR)
 
 
 def few_or_many(count: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import polars as pl
 from behavio.kernels import ngram as kernel
 from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
+from behavio.models.clock import told
 from behavio.models.gaps import DAY, GapModel
 from behavio.models.ngram import NGram
 from behavio.models.settings import ModelSettings, moment
@@ -39,6 +40,7 @@ def next_steps(
     settings: ModelSettings,
     groups: np.ndarray | None = None,
     progress: Progress = silent,
+    clock: SequenceModel | None = None,
 ) -> pl.DataFrame:
     """Columns of SCHEMA, sorted by case and rank; cases with less than `min_history` events have no row.
 
@@ -51,7 +53,7 @@ def next_steps(
     frames = [pl.DataFrame(schema=SCHEMA)]
     for low in range(0, len(prefixes), BATCH):
         some = prefixes[low : low + BATCH]
-        frames.append(_steps_of(sequences, some, as_of, model, ngram, gaps, settings, groups))
+        frames.append(_steps_of(sequences, some, as_of, model, ngram, gaps, settings, groups, clock))
         progress("next steps", min(low + BATCH, len(prefixes)) / len(prefixes))
     return pl.concat(frames)
 
@@ -65,8 +67,9 @@ def _steps_of(
     gaps: GapModel,
     settings: ModelSettings,
     groups: np.ndarray | None,
+    clock: SequenceModel | None,
 ) -> pl.DataFrame:
-    """The table of a batch of cases."""
+    """The table of a batch of cases; times are the clock's, and the counted ones where it has none."""
     coded = model.coded(sequences)
     activity, probability = likeliest(model, coded, prefixes, settings.top)
     keep = activity >= 0
@@ -79,8 +82,12 @@ def _steps_of(
     days = np.full((len(some), 3), np.nan)
     if sequences.timed:
         days = gaps.quantiles(last, activity, waited, groups=of) / DAY
+        if clock is not None:
+            names = [model.vocabulary_.names[i] for i in activity]
+            own = told(clock, sequences, some, names, np.maximum(waited, 0)) / DAY
+            days = np.where(np.isnan(own), days, own)
     seen, text = evidence(coded, ngram, gaps, some, activity, waited, settings.min_evidence)
-    names = pl.Series(model.vocabulary_.names, dtype=pl.String)
+    known = pl.Series(model.vocabulary_.names, dtype=pl.String)
     table = pl.DataFrame(
         {
             "case_id": sequences.case_ids.gather(pl.Series(some.cases)),
@@ -88,7 +95,7 @@ def _steps_of(
                 as_of if sequences.timed else None, len(some), dtype=pl.Int64, eager=True
             ).cast(TIME),
             "rank": rank + 1,
-            "activity": names.gather(pl.Series(activity)),
+            "activity": known.gather(pl.Series(activity)),
             "probability": probability,
             "median_days": days[:, 1],
             "low_days": days[:, 0],

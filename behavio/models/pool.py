@@ -1,122 +1,276 @@
-"""Counting and the net together: a linear pool, weighted by what came later inside training.
+"""Counting, nets and neighbours together: each speaks as loudly as it was right about the newest steps.
 
-Where data are thin the n-gram knows the rare contexts, where cases are long the net sees further; their
-weighted mean is seldom worse than the better of the two. Weights drift, so they are fitted on the latest
-part of training and drawn towards one half each.
+Where data are thin the counts know the rare contexts, where cases are long a net sees further, and
+neighbours know what happened lately to the like. Members learn up to a later slice, which then weighs them:
+by how often the context was seen, drawn to equal shares. The newest part of that slice corrects the
+probabilities where this helps, promises the size of sets and raises an alarm when it fits badly. A member
+that does not earn its share is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 
-from behavio.models.base import Prefixes, SequenceModel, Split, later_slice
-from behavio.models.neural import GRU
+from behavio.models.base import CELLS, Prefixes, SequenceModel, Split, case_order, later_slice
+from behavio.models.calibration import Scaling, Surprise, calibrated, reach, sets
+from behavio.models.counting import Counting
+from behavio.models.mixing import Mixture, by_bin
+from behavio.models.neighbours import Neighbours
+from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
 from behavio.sequences import SequenceSet
 
-PULL = 500.0
-"""Held-out events the belief in equal weights is worth."""
+PULL, BIN_PULL, EXPONENT_PULL = 100.0, 100.0, 60.0
+"""Held-out steps that speak for equal shares, for the same shares in every bin, and for equal exponents."""
+MOST = 8_000
+"""Held-out steps that weigh the members."""
+LEAST = 0.03
+"""A member with a smaller share is left out."""
+MOMENTS = 20_000
+"""Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
+CALIBRATE = 0.4
+"""Part of the held-out steps, the newest, that corrects the mixture of the rest."""
+FEWEST = 100
+"""Held-out steps needed before shares are fitted."""
+SEEN = (1, 4, 16, 64, 256)
+"""Edges of how often a context was seen."""
+NETS: dict[str, type[Neural]] = {"gru": GRU, "cnn": CNN, "transformer": Transformer}
+NAMES = ("counting", *NETS, "neighbours")
 
 
 @dataclass
 class Pool(SequenceModel):
-    """Weighted mean of an n-gram and a GRU.
+    """Weighted means of counting, nets and neighbours.
 
-    Learns: weights_  float64 (2,), share of the n-gram and of the GRU; and both members, saved in
-            folders beside
+    members  which of "counting", "gru", "cnn", "transformer" and "neighbours" take part
+
+    Learns: used_       names of the members that earned their share; saved in folders beside
+            weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
+            power_, shift_   see `calibration.Scaling`     reach_  float64 (), probability a 90 % set holds
+            surprise_   float64 (4,): see `calibration.Surprise`
     """
 
-    learned: ClassVar[tuple[str, ...]] = ("weights_",)
+    learned: ClassVar[tuple[str, ...]] = (
+        "used_",
+        "weights_",
+        "exponents_",
+        "linear_",
+        "power_",
+        "shift_",
+        "reach_",
+        "surprise_",
+    )
     max_order: int = 8
     hidden: int = 64
-    epochs: int = 20
+    epochs: int = 12
     budget: int = 1_500_000
     seed: int = 7
     held_out: float = 0.15
+    members: tuple[str, ...] = ("counting", "gru", "neighbours")
 
     def watch(self, progress: Callable[[str, float], None]) -> Self:
-        """Report the GRU's passes to `progress(what, share done)`."""
+        """Report the net's passes to `progress(what, share done)`."""
         self._progress = progress
         return self
 
     def learn(self, coded: SequenceSet) -> Self:
-        """Both members up to the latest steps, the weights on those, then both on everything."""
+        """Members up to the latest steps, their shares on those, then the members on everything."""
         self.vocabulary_ = coded.vocabulary
-        self.ngram_ = NGram(self.max_order, held_out=self.held_out)
-        self.gru_ = GRU(self.hidden, self.epochs, self.budget, self.seed, self.held_out)
-        if hasattr(self, "_progress"):
-            self.gru_.watch(self._progress)
+        self.ngram_ = NGram(self.max_order, held_out=self.held_out).learn(coded)
         split = later_slice(coded, self.held_out)
+        self._new_members()
         if split is None:
-            self.ngram_.learn(coded)
-            self.gru_.learn(coded)
-            self.weights_ = np.array([0.5, 0.5])
+            self._even(coded)
             return self
-        order = self.ngram_.best_order(split)
-        self.gru_.begin(coded)
-        self.gru_.train(split.train, split)
         seen, first, second = halves(split)
-        self.gru_.catch_up(coded, first)
-        early = NGram(self.max_order, fixed=True).take(seen, order)
-        held = second.thin(100_000)
-        p = np.stack([early.of_truth(coded, held), self.gru_.of_truth(coded, held)])
-        self.weights_ = pool_weights(p, PULL)
-        self.ngram_.take(coded, order)
-        self.gru_.catch_up(coded, second)
+        for member in self._all.values():
+            if isinstance(member, Neural):
+                member.begin(coded)
+                member.train(split.train, split)
+                member.catch_up(coded, first)
+            else:
+                member.learn(seen)
+        self._weigh(coded, in_order(coded, second))
+        for name, member in self._all.items():
+            if isinstance(member, Neural):
+                member.settle(coded, second)
+            elif name in self.used_ or name == "counting":
+                member.learn(coded)
         return self
 
+    def _new_members(self) -> None:
+        self._all: dict[str, SequenceModel] = {}
+        for name in (n for n in NAMES if n in self.members):
+            if name == "counting":
+                self._all[name] = Counting(self.max_order, held_out=self.held_out)
+            elif name == "neighbours":
+                self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
+            else:
+                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
+                self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
+
+    @property
+    def gru_(self) -> Neural:
+        """The first net."""
+        return next(m for m in self._all.values() if isinstance(m, Neural))
+
+    @property
+    def counting_(self) -> Counting:
+        """The counts."""
+        model = self._all["counting"]
+        assert isinstance(model, Counting)
+        return model
+
+    def _even(self, coded: SequenceSet) -> None:
+        """A log too small to hold anything out: counting and the net, half each."""
+        self._all.pop("neighbours", None)
+        for member in self._all.values():
+            member.learn(coded)
+        n = len(self._all)
+        self._keep(list(self._all), Mixture(np.full((1, n), 1 / n), np.full(n, 1 / n), 1.0))
+        self._correct(Scaling.none(len(coded.vocabulary)), 1.0, Surprise(0.0, -np.inf, np.inf, 0))
+
+    def _weigh(self, coded: SequenceSet, held: Prefixes) -> None:
+        """Shares on the older part of the held-out steps, the correction on the newest."""
+        size, names = len(coded.vocabulary), list(self._all)
+        held = held.thin(min(MOST, 4 * CELLS // (len(names) * size)))
+        truth = np.asarray(coded.tokens)[held.ends].astype(np.int64)
+        code = self._bins(coded, held)
+        rows = np.stack([self._all[name].rows(coded, held) for name in names])
+        older = max(int(len(held) * (1.0 - CALIBRATE)), 1)
+        p = rows[:, np.arange(len(held)), truth]
+        while True:
+            weights = by_bin(p[:, :older], code[:older], len(SEEN) + 1, BIN_PULL, PULL)
+            share = weights[code[:older]].mean(axis=0)
+            if len(names) == 1 or share.min() >= LEAST or len(held) < FEWEST:
+                break
+            worst = int(share.argmin())
+            del names[worst]
+            p, rows = np.delete(p, worst, 0), np.delete(rows, worst, 0)
+        if older < FEWEST:
+            mixture = Mixture(weights, np.full(len(names), 1 / len(names)), 1.0)
+        else:
+            mixture = Mixture.fit(rows[:, :older], truth[:older], weights, code[:older], EXPONENT_PULL)
+        self._keep(names, mixture)
+        newest = mixture.of(rows[:, older:], code[older:])
+        scaling = calibrated(newest, truth[older:], self._drifts())
+        newest = scaling.of(newest)
+        surprise = Surprise.at(newest, truth[older:], held.cases[older:])
+        self._correct(scaling, reach(newest, truth[older:]), surprise)
+
+    def _drifts(self) -> bool:
+        """True when counting does better by forgetting."""
+        return "counting" in self._all and float(self.counting_.half_life_) > 0
+
+    def _keep(self, names: Sequence[str], mixture: Mixture) -> None:
+        self.used_ = np.array(names, dtype=np.str_)
+        self.weights_, self.exponents_ = mixture.weights, mixture.exponents
+        self.linear_ = np.float64(mixture.linear)
+
+    def _correct(self, scaling: Scaling, total: float, surprise: Surprise) -> None:
+        self.power_, self.shift_ = np.float64(scaling.power), scaling.shift
+        self.reach_ = np.float64(total)
+        self.surprise_ = np.array([surprise.mean, surprise.low, surprise.high, surprise.n])
+
+    @property
+    def surprise(self) -> Surprise:
+        """How the newest steps of training fitted."""
+        mean, low, high, n = self.surprise_.tolist()
+        return Surprise(mean, low, high, int(n))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Mean share of each member, 0 for one that was left out."""
+        means = self.weights_.mean(axis=0)
+        found = dict.fromkeys(self.members, 0.0)
+        return found | {n: float(w) for n, w in zip(self.used_.tolist(), means, strict=True)}
+
     def carry_on(self, coded: SequenceSet, recent: Prefixes) -> None:
-        """Go on learning from a longer log whose `recent` steps are new; the weights stay."""
-        self.vocabulary_ = coded.vocabulary
+        """Go on learning from a longer log whose `recent` steps are new; the shares stay."""
+        shift = np.zeros(len(coded.vocabulary))
+        old = {name: i for i, name in enumerate(self.vocabulary_.names)}
+        for i, name in enumerate(coded.vocabulary.names):
+            shift[i] = self.shift_[old[name]] if name in old else 0.0
+        self.shift_, self.vocabulary_ = shift, coded.vocabulary
         self.ngram_.learn(coded)
-        self.gru_.carry_on(coded, recent)
+        for name, member in self._all.items():
+            if isinstance(member, Neural):
+                member.carry_on(coded, recent)
+            elif name in self.used_ or name == "counting":
+                member.learn(coded)
+
+    def _bins(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """int64 (n,): how often the last three activities were seen together, in steps of SEEN."""
+        if "counting" not in self._all:
+            return np.zeros(len(prefixes), dtype=np.int64)
+        seen = self.counting_.times_seen(coded, prefixes)
+        return np.searchsorted(SEEN, seen, side="right")
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
-        """The weighted mean of both members."""
-        first, second = self.weights_
-        return first * self.ngram_.rows(coded, prefixes) + second * self.gru_.rows(coded, prefixes)
+        """The corrected mixture of the members that are used."""
+        mixture = Mixture(self.weights_, self.exponents_, float(self.linear_))
+        scaling = Scaling(float(self.power_), self.shift_)
+        size = len(self.vocabulary_)
+        result = np.empty((len(prefixes), size))
+        for part, some in prefixes.batches(size * len(self.used_)):
+            rows = np.stack([self._all[name].rows(coded, some) for name in self.used_.tolist()])
+            result[part] = scaling.of(mixture.of(rows, self._bins(coded, some)))
+        return result
+
+    def waits(
+        self, coded: SequenceSet, prefixes: Prefixes, shares: Sequence[float] = (0.1, 0.5, 0.9)
+    ) -> np.ndarray | None:
+        """As the first net says."""
+        nets = any(isinstance(m, Neural) for m in self._all.values())
+        return self.gru_.waits(coded, prefixes, shares) if nets else None
+
+    def clock(self) -> SequenceModel | None:
+        """The first net."""
+        return next((m for m in self._all.values() if isinstance(m, Neural)), None)
+
+    def likely_sets(self, sequences: SequenceSet, prefixes: Prefixes) -> np.ndarray:
+        """bool (n, n_vocabulary): activities of which one comes next in about 90 % of the newest steps."""
+        return sets(self.probabilities(sequences, prefixes), float(self.reach_))
 
     def save(self, folder: Path) -> None:
-        """Write the pool, and its members into ngram/ and gru/."""
+        """Write the pool, its members and the n-gram that explains it into folders beside."""
         super().save(folder)
-        self.ngram_.save(folder / "ngram")
-        self.gru_.save(folder / "gru")
+        for name, member in {**self._all, "ngram": self.ngram_}.items():
+            if name in ("ngram", "counting") or isinstance(member, Neural) or name in self.used_:
+                member.save(folder / name)
 
     def read_members(self, folder: Path) -> None:
-        """Read both members."""
-        self.ngram_, self.gru_ = NGram.load(folder / "ngram"), GRU.load(folder / "gru")
+        """Read the members."""
+        self.ngram_ = NGram.load(folder / "ngram")
+        self._all = {n: SequenceModel.load(folder / n) for n in NAMES if (folder / n).exists()}
+
+
+def in_order(sequences: SequenceSet, prefixes: Prefixes) -> Prefixes:
+    """The prefixes oldest first, as `later_slice` sees age."""
+    if sequences.timed and sequences.ahead == "events":
+        return prefixes[np.argsort(np.asarray(sequences.times)[prefixes.ends], kind="stable")]
+    order, _ = case_order(sequences)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return prefixes[np.argsort(rank[prefixes.cases], kind="stable")]
 
 
 def halves(split: Split) -> tuple[SequenceSet, Prefixes, Prefixes]:
     """The held-out steps cut in two, and what is known before the second half.
 
-    Both members have then learnt everything up to the steps that weigh them, as they will have when they
-    are used. Where time cannot be cut again, both halves are the whole slice.
+    Members have then learnt everything up to the steps that weigh them, as they will have when they are
+    used. Where time cannot be cut again, the second half is weighed by what was known before both.
     """
     held = split.prefixes
     if split.cut is None:
-        return split.train, held[: len(held) // 2], held[len(held) // 2 :]
+        return split.train, held[:0], held
     times = np.asarray(split.sequences.times)[held.ends]
     middle = int(np.median(times))
     if not (times < middle).any():
         return split.train, held[:0], held
     return split.sequences.until(middle), held[times < middle], held[times >= middle]
-
-
-def pool_weights(p: np.ndarray, pull: float) -> np.ndarray:
-    """Mixture weights by EM for p float64 (models, n): probability each gave to what happened.
-
-    Drawn towards equal weights as if `pull` further events spoke for them.
-    """
-    weights = np.full(len(p), 1.0 / len(p))
-    for _ in range(200):
-        share = weights[:, None] * p
-        share /= share.sum(axis=0)
-        weights = share.mean(axis=1)
-    n = p.shape[1]
-    return (n * weights + pull / len(p)) / (n + pull)

@@ -52,6 +52,12 @@ def _pool(settings: ModelSettings, seed: int) -> SequenceModel:
     return Pool(settings.max_order, settings.hidden, settings.epochs, settings.budget, seed)
 
 
+def _neighbours(settings: ModelSettings, seed: int) -> SequenceModel:
+    from behavio.models.neighbours import Neighbours
+
+    return Neighbours()
+
+
 def _counting(settings: ModelSettings, seed: int) -> SequenceModel:
     from behavio.models.counting import Counting
 
@@ -67,6 +73,7 @@ ROSTER: dict[str, Entry] = {
     "gru": Entry("neural", _gru, random=True),
     "cnn": Entry("neural", _cnn, random=True),
     "transformer": Entry("neural", _transformer, random=True),
+    "neighbours": Entry("neighbours", _neighbours),
     "pool": Entry("pool", _pool, random=True),
 }
 """In the order of the table. The plain n-gram stands among the baselines: it is what others must beat."""

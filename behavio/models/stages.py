@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from behavio.errors import RunError
@@ -12,11 +13,15 @@ from behavio.files import read_json, whole_file, write_json
 from behavio.models.activity2vec import Activity2Vec
 from behavio.models.base import SequenceModel
 from behavio.models.gaps import GapModel
+from behavio.models.horizons import Horizons
 from behavio.models.next import group_codes, next_steps
 from behavio.models.ngram import NGram
-from behavio.models.settings import ModelSettings
+from behavio.models.settings import ModelSettings, moment
 from behavio.models.training import Progress, Training, known_at, silent, train
 from behavio.sequences import SequenceSet
+
+HORIZON_TOP = 5
+"""Activities, beside all together, told for each case and horizon."""
 
 
 def write_models(
@@ -26,7 +31,7 @@ def write_models(
     folder: Path,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Train, judge and save: metrics.json, <name>/, gaps/, activity2vec/, and the tables of vectors.
+    """Train, judge and save: metrics.json, <name>/, gaps/, horizons/, activity2vec/, tables of vectors.
 
     A pool holds its members: pool/ngram and pool/gru stand for ngram and gru.
     Returns facts for the manifest and the closing summary; what differs between equal runs (seconds)
@@ -37,8 +42,11 @@ def write_models(
         if "pool" not in training.models or name not in ("ngram", "gru"):
             model.save(folder / name)
     training.gaps.save(folder / "gaps")
-    progress("learning activity vectors", 0.9)
+    progress("learning what comes within 90 days", 0.85)
     known = known_at(sequences, settings)
+    horizons = Horizons(seed=seed).fit(known)
+    horizons.save(folder / "horizons")
+    progress("learning activity vectors", 0.9)
     vectors = Activity2Vec(settings.dimensions, seed=seed).fit(known)
     vectors.save(folder / "activity2vec")
     tables = {"activity_vectors": vectors.activity_table(), "embeddings": vectors.case_table(known)}
@@ -99,25 +107,50 @@ def write_next(
     segments: pl.DataFrame | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Write next_steps.parquet from the models of `models_folder`, their default first."""
+    """Write next_steps.parquet and horizons.parquet from the models of `models_folder`."""
     model, ngram, gaps = read_models(models_folder)
     known = known_at(sequences, settings)
     groups = group_codes(known, segments)
     if groups is not None:
         gaps = GapModel().fit(known, groups)
-    table = next_steps(known, model, ngram, gaps, settings, groups, progress)
+    clock = model.clock() if told_by_net(read_json(models_folder / "metrics.json")) else None
+    table = next_steps(known, model, ngram, gaps, settings, groups, progress, clock)
     with whole_file(folder / "next_steps.parquet") as draft:
         table.write_parquet(draft, compression="zstd")
+    within = within_days(known, Horizons.load(models_folder / "horizons"), settings)
+    with whole_file(folder / "horizons.parquet") as draft:
+        within.write_parquet(draft, compression="zstd")
     n_cases = table["case_id"].n_unique()
     return {
         "rows_in": known.n_cases,
         "rows_out": table.height,
+        "horizons": sorted(within["days"].unique().to_list()),
         "n_cases": n_cases,
         "abstained": known.n_cases - n_cases,
         "abstained_why": f"fewer than {settings.min_history} events",
         "not_dated": int(table["median_days"].null_count()),
         "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
     }
+
+
+def within_days(known: SequenceSet, model: Horizons, settings: ModelSettings) -> pl.DataFrame:
+    """What every case with enough history does within each horizon: the columns of horizons.parquet."""
+    as_of = int(np.max(known.times)) if settings.as_of is None else moment(settings.as_of)
+    return model.table(known, as_of, HORIZON_TOP, known.lengths >= settings.min_history)
+
+
+def predict_within(
+    sequences: SequenceSet, settings: ModelSettings | None = None, seed: int = 7
+) -> pl.DataFrame:
+    """The next 7, 30 and 90 days of every case straight from a log: the columns of horizons.parquet."""
+    settings = settings or ModelSettings()
+    known = known_at(sequences, settings)
+    return within_days(known, Horizons(seed=seed).fit(known), settings)
+
+
+def told_by_net(metrics: dict[str, Any]) -> bool:
+    """Whether the net's times were better than the counted ones on held-out steps."""
+    return (metrics.get("when") or {}).get("by") == "net"
 
 
 def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
@@ -155,4 +188,5 @@ def predict_next(
     known = known_at(sequences, settings)
     groups = group_codes(known, segments)
     gaps = training.gaps if groups is None else GapModel().fit(known, groups)
-    return next_steps(known, training.default, training.ngram, gaps, settings, groups)
+    clock = training.default.clock() if told_by_net(training.metrics) else None
+    return next_steps(known, training.default, training.ngram, gaps, settings, groups, progress, clock)

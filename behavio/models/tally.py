@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Self
 
 import numpy as np
+import polars as pl
 
 from behavio.errors import ModelError
 from behavio.kernels import tally as kernel
@@ -216,8 +217,8 @@ def _small(tags: np.ndarray) -> tuple[np.ndarray, int]:
     """Tags numbered from 0 in their order, and the bits that takes; 0 bits where there are none."""
     if len(tags) == 0:
         return tags, 0
-    names, small = np.unique(tags, return_inverse=True)
-    return small, max(int(len(names) - 1).bit_length(), 1)
+    names = np.sort(pl.Series(tags).unique().to_numpy())
+    return np.searchsorted(names, tags), max(int(len(names) - 1).bit_length(), 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

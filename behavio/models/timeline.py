@@ -35,6 +35,8 @@ def edges_of(gaps_s: np.ndarray) -> np.ndarray:
     mass = np.histogram(waits, fine)[0]
     kept, held = [0.0], 0
     for i, n in enumerate(mass):
+        if n and held == 0 and fine[i] > WIDEST * max(kept[-1], low):
+            kept.append(float(fine[i]))
         wide = fine[min(i + 2, FINE)] > WIDEST * kept[-1]
         held += int(n)
         if i == 0 or i == len(mass) - 1 or held >= SHARE * len(waits) or (held and wide):

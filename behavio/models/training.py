@@ -15,6 +15,7 @@ from behavio.errors import ModelError
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
+from behavio.models.clock import better_clock
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
 from behavio.models.settings import ModelSettings, moment
@@ -173,6 +174,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "default": "ngram",
         "reliability": [],
         "gap": None,
+        "when": None,
         "oracle": None,
         "notes": [reason, "The counting model is used unjudged."],
     }
@@ -188,10 +190,11 @@ def judged(
     seen = judge.seen_before(split)
     gap_of: dict[str, float] = {}
     gap: dict[str, Any] | None = None
-    if split.sequences.timed:
-        times = GapModel().fit(split.train)
+    times = GapModel().fit(split.train) if split.sequences.timed else None
+    if times is not None:
         gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
     default, notes, gains = choose(scores, split, settings, seed)
+    when = better_clock(models[default], times, split) if times is not None else None
     new_cases, identical = judge.repeated_cases(split)
     return {
         "judged": True,
@@ -212,6 +215,7 @@ def judged(
         "notes": notes,
         "reliability": scores[default].reliability(),
         "gap": gap,
+        "when": when,
         "oracle": oracle(settings, split, scores),
     }
 

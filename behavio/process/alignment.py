@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from behavio.errors import JobError
 from behavio.process.net import Net
 from behavio.process.variants import WeightedVariants
 from behavio.sequences import Vocabulary
 
 COSTS = {"log_move_cost": 1, "model_move_cost": 1, "silent_move_cost": 0, "sync_move_cost": 0}
-MAX_STATES = 2_000_000
-"""States looked at for one trace; a trace that needs more is told as not aligned."""
+MAX_STATES, ALL_STATES = 1_000_000, 60_000_000
+"""States looked at for one trace, and for all (about a minute); what needs more is told as not aligned."""
 SYNC, LOG, MODEL = 0, 1, 2
 
 
@@ -49,7 +50,10 @@ class Alignments:
 
 
 def align(net: Net, variants: WeightedVariants, vocabulary: Vocabulary) -> Alignments:
-    """Best alignment of each distinct trace with the net."""
+    """Best alignment of each distinct trace with the net, those of most cases first.
+
+    Errors: JobError when no way through the net leads to its end.
+    """
     from r4pm.bindings.conformance.case_centric.alignments import align_empty_trace, align_trace
 
     model: Any = net.for_r4pm()
@@ -61,12 +65,22 @@ def align(net: Net, variants: WeightedVariants, vocabulary: Vocabulary) -> Align
     labels = {key: -1 if model["transitions"][key]["label"] is None else i for key, i in labels.items()}
     cost, tail = np.full(len(variants.cases), -1, np.int64), np.zeros(len(variants.cases), np.int64)
     moves: list[tuple[int, int, int, int]] = []
-    for v in range(len(variants.cases)):
+    try:
+        shortest = align_empty_trace(model, options)["cost"]
+    except TypeError:
+        hint = "look for a parallel gateway that waits for a branch nobody takes"
+        raise JobError("the model cannot be gone through from its start to its end", hint=hint) from None
+    left = ALL_STATES
+    for v in np.argsort(-variants.cases, kind="stable").tolist():
+        if left <= 0:
+            break
         tokens = variants.tokens[variants.offsets[v] : variants.offsets[v + 1]].tolist()
         try:
             found = align_trace(model, [names[t] for t in tokens], options)
         except TypeError:  # the search was given up
+            left -= MAX_STATES
             continue
+        left -= found["states_visited"]
         cost[v] = found["cost"]
         mine = [m for move in found["moves"] if (m := _move(v, move, tokens, labels)) is not None]
         moves += mine
@@ -75,7 +89,7 @@ def align(net: Net, variants: WeightedVariants, vocabulary: Vocabulary) -> Align
                 break
             tail[v] += 1
     table = np.array(moves, dtype=np.int64).reshape(-1, 4)
-    shortest = align_empty_trace(model, options)["cost"]
+    table = table[np.argsort(table[:, 0], kind="stable")]
     return Alignments(cost, tail, table, (*names, *extra), int(shortest))
 
 

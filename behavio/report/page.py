@@ -16,6 +16,7 @@ from behavio.report.blocks import Kpi, Section
 from behavio.report.context import Context
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    before,
     changes,
     groups,
     headline,
@@ -36,6 +37,7 @@ SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("journeys", journeys.section),
     ("plan", plan.section),
     ("patterns", patterns.section),
+    ("before", before.section),
     ("outlook", outlook.section),
     ("suggestions", suggestions.section),
     ("changes", changes.section),

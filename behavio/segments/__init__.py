@@ -6,17 +6,19 @@ The heavy parts (numba, SciPy) are imported when one of the functions is first a
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from behavio.segments.settings import SegmentSettings
 
 if TYPE_CHECKING:
     from behavio.segments.contract import Segmenter
-    from behavio.segments.finding import Found, assign, find, find_segments, write_segments
+    from behavio.segments.finding import Found, find, find_segments
     from behavio.segments.finding import find_segments as segments
     from behavio.segments.kmeans import ActivityKMeans
     from behavio.segments.segmentation import Segmentation
     from behavio.segments.semi_markov import SemiMarkovMixture
+    from behavio.segments.writing import assign, write_segments
 
 __all__ = [
     "ActivityKMeans",
@@ -26,6 +28,7 @@ __all__ = [
     "Segmenter",
     "SemiMarkovMixture",
     "assign",
+    "files_of",
     "find",
     "find_segments",
     "segments",
@@ -38,12 +41,26 @@ _WHERE = {
     "Segmentation": ("segmentation", "Segmentation"),
     "Segmenter": ("contract", "Segmenter"),
     "SemiMarkovMixture": ("semi_markov", "SemiMarkovMixture"),
-    "assign": ("finding", "assign"),
+    "assign": ("writing", "assign"),
     "find": ("finding", "find"),
     "find_segments": ("finding", "find_segments"),
     "segments": ("finding", "find_segments"),
-    "write_segments": ("finding", "write_segments"),
+    "write_segments": ("writing", "write_segments"),
 }
+
+
+def files_of(settings: SegmentSettings, base: Path) -> list[tuple[str, Path]]:
+    """Files outside the log that segments rest on: the previous run's segments and model, and overrides."""
+    found = []
+    if settings.previous is not None:
+        folder = base / settings.previous
+        inner = folder / "segments" if (folder / "segments").is_dir() else folder
+        names = ("segments.parquet", "model/learned.npz", "model/model.json", "model/labels.json")
+        found = [(f"{settings.previous}/{n}", inner / n) for n in names]
+        found.append((settings.previous, folder))
+    if settings.overrides is not None:
+        found.append((settings.overrides, base / settings.overrides))
+    return [(name, path) for name, path in found if path.is_file()]
 
 
 def __getattr__(name: str) -> Any:

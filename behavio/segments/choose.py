@@ -37,7 +37,7 @@ STABLE, FIRM = 0.8, 0.65
 is below FIRM is taken only if none is firmer."""
 
 STABILITY_WEIGHT, COST_OF_A_GROUP = 0.4, 0.01
-AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 4, 1_500, 4
+AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 3, 1_500, 3
 BETTER_VIEW = 1.5  # times the gain of the plainer view
 
 Progress = Callable[[str, float], None]
@@ -105,6 +105,8 @@ def choose(
 ) -> Choice:
     """Number of segments for this log; `model` names the method, its k is not looked at."""
     n = sequences.n_cases
+    if model.finds_k:
+        return Choice(model.k, model.smoothing, (), model)
     if n < MIN_CASES:
         k = 1 if settings.k == "auto" else int(settings.k)
         note = f"{n} cases are too few to look for smaller groups: at least {MIN_CASES} are needed"

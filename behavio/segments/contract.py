@@ -26,6 +26,7 @@ class Segmenter(Estimator):
 
     learned: ClassVar[tuple[str, ...]] = ("shares_",)
     layout: ClassVar[tuple[str, ...]] = ("vocabulary_",)
+    finds_k: ClassVar[bool] = False  # True where fitting sets k itself
 
     k: int = 4
     restarts: int = 8

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from behavio.errors import RunError
-from behavio.files import read_json, whole_file, write_json
 from behavio.log import EventLog
 from behavio.segments.choose import MIN_CASES, Choice, Progress, choose
 from behavio.segments.contract import Segmenter
 from behavio.segments.fact import Fact
 from behavio.segments.facts import facts_of
 from behavio.segments.kmeans import ActivityKMeans
+from behavio.segments.medoids import MatchingMedoids
 from behavio.segments.names import is_hcp, name_segments
-from behavio.segments.profiles import profiles
 from behavio.segments.segmentation import UNASSIGNED, Segmentation
 from behavio.segments.semi_markov import SemiMarkovMixture
 from behavio.segments.settings import SegmentSettings
+from behavio.segments.spaces import Embeddings
+from behavio.segments.vectors import DensitySegmenter, VectorKMeans, VectorSegmenter
+from behavio.segments.views import is_state_log
 from behavio.sequences import SequenceSet
 
 
@@ -36,10 +35,16 @@ class Found:
     notes: tuple[str, ...]
 
 
-def _method(settings: SegmentSettings, seed: int) -> Segmenter:
-    """The method that the settings name, not fitted."""
+def method(settings: SegmentSettings, seed: int, vectors: Embeddings | None = None) -> Segmenter:
+    """The method that the settings name, not fitted; `vectors` are what space = "model" looks at."""
     if settings.kind == "kmeans":
         return ActivityKMeans(restarts=settings.restarts, seed=seed)
+    if settings.kind == "medoids":
+        return MatchingMedoids(restarts=settings.restarts, seed=seed)
+    if settings.kind in ("vectors", "hdbscan"):
+        kind = VectorKMeans if settings.kind == "vectors" else DensitySegmenter
+        space = "table" if settings.space == "model" else settings.space
+        return kind(restarts=settings.restarts, seed=seed, space=space).given(vectors)
     return SemiMarkovMixture(restarts=settings.restarts, seed=seed, response_only=settings.response_only)
 
 
@@ -47,17 +52,30 @@ def silent(what: str, done: float) -> None:
     """Progress that nobody watches."""
 
 
-def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress: Progress = silent) -> Found:
+def find(
+    sequences: SequenceSet,
+    settings: SegmentSettings,
+    seed: int,
+    progress: Progress = silent,
+    vectors: Embeddings | None = None,
+) -> Found:
     """Segments of these cases: number, model, who belongs where, names."""
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
     enough = MIN_CASES <= len(known) < sequences.n_cases
     long_enough = sequences.select(known) if enough else sequences
-    model = _method(settings, seed)
+    if settings.kind == "auto":
+        settings = replace(settings, kind="medoids" if is_state_log(long_enough) else "semi_markov")
+    model = method(settings, seed, vectors)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
-    model = replace(choice.model, k=choice.k).fit(long_enough)
+    model = _fitted(choice.model, choice.k, long_enough, vectors)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
-    while settings.k == "auto" and model.k > 1 and _smallest(label, model.k) < settings.min_size:
+    while (
+        settings.k == "auto"
+        and not model.finds_k
+        and model.k > 1
+        and _smallest(label, model.k) < settings.min_size
+    ):
         model = model.alike(k=model.k - 1).fit(long_enough)
         label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
@@ -65,7 +83,12 @@ def find(sequences: SequenceSet, settings: SegmentSettings, seed: int, progress:
     names = name_segments(facts, is_hcp(sequences.vocabulary.activities))
     found = Segmentation(sequences.case_ids, label, strength, names)
     choice = replace(choice, k=model.k)
-    return Found(found, model, choice, facts, _notes(found, choice, sequences, settings))
+    return Found(found, model, choice, facts, notes_of(found, choice, sequences, settings))
+
+
+def _fitted(model: Segmenter, k: int, sequences: SequenceSet, vectors: Embeddings | None) -> Segmenter:
+    model = replace(model, k=k)
+    return (model.given(vectors) if isinstance(model, VectorSegmenter) else model).fit(sequences)
 
 
 def assign_labels(
@@ -92,63 +115,11 @@ def find_segments(log: EventLog, settings: SegmentSettings | None = None, *, see
     return found.segmentation.to_frame()
 
 
-def write_segments(
-    log: EventLog,
-    sequences: SequenceSet,
-    settings: SegmentSettings,
-    seed: int,
-    folder: Path,
-    progress: Progress = silent,
-) -> dict[str, Any]:
-    """Write segments.parquet, profiles.json and model/ into `folder`; facts for the run's summary."""
-    found = find(sequences, settings, seed, progress)
-    table = found.segmentation.to_frame()
-    people = "HCPs" if is_hcp(sequences.vocabulary.activities) else "cases"
-    page = profiles(
-        found.segmentation, found.facts, sequences, log.cases, found.choice, found.model, found.notes, people
-    )
-    found.model.save(folder / "model")
-    labels = {
-        "names": list(found.segmentation.names),
-        "min_strength": settings.min_strength,
-        "min_events": settings.min_events,
-    }
-    write_json(folder / "model" / "labels.json", labels)
-    write_json(folder / "profiles.json", page)
-    with whole_file(folder / "segments.parquet") as draft:
-        table.write_parquet(draft, compression="zstd")
-    progress("segments: written", 1.0)
-    return {
-        "rows_in": sequences.n_cases,
-        "rows_out": table.height,
-        "k": found.choice.k,
-        "segments": [
-            {key: s[key] for key in ("segment_id", "segment", "n_cases", "share")} for s in page["segments"]
-        ],
-        "n_unassigned": found.segmentation.n_unassigned,
-        "held_out_gain_per_event": page["held_out_gain_per_event"],
-        "note": found.notes[0] if found.notes else "",
-    }
-
-
-def assign(folder: Path, sequences: SequenceSet) -> Segmentation:
-    """Place cases with a segments model written earlier, nothing learned anew: same case, same label."""
-    try:
-        labels = read_json(folder / "labels.json")
-    except FileNotFoundError:
-        raise RunError(
-            f"{folder} holds no segments model", hint="give the folder segments/model of a run"
-        ) from None
-    model = Segmenter.load(folder)
-    label, strength = assign_labels(model, sequences, labels["min_strength"], labels["min_events"])
-    return Segmentation(sequences.case_ids, label, strength, tuple(labels["names"]))
-
-
 def _scaled(progress: Progress, low: float, high: float) -> Progress:
     return lambda what, done: progress(what, low + (high - low) * done)
 
 
-def _notes(
+def notes_of(
     found: Segmentation, choice: Choice, sequences: SequenceSet, settings: SegmentSettings
 ) -> tuple[str, ...]:
     """What a reader must know before believing the groups."""

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from behavio import words
-from behavio.segments.attributes import attribute_facts
 from behavio.segments.choose import Choice
 from behavio.segments.contract import Segmenter
 from behavio.segments.fact import Fact
@@ -29,7 +27,7 @@ def profiles(
     segmentation: Segmentation,
     facts: Sequence[Sequence[Fact]],
     sequences: SequenceSet,
-    cases: pl.DataFrame,
+    described: Sequence[Sequence[dict[str, Any]]],
     choice: Choice,
     model: Segmenter,
     notes: Sequence[str],
@@ -37,7 +35,6 @@ def profiles(
 ) -> dict[str, Any]:
     """The content of profiles.json; `people` says what a case is ("HCPs", "cases")."""
     label, k = segmentation.segment_id, segmentation.k
-    described = attribute_facts(cases, segmentation.case_ids, label, k)
     segments = []
     for g in range(k):
         members = np.flatnonzero(label == g)
@@ -54,7 +51,7 @@ def profiles(
                 else None,
                 "typical": _typical(sequences, members, segmentation.strength, facts[g], model.seed),
                 "distinguishing": [_as_json(f) for f in _shown(facts[g])],
-                "attributes": described[g],
+                "attributes": list(described[g]),
                 **_medians(sequences, members),
             }
         )

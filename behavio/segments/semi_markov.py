@@ -19,7 +19,7 @@ from behavio.engine import Count
 from behavio.engine.local import LocalEngine
 from behavio.segments.chains import PARAMETERS, Chains, Habits
 from behavio.segments.contract import Segmenter
-from behavio.segments.em import Expectation, e_step, posteriors, search
+from behavio.segments.em import Expectation, e_step, first_chains, posteriors, search
 from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count, target_of
 from behavio.segments.views import GIVEN, View
 from behavio.sequences import SequenceSet
@@ -103,8 +103,17 @@ class SemiMarkovMixture(Segmenter):
         habits = Habits.of(cases.total(edges.n_features), edges)
         found = search(cases, habits, edges, self.smoothing, self.k, self.restarts, self.seed)
         found = found.order(np.argsort(-found.shares, kind="stable"))
+        return self._with(found)
+
+    def of_groups(self, cases: CaseStatistics, posterior: np.ndarray) -> Self:
+        """The chains of known groups, float64 (n_cases, k): no group is looked for."""
+        edges = self.edges
+        habits = Habits.of(cases.total(edges.n_features), edges)
+        return self._with(first_chains(posterior, cases, habits, edges, self.smoothing))
+
+    def _with(self, chains: Chains) -> Self:
         for name in PARAMETERS:
-            setattr(self, f"{name}_", getattr(found, name))
+            setattr(self, f"{name}_", getattr(chains, name))
         return self
 
     def posterior_of(self, cases: CaseStatistics) -> np.ndarray:

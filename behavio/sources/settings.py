@@ -264,8 +264,9 @@ class LogSettings:
     end          activities that close a case; every other case's last event is only the last one seen
     open_within  a case silent for longer than this before the newest event is closed ("90d"); by default
                  the 99 % quantile of the gaps inside cases
-    sample_events  with engine = "spark": a log with more events than this is encoded as a sample of whole
-                 cases, from which models and segments learn; journeys are always counted over all of it
+    sample_events  from a log with more events than this models and segments learn by a sample of whole cases,
+                 where it is streamed or counted on a cluster; journeys are always counted over all of it
+    stream_above_mb  a single plain table of at least this size is streamed, never held in memory as a whole
     """
 
     exclude: str | None = None
@@ -273,8 +274,11 @@ class LogSettings:
     end: tuple[str, ...] = ()
     open_within: str | None = None
     sample_events: int = 2_000_000
+    stream_above_mb: float = 100.0
 
     def __post_init__(self) -> None:
+        if not self.stream_above_mb >= 0:
+            raise JobError(f"stream_above_mb is {self.stream_above_mb}", hint="it must be 0 or more")
         if self.sample_events < 1:
             raise JobError(f"sample_events is {self.sample_events}", hint="it must be 1 or more")
         if self.open_within is not None:

@@ -103,7 +103,7 @@ def declare(data: Path, rounds: int) -> list[dict[str, Any]]:
     rows = [row(f"discover {len(ours):,} rules", mine, other) | {"same_rules": len(alike(ours))}]
 
     chosen = list(alike(ours))
-    model = {t: {k: v for k, v in r.items()} for t, r in other[2].items() if PEER.get(t, t) not in DIFFERENT}
+    model = {t: dict(r) for t, r in other[2].items() if PEER.get(t, t) not in DIFFERENT}
     check_rules(log, chosen)
     mine = seconds(lambda: check_rules(fresh(log), chosen), rounds)
     other = seconds(lambda: pm4py.conformance_declare(peer, model), 1)
@@ -115,7 +115,7 @@ def declare(data: Path, rounds: int) -> list[dict[str, Any]]:
 
 
 def aligned(data: Path, rounds: int) -> dict[str, Any]:
-    """Alignments of sepsis with the inductive miner's net: r4pm on all distinct traces, pm4py on the short ones."""
+    """Alignments of sepsis with the inductive miner's net: r4pm on all traces, pm4py on the short ones."""
     log = SequenceSet.from_log(api.read(data / "sepsis" / "events.parquet"))
     found = journeys.variants(log)
     weighted = process.WeightedVariants(found.tokens, found.offsets, found.cases)
@@ -141,7 +141,8 @@ def aligned(data: Path, rounds: int) -> dict[str, Any]:
     assert costs == ours.cost[short].tolist()
     fit = float(weighted.cases[ours.cost == 0].sum() / weighted.cases.sum())
     print(
-        f"alignments of {len(weighted.cases)} traces: {cpu:.2f} s; pm4py, {len(short)} short ones: {peer_cpu:.1f} s"
+        f"alignments of {len(weighted.cases)} traces: {cpu:.2f} s; "
+        f"pm4py, {len(short)} short ones: {peer_cpu:.1f} s"
     )
     return {
         "log": "sepsis",

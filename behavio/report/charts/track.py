@@ -99,8 +99,8 @@ def track(rows: Sequence[Row], axis: Axis | ShareAxis, head: tuple[str, str, str
     return tag("div", join(lines), foot, class_="track")
 
 
-def ratio_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
-    """An axis for numbers of times, wide enough for the intervals, with "as often as by chance" at one."""
+def ratio_axis(lows: Sequence[float], highs: Sequence[float], home: str = "as by chance") -> Axis:
+    """An axis for numbers of times, wide enough for the intervals, with `home` as the words for one."""
     low = min([0.5, *(v for v in lows if v > 0)])
     high = max([2.0, *highs])
     low, high = max(low, 1 / 64), min(high, 4096.0)
@@ -110,7 +110,7 @@ def ratio_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     span = math.log2(above / below)
     every = 1 if span <= 5 else 2 if span <= 9 else 3
     ticks = [
-        (s, _times(s))
+        (s, home if s == 1 else _times(s))
         for i, s in zip(range(-6, 13), steps, strict=True)
         if below <= s <= above and i % every == 0
     ]
@@ -118,8 +118,6 @@ def ratio_axis(lows: Sequence[float], highs: Sequence[float]) -> Axis:
 
 
 def _times(value: float) -> str:
-    if value == 1:
-        return "as by chance"
     if value < 1:
         return f"1/{round(1 / value)}"
     return f"{value:,.0f} ×"

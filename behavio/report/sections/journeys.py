@@ -15,6 +15,7 @@ from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
+from behavio.report.sections import staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -41,6 +42,12 @@ def section(c: Context) -> Section:
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
     if edges is not None and c.run.timed:
         blocks.append(_times(c, edges))
+    parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
+    for part in parts:
+        if isinstance(part, Sheet | Figure) and part.table is not None:
+            tables.append(part.table)
+        if part is not None:
+            blocks.append(part)
     return Section("journeys", "Journeys", _heading(c), _sub(c), tuple(blocks), tuple(tables))
 
 

@@ -7,15 +7,41 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from behavio import words
+from behavio.conformance import parse_rule
+from behavio.durations import seconds
+from behavio.errors import JobError
 from behavio.report.blocks import Block, Figure, Section
 from behavio.report.charts.track import Row, ShareAxis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import write
 from behavio.report.tables import Column, Table
-from behavio.words import touchpoint
+from behavio.words import capital, touchpoint
 
 SHOWN = 14
+PHRASES = {
+    "at_least": "{a}: {times} or more",
+    "at_most": "{a}: {times} at most",
+    "exactly": "{a}: {times}",
+    "init": "{a} comes first",
+    "end": "{a} comes last",
+    "responded_existence": "with {a} there is {b}",
+    "coexistence": "{a} and {b} together or not at all",
+    "not_coexistence": "{a} or {b}, not both",
+    "response": "after {a} comes {b}",
+    "precedence": "before {b} comes {a}",
+    "succession": "after {a} comes {b}, before {b} comes {a}",
+    "alternate_response": "after each {a} comes {b} before the next",
+    "alternate_precedence": "before each {b} comes {a} anew",
+    "alternate_succession": "{a} and {b} take turns",
+    "chain_response": "right after {a} comes {b}",
+    "chain_precedence": "right before {b} comes {a}",
+    "chain_succession": "{a} and {b} come right after each other",
+    "not_succession": "no {b} after {a}",
+    "not_chain_succession": "no {b} right after {a}",
+}
+"""Rules as the page says them."""
 KINDS = {
     "skipped": "left out",
     "too_late": "too late",
@@ -70,7 +96,7 @@ def _heading(c: Context, held: dict[str, Any]) -> Markup:
         )
         return say(
             "The step left out most is {step}: by {s} of {many}",
-            step=_named(row["step"]),
+            step=_named(row["step"], row["kind"]),
             s=share.shown,
             many=c.many,
         )
@@ -98,9 +124,9 @@ def _states(c: Context, held: dict[str, Any]) -> tuple[Any, Any, Any]:
 def _sub(c: Context, held: dict[str, Any]) -> Markup:
     good, still, base = _states(c, held)
     return say(
-        "The plan “{plan}” held against the journeys of {m} {many}, {p}: {n} went as planned in everything, "
+        "The plan{plan} held against the journeys of {m} {many}, {p}: {n} went as planned in everything, "
         "{o} are open: something is still to come, nothing is overdue.",
-        plan=held["plan"],
+        plan="" if held["plan"] in ("plan", "contacts") else f" “{held['plan']}”",
         m=base.shown,
         many=c.many,
         p=c.period,
@@ -109,9 +135,31 @@ def _sub(c: Context, held: dict[str, Any]) -> Markup:
     )
 
 
-def _named(step: str) -> str:
-    """A step in human words where it is one activity."""
-    return touchpoint(step) if " " not in step and "(" not in step else step
+def _named(step: str, kind: str = "") -> str:
+    """A step in human words: an activity, or a rule as a sentence; anything else as it is written."""
+    if kind == "rule":
+        return _sentence(step)
+    return _word(step) if " " not in step and "(" not in step else step
+
+
+def _word(name: str) -> str:
+    """One activity, or several: "call_*" is "any call", "a|b" is "a or b"."""
+    parts = [f"any {p[:-2]}" if p.endswith("_*") else touchpoint(p) for p in name.split("|")]
+    return " or ".join(parts)
+
+
+def _sentence(text: str) -> str:
+    """A rule in words; as it is written where it has a name of its own."""
+    try:
+        rule = parse_rule(text)
+    except JobError:
+        return text
+    a, b = _word(rule.activity), _word(rule.target or "")
+    phrase = PHRASES[rule.template].format(
+        a=a, b=b, n=rule.n, times="once" if rule.n == 1 else f"{rule.n} times"
+    )
+    limit = f" within {words.duration(seconds(rule.within))}" if rule.within else ""
+    return sentence_case(phrase + limit)
 
 
 def _steps(c: Context, found: pl.DataFrame) -> Table | None:
@@ -127,7 +175,7 @@ def _steps(c: Context, found: pl.DataFrame) -> Table | None:
         Column("low", "from", "share"),
         Column("high", "to", "share"),
         Column("open", "Still open", "count"),
-        *(Column(k, sentence_case(words), "count") for k, words in KINDS.items()),
+        *(Column(k, sentence_case(how), "count") for k, how in KINDS.items()),
     ]
     if contacts:
         columns += [Column("planned", "Due so far", "count"), Column("done", "Done", "count")]
@@ -136,7 +184,7 @@ def _steps(c: Context, found: pl.DataFrame) -> Table | None:
     rows = []
     for row in shown.head(SHOWN).iter_rows(named=True):
         small = {k: None for k in (*KINDS, "open") if 0 < row[k] < c.k}
-        rows.append({**row, **small, "step": _named(row["step"])})
+        rows.append({**row, **small, "step": _named(row["step"], row["kind"])})
     used = [
         column
         for column in columns
@@ -146,10 +194,10 @@ def _steps(c: Context, found: pl.DataFrame) -> Table | None:
 
 
 def _wrong(c: Context, table: Table, i: int) -> Markup:
-    """The two most frequent ways in which a row of the table went wrong."""
+    """The most frequent way in which a row of the table went wrong; the table has them all."""
     row = table.rows[i]
-    told = sorted(((row.get(k) or 0, k) for k in KINDS if k in row), reverse=True)[:2]
-    parts = [say("{words} {n}", words=KINDS[k], n=table.show(i, k)) for n, k in told if n]
+    told = sorted(((row.get(k) or 0, k) for k in KINDS if k in row), reverse=True)[:1]
+    parts = [say("{how} {n}", how=KINDS[k], n=table.show(i, k)) for n, k in told if n]
     return Markup(", ").join(parts) or say("of {n}", n=table.show(i, "cases"))
 
 
@@ -185,12 +233,13 @@ def _kept(c: Context, table: Table, found: pl.DataFrame) -> Figure:
 
 def _bands(c: Context, found: pl.DataFrame) -> Table | None:
     kept = found.filter(pl.col("cases") >= c.k)
+    kept = kept.sort(pl.col("plan") != "contacts", maintain_order=True)  # the title is about the first
     if kept.height < 2:
         return None
     columns = [
         Column("plan", "Plan"),
         Column("band", "Done of the plan"),
-        Column("cases", sentence_case(c.many), "count"),
+        Column("cases", f"{sentence_case(c.many)} (contacts: in each period)", "count"),
         Column("share", "Answered", "share"),
         Column("low", "from", "share"),
         Column("high", "to", "share"),
@@ -204,11 +253,15 @@ def _bands(c: Context, found: pl.DataFrame) -> Table | None:
 
 def _answers(c: Context, table: Table) -> Figure:
     several = len({r["plan"] for r in table.rows}) > 1
+    steps: pl.DataFrame = (c.run.conformance or {})["steps"]
+    periods = set(steps.filter(pl.col("kind") == "contacts")["plan"].to_list())
+    contacts = table.rows[0]["plan"] in periods
     lines = []
     for i, row in enumerate(table.rows):
         name = f"{row['plan']}: {row['band']}" if several else sentence_case(row["band"])
         value = say("{s} {ci}", s=table.show(i, "share"), ci=table.between(i, "low", "high"))
-        base = say("{n} {many}", n=table.show(i, "cases"), many=c.many)
+        what = f"{c.one} periods" if row["plan"] in periods else c.many
+        base = say("{n} {what}", n=table.show(i, "cases"), what=what)
         lines.append(Row(say("{s}", s=name), value, base, row["share"], row["low"], row["high"]))
     first, last = 0, max(i for i, r in enumerate(table.rows) if r["plan"] == table.rows[0]["plan"])
     apart = (
@@ -224,14 +277,20 @@ def _answers(c: Context, table: Table) -> Figure:
             y=table.show(last, "share"),
         )
         if apart
-        else say("How much of the plan was done says little about who answers afterwards")
+        else say(
+            "{what} says little about who answers afterwards",
+            what="Making more or fewer of the planned contacts"
+            if contacts
+            else "How much of the plan was done",
+        )
     )
     caption = say(
         "Share of {many} with an answer within {w} after the plan was done or its period was over. An "
         "association: who answers is contacted more, and some are easier to reach; only a group left out by "
-        "lot would show an effect.",
+        "lot would show an effect.{own}",
         many=c.many,
         w=_within(c),
+        own="".join(f" {capital(n)}." for n in (c.run.conformance or {})["notes"] if "themselves" in n),
     )
     alt = "; ".join(f"{r['band']}: {table.text(i, 'share')} answered" for i, r in enumerate(table.rows))
     return Figure(title, track(lines, AXIS, ("Done", "Answered", "Of")), alt, caption, table)
@@ -242,6 +301,4 @@ def _done(band: str) -> str:
 
 
 def _within(c: Context) -> str:
-    from behavio.durations import seconds
-
     return write(seconds((c.run.conformance or {})["within"]), "seconds")

@@ -1,0 +1,158 @@
+"""Probabilities that mean what they say: corrected on the newest steps where that helps on still newer ones.
+
+Also sets of activities that hold the truth as often as promised (split conformal prediction: Romano, Sesia
+and Candès 2020), and an alarm when the newest steps surprise a model more than it expects to be surprised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from behavio.models.mixing import FLOOR
+
+PULL = 40.0
+"""Steps that speak for leaving probabilities as they are."""
+MARGIN = 0.002
+"""Nats per step a correction must save on newer steps than it was fitted on."""
+ALARM = 0.05
+"""Nats per step of surprise beyond the expected, the lower end of its interval, that raise the alarm."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaling:
+    """p becomes p^power · exp(shift of its activity), each row summing to 1; padding stays 0.
+
+    power  float   shift  float64 (size,)
+    """
+
+    power: float
+    shift: np.ndarray
+
+    @classmethod
+    def none(cls, size: int) -> Scaling:
+        """Leave probabilities as they are."""
+        return cls(1.0, np.zeros(size))
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """The corrected rows (n, size)."""
+        if self.power == 1.0 and not self.shift.any():
+            return rows
+        result = np.maximum(rows, FLOOR) ** self.power * np.exp(self.shift)
+        result[:, 0] = 0.0
+        return result / result.sum(axis=1, keepdims=True)
+
+    @classmethod
+    def fit(cls, rows: np.ndarray, truth: np.ndarray, by_activity: bool, most: float = np.inf) -> Scaling:
+        """The correction with the best likelihood, drawn to none; Newton steps on diagonal curvature.
+
+        `most` bounds the power: above 1 the correction makes predictions surer.
+        """
+        logs = np.log(np.maximum(rows, FLOOR))
+        logs[:, 0] = -np.inf
+        size, n = rows.shape[1], len(rows)
+        power, shift = 1.0, np.zeros(size)
+        came = np.bincount(truth, minlength=size).astype(np.float64)
+        finite = np.where(np.isfinite(logs), logs, 0.0)
+        for _ in range(60):
+            q = np.exp(power * finite + shift)
+            q[:, 0] = 0.0
+            q /= q.sum(axis=1, keepdims=True)
+            mean = (q * finite).sum(axis=1)
+            slope = (finite[np.arange(n), truth] - mean).sum() - PULL * (power - 1.0)
+            bend = ((q * finite**2).sum(axis=1) - mean**2).sum() + PULL
+            change = float(np.clip(slope / bend, -0.3, 0.3))
+            power = min(max(power + change, 0.05), most)
+            moved = 0.0
+            if by_activity:
+                q_sum = q.sum(axis=0)
+                curve = q_sum - (q**2).sum(axis=0) + PULL / 4
+                step = np.clip((came - q_sum - PULL / 4 * shift) / curve, -0.5, 0.5) * 0.7
+                step[0] = 0.0
+                shift = shift + step
+                moved = float(np.abs(step).max())
+            if (abs(change) < 1e-5 or power == most) and moved < 1e-4:
+                break
+        return cls(power, shift)
+
+
+def calibrated(rows: np.ndarray, truth: np.ndarray, drifts: bool = False) -> Scaling:
+    """The correction that helps most, or none.
+
+    Rows are in order of time: each candidate is fitted on the older half and must help on the newer. Where
+    the process `drifts`, predictions are never made surer than they were.
+    """
+    most = 1.0 if drifts else np.inf
+    size, half = rows.shape[1], len(rows) // 2
+    best, least = None, loss_of(rows[half:], truth[half:]).mean() - MARGIN
+    if half < 100:
+        return Scaling.none(size)
+    for by_activity in (False, True):
+        tried = Scaling.fit(rows[:half], truth[:half], by_activity, most)
+        loss = float(loss_of(tried.of(rows[half:]), truth[half:]).mean())
+        if loss < least:
+            best, least = by_activity, loss
+    return Scaling.none(size) if best is None else Scaling.fit(rows, truth, best, most)
+
+
+def loss_of(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """float64 (n,): negative log-likelihood of what came."""
+    loss: np.ndarray = -np.log(np.maximum(rows[np.arange(len(rows)), truth], 1e-12))
+    return loss
+
+
+def needed(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """float64 (n,): probability of all activities at least as likely as what came."""
+    p = rows[np.arange(len(rows)), truth]
+    result: np.ndarray = np.where(rows >= p[:, None], rows, 0.0).sum(axis=1)
+    return result
+
+
+def reach(rows: np.ndarray, truth: np.ndarray, coverage: float = 0.9) -> float:
+    """The total probability a set needs to hold the truth in `coverage` of steps, from calibration steps.
+
+    1 where there are too few steps to promise anything: the set is then every activity.
+    """
+    n = len(rows)
+    rank = int(np.ceil((n + 1) * coverage))
+    return 1.0 if rank > n else float(np.sort(needed(rows, truth))[rank - 1])
+
+
+def sets(rows: np.ndarray, total: float) -> np.ndarray:
+    """bool (n, size): the likeliest activities of each row, as many as `total` lets in, at least one."""
+    order = np.argsort(-rows, axis=1, kind="stable")
+    ranked = np.take_along_axis(rows, order, 1)
+    inside = np.cumsum(ranked, axis=1) <= total + 1e-12
+    inside[:, 0] = True
+    result = np.zeros(rows.shape, dtype=bool)
+    np.put_along_axis(result, order, inside, 1)
+    result[:, 0] = False
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """How much more the newest steps surprised a model than it expected, nats per step, 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def alarm(self) -> bool:
+        """True when the process has moved away from what was learnt."""
+        return self.low > ALARM
+
+    @classmethod
+    def at(cls, rows: np.ndarray, truth: np.ndarray, cases: np.ndarray) -> Surprise:
+        """Loss minus the entropy of the prediction: 0 in the mean where probabilities are right."""
+        entropy = -(rows * np.log(np.maximum(rows, FLOOR))).sum(axis=1)
+        over = loss_of(rows, truth) - entropy
+        _, code = np.unique(cases, return_inverse=True)
+        if len(over) == 0:
+            return cls(0.0, -np.inf, np.inf, 0)
+        mean = float(over.mean())
+        spread = float(np.sqrt((np.bincount(code, weights=over - mean) ** 2).sum())) / len(over)
+        return cls(mean, mean - 1.96 * spread, mean + 1.96 * spread, len(over))
