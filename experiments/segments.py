@@ -123,7 +123,7 @@ def run(
         label = found.segmentation.segment_id
         facts: dict[str, Any] = {
             "k": found.choice.k,
-            "stability": round(stability(found.model, sequences, seed).mean, 4),
+            "stability": round((found.stable or stability(found.model, sequences, seed)).mean, 4),
             "seconds": seconds,
             "explains": round(measure.of(label), 6),
             "held_out_gain_per_event": round(found.choice.gain, 6),

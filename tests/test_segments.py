@@ -368,7 +368,7 @@ def test_real_logs_give_named_segments(real_log: object, name: str, tmp_path: Pa
         "case_id", "timestamp", "event_index"
     )
     log = replace(log_of([["a"]]), events=table, cases=table.select(pl.col("case_id").unique().sort()))
-    facts, page = written(log, tmp_path / "s", SegmentSettings(restarts=4))
+    facts, page = written(log, tmp_path / "s", SegmentSettings(restarts=3, max_k=5, subgroups=False))
     assert (
         2 <= facts["k"] <= 10
         and sum(s["n_cases"] for s in page["segments"]) + page["n_unassigned"] == log.n_cases

@@ -39,6 +39,7 @@ is below FIRM is taken only if none is firmer."""
 STABILITY_WEIGHT, COST_OF_A_GROUP = 0.4, 0.01
 AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 4, 4_000, 3
 BETTER_VIEW = 1.5  # times the gain of the plainer view
+NEARLY = 0.85  # of the gain of the best number of groups
 
 Progress = Callable[[str, float], None]
 
@@ -82,7 +83,8 @@ class CurvePoint:
 class Choice:
     """The number of segments, how much estimates are smoothed, and the whole curve behind it.
 
-    model  the method with its view and smoothing, not fitted
+    model       the method with its view and smoothing, not fitted
+    runners_up  other numbers that explain nearly as much, the best first
     """
 
     k: int
@@ -90,6 +92,7 @@ class Choice:
     curve: tuple[CurvePoint, ...]
     model: Segmenter
     note: str = ""
+    runners_up: tuple[int, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -123,8 +126,10 @@ def choose(
     curve = _curve(model, wanted, known, unknown, settings.min_size, progress)
     if settings.k != "auto":
         return Choice(int(settings.k), model.smoothing, curve, model)
-    k = best_of(curve, settings.min_size)
-    return Choice(k, model.smoothing, curve, model, "" if k > 1 else NONE)
+    best = ranked(curve, settings.min_size)
+    if not best:
+        return Choice(1, model.smoothing, curve, model, NONE)
+    return Choice(best[0], model.smoothing, curve, model, runners_up=best[1:])
 
 
 def _viewed(
@@ -235,17 +240,23 @@ def _able(point: CurvePoint, one: CurvePoint, min_size: float) -> bool:
     return point.k > 1 and point.low > 0 and point.smallest >= min_size and point.separated < one.separated
 
 
-def best_of(curve: tuple[CurvePoint, ...], min_size: float) -> int:
-    """The k that explains most for its stability, 1 where none is clearly better than one group.
+def ranked(curve: tuple[CurvePoint, ...], min_size: float) -> tuple[int, ...]:
+    """Numbers of groups, the best first; empty where none is clearly better than one group.
 
     Firm ones come first; the share of all there is to gain and four tenths of the stability are added up,
-    less a hundredth for every group: one has to remember them.
+    less a hundredth for every group: one has to remember them. Of the others only those follow that explain
+    nearly as much as the first.
     """
     able = [p for p in curve if p.stability >= 0 and _able(p, curve[0], min_size)]
     if not able:
-        return 1
+        return ()
     most = max(p.gain for p in able)
     firm = [p for p in able if p.stability - p.spread >= FIRM]
     if not firm:
-        return max(able, key=lambda p: (p.stability, -p.k)).k
-    return max(firm, key=lambda p: p.gain / most + STABILITY_WEIGHT * p.stability - COST_OF_A_GROUP * p.k).k
+        return (max(able, key=lambda p: (p.stability, -p.k)).k,)
+
+    def worth(p: CurvePoint) -> float:
+        return p.gain / most + STABILITY_WEIGHT * p.stability - COST_OF_A_GROUP * p.k
+
+    order = sorted(firm, key=lambda p: (-worth(p), p.k))
+    return tuple(p.k for p in order if p.gain >= NEARLY * order[0].gain)

@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 
 from behavio.log import EventLog
-from behavio.segments.choose import MIN_CASES, Choice, Progress, choose
+from behavio.segments.choose import MIN_CASES, STABLE, Choice, Progress, choose
 from behavio.segments.contract import Segmenter
 from behavio.segments.fact import Fact
 from behavio.segments.facts import facts_of
 from behavio.segments.kmeans import ActivityKMeans
 from behavio.segments.medoids import MatchingMedoids
 from behavio.segments.names import is_hcp, name_segments
+from behavio.segments.proof import Stability, stability
 from behavio.segments.segmentation import UNASSIGNED, Segmentation
 from behavio.segments.semi_markov import SemiMarkovMixture
 from behavio.segments.settings import SegmentSettings
@@ -22,6 +23,8 @@ from behavio.segments.spaces import Embeddings
 from behavio.segments.vectors import DensitySegmenter, VectorKMeans, VectorSegmenter
 from behavio.segments.views import is_state_log
 from behavio.sequences import SequenceSet
+
+RUNNERS_UP = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,7 @@ class Found:
     choice: Choice
     facts: list[list[Fact]]
     notes: tuple[str, ...]
+    stable: Stability | None = None
 
 
 def method(settings: SegmentSettings, seed: int, vectors: Embeddings | None = None) -> Segmenter:
@@ -58,8 +62,13 @@ def find(
     seed: int,
     progress: Progress = silent,
     vectors: Embeddings | None = None,
+    verify: bool = True,
 ) -> Found:
-    """Segments of these cases: number, model, who belongs where, names."""
+    """Segments of these cases: number, model, who belongs where, names.
+
+    With `verify` the number chosen is held against resamples of the whole log, and given up for one that
+    explains nearly as much where only that one is stable.
+    """
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
     enough = MIN_CASES <= len(known) < sequences.n_cases
     long_enough = sequences.select(known) if enough else sequences
@@ -68,7 +77,7 @@ def find(
     model = method(settings, seed, vectors)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
-    model = _fitted(choice.model, choice.k, long_enough, vectors)
+    model, stable = _firmest(choice, long_enough, vectors, seed, verify)
     label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     while (
         settings.k == "auto"
@@ -76,14 +85,29 @@ def find(
         and model.k > 1
         and _smallest(label, model.k) < settings.min_size
     ):
-        model = model.alike(k=model.k - 1).fit(long_enough)
+        model, stable = model.alike(k=model.k - 1).fit(long_enough), None
         label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
     facts = facts_of(sequences, label, model.k, model.effective_length)
     names = name_segments(facts, is_hcp(sequences.vocabulary.activities))
     found = Segmentation(sequences.case_ids, label, strength, names)
     choice = replace(choice, k=model.k)
-    return Found(found, model, choice, facts, notes_of(found, choice, sequences, settings))
+    return Found(found, model, choice, facts, notes_of(found, choice, sequences, settings), stable)
+
+
+def _firmest(
+    choice: Choice, sequences: SequenceSet, vectors: Embeddings | None, seed: int, verify: bool
+) -> tuple[Segmenter, Stability | None]:
+    """The model of the first number of groups that is stable, else of the first."""
+    first: tuple[Segmenter, Stability | None] | None = None
+    for k in (choice.k, *choice.runners_up[:RUNNERS_UP]):
+        model = _fitted(choice.model, k, sequences, vectors)
+        stable = stability(model, sequences, seed) if verify and model.k > 1 else None
+        first = first or (model, stable)
+        if stable is None or stable.mean >= STABLE:
+            return model, stable
+    assert first is not None
+    return first
 
 
 def _fitted(model: Segmenter, k: int, sequences: SequenceSet, vectors: Embeddings | None) -> Segmenter:

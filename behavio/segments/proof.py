@@ -195,10 +195,15 @@ def simpler(
 
 
 def prove(
-    model: Segmenter, sequences: SequenceSet, label: np.ndarray, seed: int, progress: Progress
+    model: Segmenter,
+    sequences: SequenceSet,
+    label: np.ndarray,
+    seed: int,
+    progress: Progress,
+    found: Stability | None = None,
 ) -> tuple[dict[str, Any], Stability]:
-    """The proof of a run, JSON-able, and the stability of each group."""
-    found = stability(model, sequences, seed)
+    """The proof of a run, JSON-able, and the stability of each group (`found` where it is known already)."""
+    found = stability(model, sequences, seed) if found is None else found
     progress("segments: found again?", 0.3)
     mixture = isinstance(model, SemiMarkovMixture)
     view = model.view if isinstance(model, SemiMarkovMixture) else "events"

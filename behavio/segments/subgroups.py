@@ -43,7 +43,7 @@ def subgroups(sequences: SequenceSet, label: np.ndarray, names: tuple[str, ...],
         if len(members) < MIN_MEMBERS:
             continue
         some = sequences.select(drawn(members, LEARNED_FROM, seed))
-        found = find(some, INSIDE, seed, silent)
+        found = find(some, INSIDE, seed, silent, verify=False)
         if found.choice.k < 2:
             continue
         part = sequences.select(members)

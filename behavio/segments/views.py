@@ -170,15 +170,15 @@ def spells(sequences: SequenceSet) -> SequenceSet:
     start = np.repeat(sequences.offsets[:-1], sequences.lengths)
     if not sequences.timed:
         times = (np.arange(sequences.n_events) - start) * DAY_US
-    gaps = np.diff(times)
     inside = np.ones(sequences.n_events, bool)
     inside[sequences.offsets[:-1]] = False
-    tick = int(np.median(gaps[inside[1:]])) if inside.any() else DAY_US
     begins = ~inside
     begins[1:] |= sequences.tokens[1:] != sequences.tokens[:-1]
     last = sequences.offsets[1:] - 1
+    # a moment lasts as long as the case's own step before it: other cases must not change what one is
+    tick = np.where(sequences.lengths > 1, times[last] - times[np.maximum(last - 1, 0)], DAY_US)
     place = np.concatenate([np.flatnonzero(begins), last])
-    moment = np.concatenate([times[begins], times[last] + max(tick, 1)])
+    moment = np.concatenate([times[begins], times[last] + np.maximum(tick, 1)])
     order = np.lexsort((np.repeat([0, 1], [begins.sum(), len(last)]), place))
     runs = np.add.reduceat(begins, sequences.offsets[:-1]) + 1
     return replace(

@@ -258,7 +258,7 @@ def _proved(
     k = found.segmentation.k
     if k < 2 or sequences.n_cases < 4 * k:
         return {}, Stability(np.ones(1), np.ones(k))
-    return prove(found.model, sequences, found.segmentation.segment_id, seed, progress)
+    return prove(found.model, sequences, found.segmentation.segment_id, seed, progress, found.stable)
 
 
 def _shaky(proof: dict[str, Any], k: int) -> tuple[str, ...]:
