@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 settings.register_profile("default", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("default")
 
+os.environ["COLUMNS"] = "200"  # tables are as wide in every terminal, xdist's workers say 80
 DATA = Path(os.environ.get("BEHAVIO_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 traces = st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=7), min_size=1, max_size=8)

@@ -20,6 +20,7 @@ from behavio.journeys import DIRECTLY_FOLLOWS, VARIANTS
 from behavio.journeys.follows import finish
 from behavio.journeys.whole import TIMED_VARIANTS, TimedTally
 from behavio.segments.statistics import edge_count
+from behavio.segments.views import View
 from behavio.sequences import SequenceSet
 from tests.conftest import traces
 
@@ -48,10 +49,16 @@ def edges_of(answer: Any, log: SequenceSet) -> Any:
     return answer.keys.tolist(), answer.n.tolist()
 
 
+def plain_view(log: SequenceSet) -> View:
+    """Events as they follow each other, nothing given."""
+    n = len(log.vocabulary)
+    return View.of("events", log, np.arange(n, dtype=np.int32), np.zeros(n, bool))
+
+
 COUNTS: dict[str, tuple[Callable[[SequenceSet], Count[Any]], Callable[[Any, SequenceSet], Any]]] = {
     "graph": (lambda log: DIRECTLY_FOLLOWS, graph_of),
     "variants": (lambda log: TIMED_VARIANTS, variants_of),
-    "edges of segments": (lambda log: edge_count(np.arange(len(log.vocabulary), dtype=np.int32)), edges_of),
+    "edges of segments": (lambda log: edge_count(plain_view(log)), edges_of),
 }
 
 

@@ -242,7 +242,7 @@ def test_write_journeys_writes_every_file_and_the_same_bytes_again(tmp_path):
         assert seen == sorted(seen) and seen[-1] == 1.0
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
-        *(f"{n}.parquet" for n in TABLES.split()),
+        *(f"{n}.parquet" for n in (*TABLES.split(), "changes", "changed_steps")),
         "map.svg",
         "process.bpmn",
         "process.pnml",

@@ -190,4 +190,5 @@ def test_missing_attributes_stop_nothing():
     )
     assert behavio.graph(frame).select("source", "target", "frequency").rows() == [("x", "y", 4)]
     compared = behavio.compare(frame, by="resource", values=("a",))
-    assert compared.names == ("a", "not a") and compared.n_cases == (2, 4)
+    # two cases with a, two with b only; the two without any resource belong to neither
+    assert compared.names == ("a", "not a") and compared.n_cases == (2, 2)

@@ -284,7 +284,11 @@ def test_collections_keep_the_order_and_write_all_or_none(org: SalesforceEmulato
         assert org.store.rows("Product_Metrics_vod__c") == []
         told = http.patch(path, json={"allOrNone": False, "records": rows}).json()
         assert [r["success"] for r in told] == [True, False, True] and told[0]["created"]
-        told = http.patch(path, json={"records": records(("a", one), ("a", one), ("c", two))}).json()
+        known = {
+            "attributes": {"type": "Product_Metrics_vod__c"},
+            "External_ID_vod__c": "c",
+        }  # its account stays
+        told = http.patch(path, json={"records": [*records(("a", one), ("a", one)), known]}).json()
         assert [r["success"] for r in told] == [False, False, True] and not told[2]["created"]
         assert http.patch(path, json={"records": records(*[("x", one)] * 201)}).status_code == 400
         both = [r["Id"] for r in org.store.rows("Product_Metrics_vod__c")]
