@@ -97,6 +97,11 @@ class Context:
     def _sample(self) -> tuple[EventLog, SequenceSet] | None:
         return sample_of(self.folder / "log", self.sequences)
 
+    @property
+    def sampled(self) -> bool:
+        """Whether models, segments and patterns learn from a sample."""
+        return self._sample is not None
+
     @cached_property
     def learnt(self) -> SequenceSet:
         """The sequences that models, segments and patterns learn from: those of `log`."""
@@ -207,7 +212,9 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
             return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
         finally:
             c.cluster.forget()
-    return journeys.write_journeys(c.sequences, settings, folder, progress, segments=labels)
+    return journeys.write_journeys(
+        c.sequences, settings, folder, progress, segments=labels, sample=c.learnt if c.sampled else None
+    )
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
@@ -255,6 +262,8 @@ def _report(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _deliver(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "previous", c.job.base)
+    if str(settings.mapping).endswith(".toml"):  # else the name of a ready-made one
+        settings = _placed(settings, "mapping", c.job.base)
     return plain(targets.deliver(c.folder, settings, folder))
 
 

@@ -1,6 +1,7 @@
 """500 randomised fault schedules: deliveries under faults, kills and reps who act, then one in peace.
 
-Usage: python experiments/deliver_ordeals.py [N] [FIRST_SEED]. Writes results/deliver_ordeals.json.
+Usage: python experiments/deliver_ordeals.py [N] [FIRST_SEED].
+Writes experiments/results/deliver_ordeals.json.
 """
 
 from __future__ import annotations

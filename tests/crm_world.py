@@ -13,6 +13,7 @@ import polars as pl
 from oracles_suggest import START, log_of
 
 from behavio.sources.salesforce import Org, Salesforce
+from behavio.sources.vault import Vault, VaultLogin
 from behavio.suggest.affinity import AFFINITY_SCHEMA
 from behavio.suggest.write import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.targets.delivery import Delivery, deliver_to, home_of
@@ -23,7 +24,7 @@ from behavio.targets.mapping import load_mapping
 from behavio.targets.receipts import CrmReceipt
 from behavio.targets.salesforce import SalesforceCrm
 from behavio.targets.settings import DeliverSettings
-from behavio.targets.vault import VaultCrm, VaultLogin
+from behavio.targets.vault import VaultCrm
 
 SEGMENTS = ("Readers", "Portal explorers", "“Late” openers 🎁", "=HYPERLINK(1)", "Visits, only")
 DAY = START.date() + dt.timedelta(31)
@@ -125,7 +126,7 @@ class World:
         self.near = Near(self.emulator, self.kill)
         if self.system == "vault":
             login = VaultLogin("http://127.0.0.1", "loader@example.com", "emulator")
-            return VaultCrm(login, sleep=self.naps.append, transport=self.near)
+            return VaultCrm(Vault(login, sleep=self.naps.append, transport=self.near))
         org = Org("http://127.0.0.1", "behavio", "emulator")
         session = Salesforce(org, sleep=self.naps.append, transport=self.near)
         return SalesforceCrm(session, **{"patience": 60.0, **more})

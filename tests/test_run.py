@@ -51,7 +51,7 @@ COLUMNS = {
     "next/next_steps.parquet": (
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
     ),
-    "next/horizons.parquet": "case_id as_of days activity probability expected",
+    "next/horizons.parquet": "case_id as_of days activity probability expected_number",
     "segments/segments.parquet": "case_id segment_id segment strength",
     "stages/stages.parquet": "case_id stage_id stage probability since days steps_back evidence evidence_row",
     "stages/moves.parquet": "case_id time from_stage to_stage back evidence evidence_row",

@@ -356,8 +356,8 @@ def test_a_query_names_only_what_the_org_has():
     columns = ["Id", "Account_vod__c", "RecordType.DeveloperName", "RecordType", "Gone__c", "Other__r.Name"]
     fields, relations = {"Id", "Account_vod__c", "RecordTypeId"}, {"RecordType"}
     wanted = "SELECT Id, Account_vod__c, RecordType.DeveloperName FROM Call2_vod__c"
-    assert query("Call2_vod__c", columns, fields, relations, "") == wanted
-    since = query("X", ["Id"], {"Id"}, set(), "2026-01-01T00:00:00.000Z")
+    assert query("Call2_vod__c", columns, fields, relations) == wanted
+    since = query("X", ["Id"], {"Id"}, set(), Salesforce.since(None, "2026-01-01T00:00:00.000Z"))  # type: ignore[arg-type]
     assert since == "SELECT Id FROM X WHERE SystemModstamp > 2026-01-01T00:00:00.000Z"
 
 

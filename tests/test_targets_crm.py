@@ -14,7 +14,7 @@ from oracles_suggest import opt_in
 
 from behavio.errors import DeliveryError, JobError, RunError
 from behavio.targets import audit
-from behavio.targets.delivery import home_of
+from behavio.targets.delivery import alone, home_of
 from behavio.targets.emulator import Fault
 from behavio.targets.emulator.schema import SALESFORCE, SHIPPED, load_schema
 from behavio.targets.mapping import load_mapping, ready_made
@@ -496,6 +496,13 @@ def test_rows_that_the_system_keeps_refusing_are_told(tmp_path: Path) -> None:
     assert world.deliver().sent == 1  # replayed by the next delivery
 
 
+def test_two_deliveries_at_once_are_refused(tmp_path: Path) -> None:
+    world = make(tmp_path, 4)
+    with alone(home_of(world.run, "salesforce")), pytest.raises(DeliveryError, match="another delivery"):
+        world.deliver()
+    assert world.deliver().status == "confirmed"
+
+
 def test_the_allowance_of_the_day_is_not_used_up(tmp_path: Path) -> None:
     world = make(tmp_path, 6)
     world.emulator.daily = 12
@@ -595,7 +602,7 @@ def test_secrets_are_in_no_file_and_no_message(tmp_path: Path) -> None:
             world.deliver()
         assert secret not in str(caught.value) + caught.value.hint
         from behavio.sources.salesforce import Org
-        from behavio.targets.vault import VaultLogin
+        from behavio.sources.vault import VaultLogin
 
         assert secret not in repr(Org("u", "c", secret)) + repr(VaultLogin("u", "n", secret))
         token = world.emulator.issue("00D")
@@ -603,8 +610,8 @@ def test_secrets_are_in_no_file_and_no_message(tmp_path: Path) -> None:
 
         def crm(monkey: Any = monkey, secret: str = secret) -> Any:
             made = monkey()
-            holder = made.login if hasattr(made, "login") else made.session.org
-            object.__setattr__(holder, "password" if hasattr(made, "login") else "secret", secret)
+            holder = made.session.login if hasattr(made.session, "login") else made.session.org
+            object.__setattr__(holder, "password" if hasattr(made.session, "login") else "secret", secret)
             return made
 
         world.crm = crm  # type: ignore[method-assign]

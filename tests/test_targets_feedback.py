@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from crm_world import World, account, make, rep, suggestion, write_run
 
+from behavio.errors import JobError
 from behavio.sources import LogInputs, SourceSettings, read_log
 from behavio.sources.pull import pull
 from behavio.sources.salesforce import Org, Salesforce
+from behavio.sources.vault import Vault, VaultLogin
 from behavio.targets.emulator import serving
 from behavio.targets.emulator.values import stamp
 
@@ -98,3 +100,32 @@ def test_new_suggestions_go_on_beside_what_was_acted_on(tmp_path: Path, system: 
         "retire": 1,
     }  # the other open one expires, the dismissed stays
     assert sorted(world.rows(object, key)) == ["s000000", "s000002", "s000060"]
+
+
+def test_feedback_comes_back_from_a_vault_too(tmp_path: Path) -> None:
+    world = make(tmp_path, 6, "vault")
+    world.deliver()
+    store = world.emulator.store
+
+    def feedback(key: str, kind: str) -> None:
+        (id,) = store.find("suggestion__v", "suggestion_external_id__v", key)
+        store.save("suggestion_feedback__v", {"suggestion__v": id, "record_type_name__v": kind})
+
+    def read() -> list[Any]:
+        session = Vault(VaultLogin(url, "loader@example.com", "emulator"), sleep=lambda _: None)
+        (found, *_) = pull(["vault.suggestion_feedback"], tmp_path / "extracts", session)
+        session.close()
+        source = SourceSettings(path=str(tmp_path / "extracts"), kind="vault.suggestion_feedback")
+        log = read_log(LogInputs({"feedback": source}, tmp_path))
+        return [found.since != "", *sorted(log.events.select("case_id", "activity").rows())]
+
+    first = (account(0, "vault"), "suggestion_dismissed")
+    with serving(world.emulator) as url:
+        feedback("s000000", "dismiss__v")
+        assert read() == [False, first]
+        feedback("s000002", "mark_as_complete__v")
+        assert read() == [True, first, (account(2, "vault"), "suggestion_completed")]
+        session = Vault(VaultLogin(url, "loader@example.com", "emulator"))
+        with pytest.raises(JobError, match=r"'veeva\.call' is not known"):
+            pull(["veeva.call"], tmp_path, session)
+        session.close()

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from crm_ordeal import ordeal
-from crm_world import make
+from crm_ordeal import late_jobs, ordeal
+from crm_world import make, write_run
 
 from behavio.targets import salesforce
 from behavio.targets.emulator import serving
+from behavio.targets.emulator.near import Killed
 
 
 @pytest.fixture(autouse=True)
@@ -75,4 +76,30 @@ def test_a_process_killed_by_the_system_goes_on(tmp_path: Path) -> None:
         assert two.returncode == 0, two.stderr
     keys = world.rows("Suggestion_Tag_vod__c", "Behavio_Key__c")
     assert len(keys) == len(set(keys)) == 40
-    assert sorted(p.name for p in (world.run / "deliveries" / "salesforce").iterdir()) == ["0001"]
+    assert sorted(p.name for p in (world.run / "deliveries" / "salesforce").iterdir()) == [".lock", "0001"]
+
+
+def test_a_job_left_by_a_killed_delivery_cannot_come_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # killed while its job hangs; the next run has other labels: the old job must never write the old ones
+    monkeypatch.setattr(salesforce, "SMALL", 2)
+    world = make(tmp_path, 6)
+    world.deliver()
+    old = write_run(tmp_path / "old", 6, segments=lambda _: "Old", suggestions=[])
+
+    def kill(number: int) -> str:
+        closed = [j for j in world.emulator.jobs.all.values() if j.state == "UploadComplete" and not j.query]
+        for job in closed:
+            job.wait = 10**6
+        return "before" if closed else ""
+
+    world.kill = kill
+    with pytest.raises(BaseException) as killed:
+        world.deliver(old)
+    assert killed.type is Killed
+    world.kill = None
+    run = write_run(tmp_path / "later", 6, segments=lambda _: "Quick", suggestions=[])
+    assert world.deliver(run).status == "confirmed"
+    late_jobs(world)
+    assert world.rows("Product_Metrics_vod__c", "Segment__c") == ["Quick"] * 6

@@ -21,10 +21,11 @@ from behavio.cli import show
 @click.option("--all", "everything", is_flag=True, help="Fetch everything again, not only what changed.")
 @show.output_options
 def pull(kinds: tuple[str, ...], folder: Path, everything: bool, form: str | None) -> None:
-    """Fetch what mappings need from Salesforce (Veeva CRM, Life Sciences Cloud) into a folder of CSV files.
+    """Fetch what mappings need from Salesforce or Vault into a folder of CSV files.
 
-    KIND is a kind such as veeva.call, or a mapping file. Who asks stands in the environment: SALESFORCE_URL,
-    SALESFORCE_CLIENT_ID, and SALESFORCE_CLIENT_SECRET or SALESFORCE_USERNAME and SALESFORCE_PRIVATE_KEY_FILE.
+    KIND is a kind such as veeva.call or vault.call, or a mapping file. Who asks stands in the environment:
+    SALESFORCE_URL, SALESFORCE_CLIENT_ID, and SALESFORCE_CLIENT_SECRET or SALESFORCE_USERNAME and
+    SALESFORCE_PRIVATE_KEY_FILE; for kinds of Vault VAULT_URL, VAULT_USERNAME and VAULT_PASSWORD.
     Fetching again asks only for what changed since. Jobs then read the folder: path = "extracts".
 
     \b
@@ -35,10 +36,13 @@ def pull(kinds: tuple[str, ...], folder: Path, everything: bool, form: str | Non
 
     from behavio.sources.pull import facts_of, pull
     from behavio.sources.salesforce import Org, Salesforce
+    from behavio.sources.vault import Vault, VaultLogin
 
-    session = Salesforce(Org.from_environment())
+    vault = kinds[0].startswith("vault.")
+    session: Salesforce | Vault
+    session = Vault(VaultLogin.from_environment()) if vault else Salesforce(Org.from_environment())
     try:
-        with show.console().status("asking Salesforce") as status:
+        with show.console().status("asking Vault" if vault else "asking Salesforce") as status:
             found = pull(
                 kinds, folder, session, everything=everything, progress=lambda what, _: status.update(what)
             )

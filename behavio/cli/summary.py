@@ -116,7 +116,7 @@ def steps(result: Result, facts: dict[str, dict[str, Any]]) -> list[tuple[str, s
         next_ones.append((f"patterns {folder} --top 15", "what stands out against chance"))
     if "models" in facts:
         next_ones.append((f"evaluate {folder}", "the models against counting"))
-    case = result.table("log/events.parquet")["case_id"][0]
+    case = result.table("log/encoded/case_ids.parquet")["case_id"][0]
     next_ones.append((f"view {folder} {case}", "one whole story"))
     if "suggestions" in facts and "delivery" not in facts:
         next_ones.append((f"deliver {folder} --dry-run", "what the CRM would get"))

@@ -66,7 +66,7 @@ def main(simulator: bool = False) -> None:
         run.run(job_from(table, name="tiny", base=Path(folder)), Path(folder) / "run")
         tiny = Path(folder) / "tiny.csv"
         pl.read_csv(tiny).write_parquet(tiny.with_suffix(".parquet"))
-        for file in (tiny, tiny.with_suffix(".parquet")):
+        for file in (tiny, tiny.with_suffix(".parquet"), *_parquets(tiny)):
             api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         _climb()
@@ -100,6 +100,20 @@ def _climb() -> None:
     codes = np.array([0, 1, 1, 0], np.int32)
     seen = Ladders(np.array([0, 2, 4]), codes, codes, np.array([0.0, 1.0, 0.0, -1.0]), 2, 2)
     StageLadder(2).fit(seen)
+
+
+def _parquets(table: Path) -> list[Path]:
+    """The table as Parquet files of other makes: packed by Snappy, with times as text and as times."""
+    import polars as pl
+
+    text = pl.read_csv(table)
+    typed = text.with_columns(pl.col("timestamp").str.to_datetime("%Y-%m-%d %H:%M"))
+    found = []
+    for name, frame in (("text", text), ("typed", typed)):
+        for few, size in (("few", 1 << 20), ("many", 1)):  # a small dictionary is given up for plain pages
+            found.append(table.with_name(f"{name}-{few}.parquet"))
+            frame.write_parquet(found[-1], compression="snappy", data_page_size=size)
+    return found
 
 
 def _count() -> None:

@@ -28,7 +28,7 @@ from behavio.sources import LogInputs
 from behavio.sources.inputs import find_inputs
 
 HASHES = 2**32
-GROUP = 1 << 20
+GROUP = 1 << 18
 """Events of one row group of events.parquet, about."""
 PLACE = 40
 """Bits of a record number; the place of its file stands above them."""

@@ -130,14 +130,17 @@ def write_journeys(
     engine: Engine | None = None,
     whole: Encoded | None = None,
     segments: pl.DataFrame | None = None,
+    sample: SequenceSet | None = None,
 ) -> dict[str, Any]:
     """Write the tables of journeys/ (Parquet), map.svg, process.bpmn and process.pnml.
 
     `whole` is the log that `engine` counts where `sequences` is only a part of it: cases.parquet then
     lists the cases of `sequences`, and the journey map is of these; everything else is about the whole log.
     segments  case_id and segment, for phases.parquet and representatives.parquet; None leaves them out
+    sample    whole cases of a large log, by which it is told what changed and the journey map is drawn
     Returns facts for the manifest and the closing summary.
     """
+    learnt = sequences if sample is None else sample
     progress("directly-follows graph", 0.0)
     found = directly_follows(sequences if whole is None else whole, engine)
     progress("variants", 0.3)
@@ -155,9 +158,9 @@ def write_journeys(
     progress("times and repeats", 0.4)
     tables |= _measures(sequences if whole is None else whole, settings, engine, _theirs(sequences))
     if segments is not None:
-        drawn = journey_map(sequences, segments, settings.phases, settings.answer_within)
+        drawn = journey_map(learnt, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
-    tables |= _changes(sequences)
+    tables |= _changes(learnt)
     for name, frame in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")

@@ -12,7 +12,7 @@ import numpy as np
 
 from behavio.models.mixing import FLOOR
 
-PULL = 40.0
+PULL = 100.0
 """Steps that speak for leaving probabilities as they are."""
 MARGIN = 0.002
 """Nats per step a correction must save on newer steps than it was fitted on."""
@@ -85,14 +85,15 @@ def calibrated(rows: np.ndarray, truth: np.ndarray, drifts: bool = False) -> Sca
     """
     most = 1.0 if drifts else np.inf
     size, half = rows.shape[1], len(rows) // 2
-    best, least = None, loss_of(rows[half:], truth[half:]).mean() - MARGIN
     if half < 100:
         return Scaling.none(size)
+    plain = loss_of(rows[half:], truth[half:])
+    best, most_saved = None, MARGIN
     for by_activity in (False, True):
         tried = Scaling.fit(rows[:half], truth[:half], by_activity, most)
-        loss = float(loss_of(tried.of(rows[half:]), truth[half:]).mean())
-        if loss < least:
-            best, least = by_activity, loss
+        saved = plain - loss_of(tried.of(rows[half:]), truth[half:])
+        if saved.mean() > most_saved:
+            best, most_saved = by_activity, float(saved.mean())
     return Scaling.none(size) if best is None else Scaling.fit(rows, truth, best, most)
 
 

@@ -45,7 +45,7 @@ class Encoder(Coded):
 
     learned: ClassVar[tuple[str, ...]] = ("weights_",)
     dimensions: int = 64
-    epochs: int = 8
+    epochs: int = 30
     budget: int = 2_000_000
     seed: int = 7
     rate: float = 3e-3
@@ -125,7 +125,7 @@ class Encoder(Coded):
         optimizer = torch.optim.AdamW(net.parameters(), self.rate, weight_decay=0.01)
         per_pass = int(np.minimum(coded.lengths[long], LONGEST).sum())
         passes = int(np.clip(self.budget // max(per_pass, 1), 1, self.epochs))
-        size = int(np.clip(len(long) // 8, 16, 256))
+        size = int(np.clip(len(long) // 16, 16, 256))
         total = passes * -(-len(long) // size)
         for done in range(passes):
             order = random.permutation(long)

@@ -44,7 +44,7 @@ SCHEMA: pl.Schema = pl.Schema(
         "days": pl.Int32(),
         "activity": pl.String(),
         "probability": pl.Float64(),
-        "expected": pl.Float64(),
+        "expected_number": pl.Float64(),
     }
 )
 
@@ -301,7 +301,7 @@ class Horizons(Coded):
                         "days": self.days_[when],
                         "activity": names.gather(pl.Series(what)),
                         "probability": chance[row, when, what],
-                        "expected": number[row, when, what],
+                        "expected_number": number[row, when, what],
                     }
                 ).cast(SCHEMA)
             )

@@ -20,8 +20,8 @@ from behavio.files import read_json, whole_file, write_json
 from behavio.sources.mapping import Join, SourceMapping, built_in, load_mapping
 from behavio.sources.salesforce import Salesforce
 from behavio.sources.settings import one_of
+from behavio.sources.vault import Vault
 
-ALWAYS = ("Id", "IsDeleted", "CreatedDate", "LastModifiedDate", "SystemModstamp")
 STATE = ".pulled.json"
 GOING = ("UploadComplete", "InProgress", "JobComplete")
 OVERLAP = timedelta(minutes=5)
@@ -42,16 +42,16 @@ class Pulled:
 def pull(
     kinds: Sequence[str],
     folder: Path,
-    session: Salesforce,
+    session: Salesforce | Vault,
     *,
     everything: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> list[Pulled]:
     """Bring the files of these kinds (built-in names or mapping files) in `folder` up to date.
 
-    Raises JobError for a kind that does not live in Salesforce, LogError when the org refuses.
+    Raises JobError for a kind that does not live in the session's system, LogError when it refuses.
     """
-    wanted = needed(kinds)
+    wanted = needed(kinds, session.always, vault=isinstance(session, Vault))
     state = _state(folder)
     found: list[Pulled] = []
     for place, (object, (columns, optional)) in enumerate(wanted.items()):
@@ -69,7 +69,9 @@ def pull(
     return found
 
 
-def needed(kinds: Sequence[str]) -> dict[str, tuple[list[str], bool]]:
+def needed(
+    kinds: Sequence[str], always: Sequence[str] = Salesforce.always, *, vault: bool = False
+) -> dict[str, tuple[list[str], bool]]:
     """Objects and their columns that these mappings look at, and whether every one can do without."""
     found: dict[str, tuple[dict[str, None], bool]] = {}
 
@@ -78,21 +80,21 @@ def needed(kinds: Sequence[str]) -> dict[str, tuple[list[str], bool]]:
         found[file] = ({**before, **dict.fromkeys(c for c in columns if c)}, needless and optional)
 
     for kind in kinds:
-        mapping = _mapping(kind)
+        mapping = _mapping(kind, vault)
         ask(_object(mapping.file), sorted(mapping.needs), False)
         for join in mapping.joins.values():
             ask(_object(join.file), _joined(join), join.optional)
-    return {o: ([*dict.fromkeys([*ALWAYS, *c])], optional) for o, (c, optional) in found.items()}
+    return {o: ([*dict.fromkeys([*always, *c])], optional) for o, (c, optional) in found.items()}
 
 
-def _mapping(kind: str) -> SourceMapping:
-    own = kind.endswith(".toml")
+def _mapping(kind: str, vault: bool) -> SourceMapping:
+    own, homes = kind.endswith(".toml"), ("vault.",) if vault else ("veeva.", "lsc.")
     if not own:
-        live = tuple(k for k in built_in() if k.startswith(("veeva.", "lsc.")))
-        one_of(kind, live, "kind")
+        one_of(kind, tuple(k for k in built_in() if k.startswith(homes)), "kind")
     mapping = load_mapping(kind if own else None, "" if own else kind, Path())
-    if not mapping.salesforce_ids or not mapping.file:
-        raise JobError(f"{kind} does not live in Salesforce", hint="pull veeva.… and lsc.… kinds")
+    if not mapping.file or mapping.salesforce_ids == vault:
+        where = "a vault" if vault else "Salesforce"
+        raise JobError(f"{kind} does not live in {where}", hint=f"pull {'…, '.join(homes)}… kinds")
     return mapping
 
 
@@ -104,10 +106,9 @@ def _joined(join: Join) -> list[str]:
     return sorted({join.id, join.chain, *join.columns, *join.version, *join.where} - {""})
 
 
-def query(object: str, columns: Sequence[str], fields: set[str], relations: set[str], since: str) -> str:
-    """SOQL for those of the columns that the org has; `since` is a UTC time, or "" for every row."""
+def query(object: str, columns: Sequence[str], fields: set[str], relations: set[str], where: str = "") -> str:
+    """SOQL or VQL for those of the columns that the org has, with a condition or "" for every row."""
     have = [c for c in columns if c in fields or ("." in c and c.partition(".")[0] in relations)]
-    where = f" WHERE SystemModstamp > {since}" if since else ""
     return f"SELECT {', '.join(have)} FROM {object}{where}"
 
 
@@ -115,16 +116,16 @@ def _pull_one(
     object: str,
     columns: Sequence[str],
     folder: Path,
-    session: Salesforce,
+    session: Salesforce | Vault,
     before: dict[str, Any],
     all_rows: bool,
 ) -> tuple[Pulled, dict[str, Any]]:
     target, parts = folder / f"{object}.csv", folder / ".pull" / object
     fields, relations = session.names(object)
-    whole_query = query(object, columns, fields, relations, "")
+    whole_query = query(object, columns, fields, relations)
     same = before.get("query") == whole_query and target.is_file() and not all_rows
     since = str(before.get("upto", "")) if same else ""
-    soql = query(object, columns, fields, relations, since)
+    soql = query(object, columns, fields, relations, session.since(since) if since else "")
     job = _job(session, parts, soql)
     facts = session.wait(job["id"])
     rows = _pages(session, job, parts)
@@ -146,7 +147,7 @@ def _pull_one(
     return Pulled(object, rows, str(target) if target.is_file() else "", since, lacking), state
 
 
-def _job(session: Salesforce, parts: Path, soql: str) -> dict[str, Any]:
+def _job(session: Salesforce | Vault, parts: Path, soql: str) -> dict[str, Any]:
     """The job of an earlier attempt at the same question, if the org still holds it, else a new one."""
     note = parts / "job.json"
     if note.is_file():
@@ -170,7 +171,7 @@ def _job(session: Salesforce, parts: Path, soql: str) -> dict[str, Any]:
     return job
 
 
-def _pages(session: Salesforce, job: dict[str, Any], parts: Path) -> int:
+def _pages(session: Salesforce | Vault, job: dict[str, Any], parts: Path) -> int:
     """Download the pages that are not here yet; the number of rows in all of them."""
     if not job["done"]:
         for content, rows, locator in session.pages(job["id"], job["locator"]):

@@ -81,6 +81,8 @@ class Salesforce:
     """A session with one org. Busy answers are asked again with growing, jittered waits; an expired session
     logs in once more; anything else is a LogError with the org's own words."""
 
+    always = ("Id", "IsDeleted", "CreatedDate", "LastModifiedDate", "SystemModstamp")
+
     def __init__(
         self,
         org: Org,
@@ -190,6 +192,10 @@ class Salesforce:
         return {str(f["name"]) for f in fields}, {
             str(f["relationshipName"]) for f in fields if f.get("relationshipName")
         }
+
+    def since(self, moment: str) -> str:
+        """The condition that a row changed after a UTC time."""
+        return f" WHERE SystemModstamp > {moment}"
 
     def start(self, soql: str, operation: str = "queryAll") -> dict[str, Any]:
         """Create a job for every row, deleted ones too (queryAll); its facts, `id` and `createdDate`."""

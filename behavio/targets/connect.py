@@ -24,9 +24,10 @@ Progress = Callable[[str, float], None]
 def session(target: str) -> Crm:
     """A session with the system the environment names. JobError says which variable is missing."""
     if target == "vault":
-        from behavio.targets.vault import VaultCrm, VaultLogin
+        from behavio.sources.vault import Vault, VaultLogin
+        from behavio.targets.vault import VaultCrm
 
-        return VaultCrm(VaultLogin.from_environment())
+        return VaultCrm(Vault(VaultLogin.from_environment()))
     if target == "sql":
         from behavio.targets.sql import SqlCrm
 

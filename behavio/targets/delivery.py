@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,11 @@ def deliver_to(delivery: Delivery) -> CrmReceipt:
         shutil.rmtree(folder, ignore_errors=True)
         plan = _plan(d, facts, folder, wanted)
         return receipt_of(d, tables, folder, plan, None, "planned")
-    d.home.mkdir(parents=True, exist_ok=True)
+    with alone(d.home):
+        return _deliver(d, tables, facts, wanted)
+
+
+def _deliver(d: Delivery, tables: RunTables, facts: Facts, wanted: str) -> CrmReceipt:
     open_one = unfinished(d.home)
     if open_one is not None and Plan.read(open_one).fingerprint != wanted:
         interrupted(replace(d, mapping=load_mapping(str(open_one / "mapping.toml"))), open_one, tables)
@@ -88,6 +94,20 @@ def deliver_to(delivery: Delivery) -> CrmReceipt:
     else:
         plan = Plan.read(folder)
     return send_plan(d, tables, folder, plan, resumed=open_one is not None)
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Only one delivery or rollback at a time; a killed one holds nothing. Raises DeliveryError."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DeliveryError(
+                f"another delivery is under way in {home}", hint="wait until it has ended, or end it"
+            ) from None
+        yield
 
 
 def send_plan(

@@ -15,7 +15,7 @@ import polars as pl
 from behavio.errors import RunError
 from behavio.suggest.plan import day_of
 from behavio.targets import audit
-from behavio.targets.delivery import Delivery, receipt_of, send_plan, write_plan_csv
+from behavio.targets.delivery import Delivery, alone, receipt_of, send_plan, write_plan_csv
 from behavio.targets.mapping import ObjectMapping
 from behavio.targets.plan import OLD, ROW, Part, Plan, Planner, acted
 from behavio.targets.receipts import CrmReceipt
@@ -49,6 +49,13 @@ def roll_back(
         shutil.rmtree(folder, ignore_errors=True)
         plan = _plan(d, source, folder, wanted, tables, delete_created, force)
         return receipt_of(d, tables, folder, plan, None, "planned", of=source.name)
+    with alone(d.home):
+        return _undo_all(d, source, wanted, tables, receipt.target, delete_created, force)
+
+
+def _undo_all(
+    d: Delivery, source: Path, wanted: str, tables: RunTables, target: str, delete: bool, force: bool
+) -> CrmReceipt:
     made = sorted(d.home.glob(f"{source.name}-rollback-*"))
     folder = made[-1] if made else d.home / f"{source.name}-rollback-1"
     if (folder / "receipt.json").is_file():
@@ -58,8 +65,8 @@ def roll_back(
         plan = Plan.read(folder)
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        plan = _plan(d, source, folder, wanted, tables, delete_created, force)
-        audit.append(d.log, "rollback planned", of=source.name, target=receipt.target, counts=plan.counts)
+        plan = _plan(d, source, folder, wanted, tables, delete, force)
+        audit.append(d.log, "rollback planned", of=source.name, target=target, counts=plan.counts)
     return send_plan(d, tables, folder, plan, resumed=resumed, of=source.name)
 
 

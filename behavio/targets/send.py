@@ -206,7 +206,7 @@ class Sender:
             n = missing.len() if missing is not None else 0
             keys = pl.read_parquet(self.folder / part.file, columns=[one.key])[one.key]
             late = sum((one.object, k) in self.late for k in keys) if self.late else 0
-            there = part.rows - n - late
+            there = keys.len() - n - late
             result.confirmed += there
             result.confirmed_by[one.object] = result.confirmed_by.get(one.object, 0) + there
             if missing is None or n == 0:

@@ -6,28 +6,17 @@ when a call is refused: responseStatus decides, for the call and for every row.
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import polars as pl
 
-from behavio.errors import DeliveryError, JobError
-from behavio.sources.patience import Patience
-from behavio.targets.crm import Field, Note, Tally, Where, Write, outcome
-from behavio.targets.salesforce import quoted, text_of, told, typed
+from behavio.sources.vault import Vault, plain
+from behavio.targets.crm import Field, Note, Where, Write, outcome
+from behavio.targets.salesforce import quoted, told, typed
 
-if TYPE_CHECKING:
-    import httpx
-
-VERSION = "24.3"
 MOST = 500
 PER_QUESTION = 200
-BURST_FLOOR = 50
-BURST_WAIT = 60.0
 KINDS = {
     "Number": "number",
     "Boolean": "boolean",
@@ -40,127 +29,29 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class VaultLogin:
-    """Where the vault is and who asks."""
-
-    url: str
-    username: str
-    password: str = field(repr=False)
-    version: str = VERSION
-
-    @classmethod
-    def from_environment(cls, env: Mapping[str, str] | None = None) -> VaultLogin:
-        """The vault that the environment names; raises JobError that says which variable is missing."""
-        env = os.environ if env is None else env
-        url, user = env.get("VAULT_URL", ""), env.get("VAULT_USERNAME", "")
-        password, file = env.get("VAULT_PASSWORD", ""), env.get("VAULT_PASSWORD_FILE", "")
-        if not password and file:
-            try:
-                password = Path(file).read_text(encoding="utf-8").strip()
-            except OSError as problem:
-                raise JobError(
-                    f"the password file {file} cannot be read: {problem.strerror}",
-                    hint="VAULT_PASSWORD_FILE names a text file",
-                ) from None
-        given = {
-            "VAULT_URL": url,
-            "VAULT_USERNAME": user,
-            "VAULT_PASSWORD (or VAULT_PASSWORD_FILE)": password,
-        }
-        if missing := [k for k, v in given.items() if not v]:
-            raise JobError(
-                f"the environment lacks {', '.join(missing)}", hint="ask the vault's admin for an API user"
-            )
-        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
-            raise JobError("VAULT_URL must start with https://", hint="https://acme.veevavault.com")
-        return cls(url.rstrip("/"), user, password, env.get("VAULT_API_VERSION", VERSION))
-
-
 class VaultCrm:
     """One vault with a session."""
 
     system, id = "vault", "id"
 
-    def __init__(
-        self,
-        login: VaultLogin,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        self.login = login
-        self.address = login.url
-        self.tally = Tally()
-        self._http = Patience(sleep, transport)
-        self._session = ""
-        self._left = -1
+    def __init__(self, session: Vault) -> None:
+        self.session = session
+        self.address = session.address
         self._described: dict[str, dict[str, Field]] = {}
 
     def close(self) -> None:
         """End the session."""
-        self._http.close()
+        self.session.close()
 
     def usage(self) -> dict[str, Any]:
         """Calls left in the burst, and what this session asked."""
-        return {"burst_left": self._left, "requests": self.tally.sent}
+        return {"burst_left": self.session.burst_left, "requests": self.session.sent}
 
     # asking --------------------------------------------------------------------------------------
 
-    def _sign_in(self) -> None:
-        form = {"username": self.login.username, "password": self.login.password}
-        answer = self._carry("POST", "/auth", data=form)
-        body = answer.json() if answer.is_success else {}
-        if body.get("responseStatus") != "SUCCESS":
-            raise DeliveryError(
-                f"{self.address} refused the login: {_words(body)}",
-                hint="look at VAULT_USERNAME and VAULT_PASSWORD",
-            )
-        self._session = str(body["sessionId"])
-
-    def _carry(self, method: str, path: str, **more: Any) -> httpx.Response:
-        root = "" if path.startswith("/api/") else f"/api/v{self.login.version}"
-        head = {
-            "Authorization": self._session,
-            "Accept": "application/json",
-            "X-VaultAPI-ClientID": "behavio",
-            "X-VaultAPI-UnchangedFieldBehavior": "AlwaysIgnore",
-        }
-        head = {k: v for k, v in head.items() if v}
-        url = f"{self.address}{root}{path}"
+    def _ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         with told():
-            answer = self._http.ask(
-                lambda: self._http.client.request(method, url, headers=head, **more), self.address
-            )
-        self.tally.sent += 1
-        left = answer.headers.get("X-VaultAPI-BurstLimitRemaining", "")
-        if left.isdigit():
-            self._left = int(left)
-            if self._left < BURST_FLOOR:  # past it the vault would slow every call
-                self._http.sleep(BURST_WAIT)
-        return answer
-
-    def _ask(self, method: str, path: str, *, fine: Collection[str] = (), **more: Any) -> dict[str, Any]:
-        """The body of an answer that went well, or was refused in a fine way. Raises DeliveryError."""
-        for attempt in (0, 1):
-            if not self._session:
-                self._sign_in()
-            answer = self._carry(method, path, **more)
-            try:
-                body: dict[str, Any] = dict(answer.json())
-            except ValueError:
-                body = {}
-            kinds = {str(e.get("type")) for e in body.get("errors") or ()}
-            if "INVALID_SESSION_ID" in kinds and attempt == 0:
-                self._session = ""
-                continue
-            if body.get("responseStatus") in ("SUCCESS", "WARNING") or kinds & set(fine):
-                return body
-            raise DeliveryError(
-                f"{method} {path} gave {answer.status_code} {body.get('responseStatus', '')}: {_words(body)}",
-                hint="the words are the vault's own",
-            )
-        raise AssertionError("unreachable")
+            return self.session.ask(method, path, **more)
 
     def fields(self, object: str) -> dict[str, Field]:
         """Columns of an object as this user sees them; empty when there is no such object."""
@@ -223,7 +114,7 @@ class VaultCrm:
     def _pages(self, vql: str, columns: Sequence[str], asked: Sequence[str]) -> Iterator[pl.DataFrame]:
         body = self._ask("POST", "/query", data={"q": vql})
         while True:
-            rows = [[_plain(record.get(a)) for a in asked] for record in body.get("data", ())]
+            rows = [[plain(record.get(a)) for a in asked] for record in body.get("data", ())]
             if rows:
                 yield pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
             following = body.get("responseDetails", {}).get("next_page")
@@ -282,15 +173,3 @@ def _related(column: str) -> str:
     """A dotted column as VQL names it: account__v.name__v is asked as account__vr.name__v."""
     relation, dot, there = column.partition(".")
     return f"{relation}r.{there}" if dot else column
-
-
-def _plain(value: Any) -> str | None:
-    """Picklists come back as lists."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return text_of(value)
-
-
-def _words(body: dict[str, Any]) -> str:
-    errors = [f"{e.get('type')}: {e.get('message')}" for e in body.get("errors") or ()]
-    return "; ".join(errors)[:300] or str(body.get("responseMessage") or "no reason given")
