@@ -20,81 +20,60 @@ ALARM = 0.05
 """Nats per step of surprise beyond the expected, the lower end of its interval, that raise the alarm."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Scaling:
-    """p becomes p^power · exp(shift of its activity), each row summing to 1; padding stays 0.
+    """p becomes p^power, each row summing to 1; padding stays 0.
 
-    power  float   shift  float64 (size,)
+    There is no correction per activity: the newest steps are a few weeks, and what happened to be rare in them
+    (no campaign went out) is not rare for that.
     """
 
-    power: float
-    shift: np.ndarray
-
-    @classmethod
-    def none(cls, size: int) -> Scaling:
-        """Leave probabilities as they are."""
-        return cls(1.0, np.zeros(size))
+    power: float = 1.0
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """The corrected rows (n, size)."""
-        if self.power == 1.0 and not self.shift.any():
+        if self.power == 1.0:
             return rows
-        result = np.maximum(rows, FLOOR) ** self.power * np.exp(self.shift)
+        result = np.maximum(rows, FLOOR) ** self.power
         result[:, 0] = 0.0
-        return result / result.sum(axis=1, keepdims=True)
+        return np.asarray(result / result.sum(axis=1, keepdims=True))
 
     @classmethod
-    def fit(cls, rows: np.ndarray, truth: np.ndarray, by_activity: bool, most: float = np.inf) -> Scaling:
-        """The correction with the best likelihood, drawn to none; Newton steps on diagonal curvature.
+    def fit(cls, rows: np.ndarray, truth: np.ndarray, most: float = np.inf) -> Scaling:
+        """The power with the best likelihood, drawn to 1; Newton steps.
 
-        `most` bounds the power: above 1 the correction makes predictions surer.
+        `most` bounds it: above 1 the correction makes predictions surer.
         """
         logs = np.log(np.maximum(rows, FLOOR))
-        logs[:, 0] = -np.inf
-        size, n = rows.shape[1], len(rows)
-        power, shift = 1.0, np.zeros(size)
-        came = np.bincount(truth, minlength=size).astype(np.float64)
-        finite = np.where(np.isfinite(logs), logs, 0.0)
+        logs[:, 0] = 0.0
+        power, n = 1.0, len(rows)
         for _ in range(60):
-            q = np.exp(power * finite + shift)
+            q = np.exp(power * logs)
             q[:, 0] = 0.0
             q /= q.sum(axis=1, keepdims=True)
-            mean = (q * finite).sum(axis=1)
-            slope = (finite[np.arange(n), truth] - mean).sum() - PULL * (power - 1.0)
-            bend = ((q * finite**2).sum(axis=1) - mean**2).sum() + PULL
+            mean = (q * logs).sum(axis=1)
+            slope = (logs[np.arange(n), truth] - mean).sum() - PULL * (power - 1.0)
+            bend = ((q * logs**2).sum(axis=1) - mean**2).sum() + PULL
             change = float(np.clip(slope / bend, -0.3, 0.3))
             power = min(max(power + change, 0.05), most)
-            moved = 0.0
-            if by_activity:
-                q_sum = q.sum(axis=0)
-                curve = q_sum - (q**2).sum(axis=0) + PULL / 4
-                step = np.clip((came - q_sum - PULL / 4 * shift) / curve, -0.5, 0.5) * 0.7
-                step[0] = 0.0
-                shift = shift + step
-                moved = float(np.abs(step).max())
-            if (abs(change) < 1e-5 or power == most) and moved < 1e-4:
+            if abs(change) < 1e-5 or power == most:
                 break
-        return cls(power, shift)
+        return cls(power)
 
 
 def calibrated(rows: np.ndarray, truth: np.ndarray, drifts: bool = False) -> Scaling:
-    """The correction that helps most, or none.
+    """The correction, or none where it does not help.
 
-    Rows are in order of time: each candidate is fitted on the older half and must help on the newer. Where
-    the process `drifts`, predictions are never made surer than they were.
+    Rows are in order of time: it is fitted on the older half and must help on the newer. Where the process
+    `drifts`, predictions are never made surer than they were.
     """
     most = 1.0 if drifts else np.inf
-    size, half = rows.shape[1], len(rows) // 2
+    half = len(rows) // 2
     if half < 100:
-        return Scaling.none(size)
-    plain = loss_of(rows[half:], truth[half:])
-    best, most_saved = None, MARGIN
-    for by_activity in (False, True):
-        tried = Scaling.fit(rows[:half], truth[:half], by_activity, most)
-        saved = plain - loss_of(tried.of(rows[half:]), truth[half:])
-        if saved.mean() > most_saved:
-            best, most_saved = by_activity, float(saved.mean())
-    return Scaling.none(size) if best is None else Scaling.fit(rows, truth, best, most)
+        return Scaling()
+    tried = Scaling.fit(rows[:half], truth[:half], most)
+    saved = loss_of(rows[half:], truth[half:]) - loss_of(tried.of(rows[half:]), truth[half:])
+    return Scaling.fit(rows, truth, most) if saved.mean() > MARGIN else Scaling()
 
 
 def loss_of(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:

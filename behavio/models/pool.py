@@ -51,7 +51,7 @@ class Pool(SequenceModel):
 
     Learns: used_       names of the members that earned their share; saved in folders beside
             weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
-            power_, shift_   see `calibration.Scaling`     reach_  float64 (), probability a 90 % set holds
+            power_      see `calibration.Scaling`     reach_  float64 (), probability a 90 % set holds
             surprise_   float64 (4,): see `calibration.Surprise`
     """
 
@@ -61,7 +61,6 @@ class Pool(SequenceModel):
         "exponents_",
         "linear_",
         "power_",
-        "shift_",
         "reach_",
         "surprise_",
     )
@@ -133,7 +132,7 @@ class Pool(SequenceModel):
             member.learn(coded)
         n = len(self._all)
         self._keep(list(self._all), Mixture(np.full((1, n), 1 / n), np.full(n, 1 / n), 1.0))
-        self._correct(Scaling.none(len(coded.vocabulary)), 1.0, Surprise(0.0, -np.inf, np.inf, 0))
+        self._correct(Scaling(), 1.0, Surprise(0.0, -np.inf, np.inf, 0))
 
     def _weigh(self, coded: SequenceSet, held: Prefixes) -> None:
         """Shares on the older part of the held-out steps, the correction on the newest."""
@@ -173,7 +172,7 @@ class Pool(SequenceModel):
         self.linear_ = np.float64(mixture.linear)
 
     def _correct(self, scaling: Scaling, total: float, surprise: Surprise) -> None:
-        self.power_, self.shift_ = np.float64(scaling.power), scaling.shift
+        self.power_ = np.float64(scaling.power)
         self.reach_ = np.float64(total)
         self.surprise_ = np.array([surprise.mean, surprise.low, surprise.high, surprise.n])
 
@@ -192,11 +191,7 @@ class Pool(SequenceModel):
 
     def carry_on(self, coded: SequenceSet, recent: Prefixes) -> None:
         """Go on learning from a longer log whose `recent` steps are new; the shares stay."""
-        shift = np.zeros(len(coded.vocabulary))
-        old = {name: i for i, name in enumerate(self.vocabulary_.names)}
-        for i, name in enumerate(coded.vocabulary.names):
-            shift[i] = self.shift_[old[name]] if name in old else 0.0
-        self.shift_, self.vocabulary_ = shift, coded.vocabulary
+        self.vocabulary_ = coded.vocabulary
         self.ngram_.learn(coded)
         for name, member in self._all.items():
             if isinstance(member, Neural):
@@ -214,7 +209,7 @@ class Pool(SequenceModel):
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """The corrected mixture of the members that are used."""
         mixture = Mixture(self.weights_, self.exponents_, float(self.linear_))
-        scaling = Scaling(float(self.power_), self.shift_)
+        scaling = Scaling(float(self.power_))
         size = len(self.vocabulary_)
         result = np.empty((len(prefixes), size))
         for part, some in prefixes.batches(size * len(self.used_)):
