@@ -24,8 +24,8 @@ ALARM = 0.05
 class Scaling:
     """p becomes p^power, each row summing to 1; padding stays 0.
 
-    There is no correction per activity: the newest steps are a few weeks, and what happened to be rare in them
-    (no campaign went out) is not rare for that.
+    There is no correction per activity: the newest steps are a few weeks, and what was rare in them, because
+    no campaign went out, is not rare for that.
     """
 
     power: float = 1.0
