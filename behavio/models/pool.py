@@ -33,8 +33,6 @@ LEAST = 0.03
 """A member with a smaller share is left out."""
 MOMENTS = 20_000
 """Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
-CALIBRATE = 0.4
-"""Part of the held-out steps, the newest, that corrects the mixture of the rest."""
 FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
@@ -135,32 +133,34 @@ class Pool(SequenceModel):
         self._correct(Scaling(), 1.0, Surprise(0.0, -np.inf, np.inf, 0))
 
     def _weigh(self, coded: SequenceSet, held: Prefixes) -> None:
-        """Shares on the older part of the held-out steps, the correction on the newest."""
+        """Shares on some of the held-out steps, the correction on the others, both over all of their time."""
         size, names = len(coded.vocabulary), list(self._all)
         held = held.thin(min(MOST, 4 * CELLS // (len(names) * size)))
         truth = np.asarray(coded.tokens)[held.ends].astype(np.int64)
         code = self._bins(coded, held)
         rows = np.stack([self._all[name].rows(coded, held) for name in names])
-        older = max(int(len(held) * (1.0 - CALIBRATE)), 1)
+        place = np.arange(len(held))
+        apart = place % 5 < 2 if len(held) > 1 else place < 0  # steps that correct
+        fitted, others = np.flatnonzero(~apart), np.flatnonzero(apart)
         p = rows[:, np.arange(len(held)), truth]
         while True:
-            weights = by_bin(p[:, :older], code[:older], len(SEEN) + 1, BIN_PULL, PULL)
-            share = weights[code[:older]].mean(axis=0)
+            weights = by_bin(p[:, fitted], code[fitted], len(SEEN) + 1, BIN_PULL, PULL)
+            share = weights[code[fitted]].mean(axis=0)
             if len(names) == 1 or share.min() >= LEAST or len(held) < FEWEST:
                 break
             worst = int(share.argmin())
             del names[worst]
             p, rows = np.delete(p, worst, 0), np.delete(rows, worst, 0)
-        if older < FEWEST:
+        if len(fitted) < FEWEST:
             mixture = Mixture(weights, np.full(len(names), 1 / len(names)), 1.0)
         else:
-            mixture = Mixture.fit(rows[:, :older], truth[:older], weights, code[:older], EXPONENT_PULL)
+            mixture = Mixture.fit(rows[:, fitted], truth[fitted], weights, code[fitted], EXPONENT_PULL)
         self._keep(names, mixture)
-        newest = mixture.of(rows[:, older:], code[older:])
-        scaling = calibrated(newest, truth[older:], self._drifts())
+        newest = mixture.of(rows[:, others], code[others])
+        scaling = calibrated(newest, truth[others], self._drifts())
         newest = scaling.of(newest)
-        surprise = Surprise.at(newest, truth[older:], held.cases[older:])
-        self._correct(scaling, reach(newest, truth[older:]), surprise)
+        surprise = Surprise.at(newest, truth[others], held.cases[others])
+        self._correct(scaling, reach(newest, truth[others]), surprise)
 
     def _drifts(self) -> bool:
         """True when counting does better by forgetting."""
