@@ -41,9 +41,12 @@ COLUMNS = {
     ),
     "journeys/representatives.parquet": "segment variant activities case_id cases share mean_distance",
     "journeys/conformance.parquet": (
-        "case_id plan state planned done attainment skipped extra wrong_order too_late under over cost"
+        "case_id plan state planned done attainment skipped extra wrong_order too_late under over "
+        "still_open cost"
     ),
-    "journeys/conformance_steps.parquet": "plan kind place step cases conforming deviating open share",
+    "journeys/conformance_steps.parquet": (
+        "plan kind place step cases conforming deviating open share low high"
+    ),
     "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
     "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
@@ -53,7 +56,9 @@ COLUMNS = {
     ),
     "next/horizons.parquet": "case_id as_of days activity probability expected_number",
     "segments/segments.parquet": "case_id segment_id segment strength",
-    "stages/stages.parquet": "case_id stage_id stage probability since days steps_back evidence evidence_row",
+    "stages/stages.parquet": (
+        "case_id stage_id stage probability since days moves steps_back evidence evidence_row"
+    ),
     "stages/moves.parquet": "case_id time from_stage to_stage back evidence evidence_row",
     "pressure/bands.parquet": "segment optimum low high fall sign n_cases n_contacts n_answered",
     "pressure/curves.parquet": "segment contacts n_contacts answered relative low high",
