@@ -17,13 +17,13 @@ from typing import ClassVar, Self
 import numpy as np
 
 from behavio.errors import ModelError
-from behavio.kernels import ngram as trie
-from behavio.kernels import tally as kernel
+from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
+from behavio.kernels.tally import PERIODS
 from behavio.models.base import CELLS, Prefixes, SequenceModel
 from behavio.models.mixing import Mixture
-from behavio.models.ngram import EXPLAIN, Evidence
-from behavio.models.tally import ARRAYS, NO_TAGS, Grid, Table, Tally, tags_of
+from behavio.models.ngram import EXPLAIN, NO_TAGS, Evidence
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
 from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
 from behavio.sequences import SequenceSet, Vocabulary
 
@@ -86,36 +86,37 @@ class Counting(SequenceModel):
         grid = Grid.over(coded) if self.grid is None else Grid(*self.grid)
         self.vocabulary_ = coded.vocabulary
         steps = Prefixes.of_cases(coded, 0)
-        tallies = {"plain": Tally.of(coded, steps, "plain", self.max_order, grid)}
         period = grid.of(coded, steps)
+        tallies = {"plain": Tally.of(coded, steps, "plain", self.max_order, grid, None, period)}
         self.newest_ = np.int64(period.max(initial=0))
         self.grid_ = np.array([grid.origin, grid.width, BYS.index(grid.by)])
         first = None if self.fixed else first_held(period, self.held_out)
         if first is None:
             self._keep(tallies, WITTEN_BELL, 0.0, np.zeros((1, 0)), np.ones((1, 1)))
             return self
-        held = steps[np.flatnonzero(period >= first)].thin(HELD)
-        self._choose(coded, steps, held, first, tallies)
+        self._choose(coded, steps, period, first, tallies)
         return self
 
     def _choose(
-        self, coded: SequenceSet, steps: Prefixes, held: Prefixes, first: int, tallies: dict[str, Tally]
+        self, coded: SequenceSet, steps: Prefixes, period: np.ndarray, first: int, tallies: dict[str, Tally]
     ) -> None:
         """Half-life and smoothing on the plain view, then the other views, then their mixture."""
-        plain = tallies["plain"]
+        plain, orders = tallies["plain"], min(TAG_ORDERS, self.max_order)
+        held = steps[np.flatnonzero(period >= first)].thin(HELD)
         lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
         tried = {life: Looked.at(coded, held, plain.weighted(fading(first, life)), NO_TAGS) for life in lives}
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
         looks = {"plain": tried[life]}
+        known: dict[str, np.ndarray] = {}
         for view in self._wanted(coded):
             if view == "kneser_ney":
                 looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
                 continue
-            tags = tags_of(view, coded)
+            tags = tags_of(view, coded, known)
             if tags.min() == tags.max():
                 continue
-            tallies[view] = Tally.of(coded, steps, view, min(TAG_ORDERS, self.max_order), plain.grid, tags)
+            tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
             looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
@@ -125,7 +126,9 @@ class Counting(SequenceModel):
             np.stack([padded(looks[n].share, plain.levels + 1) for n in names]),
             weights,
         )
+        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, known)
         self._mix(coded, held, first)
+        del self._tags_of
 
     def _mix(self, coded: SequenceSet, held: Prefixes, first: int) -> None:
         """The geometric side of the mixture, from what the views knew before the held-out periods."""
@@ -199,7 +202,7 @@ class Counting(SequenceModel):
         """The table of each view as it stands now, and the plain one with every count whole."""
         known: tuple[np.ndarray, list[Table], Table] | None = getattr(self, "_tables_of", None)
         if known is None or known[0] is not self.count_:
-            whole = self.tallies[0].weighted(np.ones(kernel.PERIODS))
+            whole = self.tallies[0].weighted(np.ones(PERIODS))
             known = (self.count_, self._weighted(int(self.newest_) + 1), whole)
             self._tables_of = known
         return known[1], known[2]
@@ -229,7 +232,7 @@ class Counting(SequenceModel):
         both = [mine.merge(theirs) for mine, theirs in zip(self.tallies, others, strict=True)]
         self.vocabulary_ = vocabulary
         self._put([t.recode(vocabulary) for t in both])
-        self.newest_ = np.int64((self.key_ % kernel.PERIODS).max(initial=0))
+        self.newest_ = np.int64((self.key_ % PERIODS).max(initial=0))
         return self
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
@@ -254,17 +257,14 @@ class Counting(SequenceModel):
             plain = self.smoothing_ == WITTEN_BELL or len(table.discounts) > 0
             asked = asked_of(coded, prefixes, table, self._tags(table.tally.view, coded))
             share = none if plain else self.shares_[i]
-            kernel.fill_tally_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
+            kernel.fill_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
         return rows
 
     def _tags(self, view: str, coded: SequenceSet) -> np.ndarray:
         """`tags_of`, remembered while the same log is asked about."""
         if getattr(self, "_tags_of", None) is None or self._tags_of[0] is not coded:
-            self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, {})
-        known = self._tags_of[1]
-        if view not in known:
-            known[view] = tags_of(view, coded)
-        return known[view]
+            self._tags_of = (coded, {})
+        return tags_of(view, coded, self._tags_of[1])
 
     def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
         """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""
@@ -284,7 +284,7 @@ class Counting(SequenceModel):
         coded = self.coded(sequences)
         _, whole = self._tables()
         child, symbol, start, activity, count, total = whole.arrays
-        found = trie.longest_evidence(
+        found = kernel.longest_evidence(
             readonly(coded.tokens, np.int32),
             prefixes.starts(coded),
             prefixes.ends,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from behavio.kernels import ngram as kernel
+from behavio.kernels import scoring as kernel
 from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.clock import told

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from behavio.kernels import tally as kernel
+from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes
 from behavio.models.mixing import by_bin
-from behavio.models.tally import NO_TAGS, Table
+from behavio.models.ngram import NO_TAGS
+from behavio.models.tally import Table
 from behavio.sequences import SequenceSet
 
 FEWEST = 200
@@ -48,9 +49,7 @@ class Looked:
         for part, some in held.batches(len(coded.vocabulary)):
             rows = np.zeros((len(some), len(coded.vocabulary)))
             asked = asked_of(coded, some, table, NO_TAGS)
-            kernel.fill_tally_rows(
-                rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays
-            )
+            kernel.fill_rows(rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays)
             p[part] = rows[np.arange(len(some)), coded.tokens[some.ends]]
         return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64))
 
