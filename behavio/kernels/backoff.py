@@ -192,6 +192,29 @@ def fill_truth(
 
 
 @njit(cache=True, nogil=True)
+def nodes_asked(
+    tokens: np.ndarray,
+    tags: np.ndarray,
+    tagged: bool,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    levels: int,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+) -> np.ndarray:
+    """bool (n_nodes,): contexts of these prefixes."""
+    result = np.zeros(len(node_symbol), dtype=np.bool_)
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(len(ends)):
+        found = descend(
+            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, child_start, path
+        )
+        for level in range(found + 1):
+            result[path[level]] = True
+    return result
+
+
+@njit(cache=True, nogil=True)
 def known_levels(
     tokens: np.ndarray,
     tags: np.ndarray,

@@ -71,9 +71,16 @@ def merge_tallies(
 
 @njit(cache=True, nogil=True)
 def weigh(
-    pair_start: np.ndarray, pair_key: np.ndarray, pair_count: np.ndarray, weight: np.ndarray
+    pair_start: np.ndarray,
+    pair_key: np.ndarray,
+    pair_count: np.ndarray,
+    weight: np.ndarray,
+    wanted: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Counts over all periods, each period times its weight: pair_start, activities, counts, totals."""
+    """Counts over all periods, each period times its weight: pair_start, activities, counts, totals.
+
+    `wanted` bool (n_nodes,): nodes to weigh, the others stay empty; of no length: all.
+    """
     n = len(pair_start) - 1
     start = np.zeros(n + 1, dtype=np.int64)
     activity = np.empty(len(pair_key), dtype=np.int32)
@@ -81,6 +88,9 @@ def weigh(
     total = np.zeros(n, dtype=np.float64)
     filled = 0
     for node in range(n):
+        start[node + 1] = filled
+        if len(wanted) and not wanted[node]:
+            continue
         last = -1
         for p in range(pair_start[node], pair_start[node + 1]):
             value = weight[pair_key[p] % PERIODS] * pair_count[p]

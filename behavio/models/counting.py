@@ -104,7 +104,8 @@ class Counting(SequenceModel):
         plain, orders = tallies["plain"], min(TAG_ORDERS, self.max_order)
         held = steps[np.flatnonzero(period >= first)].thin(HELD)
         lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
-        tried = {life: Looked.at(coded, held, plain.weighted(fading(first, life)), NO_TAGS) for life in lives}
+        each = Looked.at(coded, held, plain, [fading(first, life) for life in lives], NO_TAGS)
+        tried = dict(zip(lives, each, strict=True))
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
         looks = {"plain": tried[life]}
@@ -117,7 +118,7 @@ class Counting(SequenceModel):
             if tags.min() == tags.max():
                 continue
             tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
-            looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)
+            [looks[view]] = Looked.at(coded, held, tallies[view], [fading(first, life)], tags)
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
             {n: tallies.get(n, plain) for n in names},
@@ -136,7 +137,7 @@ class Counting(SequenceModel):
         some = held.thin(min(MIXED, CELLS // cells))
         if len(self.views_) == 1 or len(some) < FEWEST:
             return
-        tables = self._weighted(first)
+        tables = self._weighted(first, {t.view: self._nodes(coded, some, t) for t in self.tallies})
         rows = self._view_rows(coded, some, tables)
         code, truth = depths(coded, some, tables[0]), coded.tokens[some.ends].astype(np.int64)
         found = Mixture.fit(rows, truth, self.mixture_, code, EXPONENT_PULL)
@@ -144,7 +145,9 @@ class Counting(SequenceModel):
 
     def _wanted(self, coded: SequenceSet) -> list[str]:
         """The views to try on this log."""
-        wanted = [v for v in self.views if v != "fields" and (v != "gap" or coded.timed)]
+        wanted = [
+            v for v in self.views if v != "fields" and (coded.timed or v not in ("gap", "gap+set", "hour"))
+        ]
         if "fields" in self.views:
             wanted += [f"field:{name}" for name in coded.fields]
         return wanted
@@ -187,14 +190,24 @@ class Counting(SequenceModel):
             found.append(Tally(view, orders, self.vocabulary_, grid, **arrays))
         return found
 
-    def _weighted(self, newest: int) -> list[Table]:
-        """One table per view of what was counted before period `newest`, weighed by age."""
+    def _nodes(self, coded: SequenceSet, prefixes: Prefixes, tally: Tally) -> np.ndarray:
+        """bool (n_nodes,): contexts of these prefixes."""
+        asked = asked_of(coded, prefixes, tally, self._tags(tally.view, coded))
+        nodes: np.ndarray = kernel.nodes_asked(*asked, tally.child, tally.symbol)
+        return nodes
+
+    def _weighted(self, newest: int, asked: dict[str, np.ndarray] | None = None) -> list[Table]:
+        """One table per view of what was counted before period `newest`, weighed by age.
+
+        asked  contexts of each view that will be asked for; Kneser-Ney's counts always need all
+        """
+        asked = {} if asked is None else asked
         tallies = {t.view: t for t in self.tallies}
         faded, whole = fading(newest, float(self.half_life_)), fading(newest, 0.0)
         return [
             tallies["plain"].weighted(whole).kneser_ney()
             if view == "kneser_ney"
-            else tallies[view].weighted(faded)
+            else tallies[view].weighted(faded, asked.get(view))
             for view in self.views_.tolist()
         ]
 
@@ -255,7 +268,7 @@ class Counting(SequenceModel):
         none, whole = np.zeros(0), np.ones(len(prefixes))
         for i, table in enumerate(tables):
             plain = self.smoothing_ == WITTEN_BELL or len(table.discounts) > 0
-            asked = asked_of(coded, prefixes, table, self._tags(table.tally.view, coded))
+            asked = asked_of(coded, prefixes, table.tally, self._tags(table.tally.view, coded))
             share = none if plain else self.shares_[i]
             kernel.fill_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
         return rows
@@ -269,7 +282,7 @@ class Counting(SequenceModel):
     def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
         """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""
         _, whole = self._tables()
-        _, size, _, bins = kernel.held_levels(*asked_of(coded, prefixes, whole, NO_TAGS), *whole.arrays)
+        _, size, _, bins = kernel.held_levels(*asked_of(coded, prefixes, whole.tally, NO_TAGS), *whole.arrays)
         level = np.minimum((bins >= 0).sum(axis=1) - 1, order)
         result: np.ndarray = np.where(level > 0, size[np.arange(len(level)), np.maximum(level, 0)], 0.0)
         return result

@@ -209,11 +209,15 @@ class Tally:
         found = kernel.merge_tallies(*(getattr(a, n) for n in ARRAYS), *(getattr(b, n) for n in ARRAYS))
         return Tally(a.view, a.orders, vocabulary, a.grid, *found)
 
-    def weighted(self, weights: np.ndarray) -> Table:
-        """Counts with each period times its weight (float64, one per period); 0 forgets a period."""
+    def weighted(self, weights: np.ndarray, asked: np.ndarray | None = None) -> Table:
+        """Counts with each period times its weight (float64, one per period); 0 forgets a period.
+
+        asked  bool (n_nodes,): the contexts that will be asked for, where not all are
+        """
         full = np.zeros(kernel.PERIODS)
         full[: len(weights)] = weights
-        start, activity, count, total = kernel.weigh(self.start, self.key, self.count, full)
+        wanted = np.zeros(0, dtype=np.bool_) if asked is None else asked
+        start, activity, count, total = kernel.weigh(self.start, self.key, self.count, full, wanted)
         return Table(self, start, activity, count, total)
 
 
