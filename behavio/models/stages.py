@@ -120,15 +120,19 @@ def write_next(
     within = within_days(known, Horizons.load(models_folder / "horizons"), settings)
     with whole_file(folder / "horizons.parquet") as draft:
         within.write_parquet(draft, compression="zstd")
-    n_cases = table["case_id"].n_unique()
+    steps, silent_cases = table.filter(pl.col("rank") > 0), table.filter(pl.col("rank") == 0)
+    short = silent_cases["evidence"].str.ends_with("needed").sum()
     return {
         "rows_in": known.n_cases,
         "rows_out": table.height,
         "horizons": sorted(within["days"].unique().to_list()),
-        "n_cases": n_cases,
-        "abstained": known.n_cases - n_cases,
-        "abstained_why": f"fewer than {settings.min_history} events",
-        "not_dated": int(table["median_days"].null_count()),
+        "n_cases": steps["case_id"].n_unique(),
+        "abstained": silent_cases.height,
+        "abstained_why": {
+            f"fewer than {settings.min_history} events": short,
+            "nothing was ever seen after the newest activity": silent_cases.height - short,
+        },
+        "not_dated": int(steps["median_days"].null_count()),
         "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
     }
 
