@@ -439,10 +439,19 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
-    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
-    from behavio.models import ModelSettings, predict_next
+def predict(data: Data, *, model: str | Path | None = None, seed: int = 7, **settings: Any) -> Frame:
+    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence.
 
+    A case with not enough history has one row of rank 0 that says so. `model` is a run whose models are
+    asked instead of learning from `data`; ModelError where they do not fit it.
+    """
+    from behavio.models import ModelSettings, predict_next, predict_saved
+
+    if model is not None:
+        own, columns = _split(ModelSettings, settings)
+        needed(Path(model), "models/metrics.json")
+        asked = _settings(ModelSettings, own)
+        return _like(data, predict_saved(_sequences(data, columns), Path(model) / "models", asked))
     table = table_of(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)
