@@ -28,6 +28,7 @@ from behavio import (
     journeys,
     models,
     patterns,
+    perceptions,
     pressure,
     report,
     segments,
@@ -238,6 +239,13 @@ def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
     return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _perceptions(c: Context, settings: Any, folder: Path) -> Facts:
+    vectors, labels = c.table("models/embeddings.parquet"), c.table("segments/segments.parquet")
+    return perceptions.write_perceptions(
+        c.log, vectors, labels, settings, c.job.seed, folder, c.watcher.progress
+    )
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
     return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
@@ -279,6 +287,7 @@ STAGES = (
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
     Stage("pressure", "pressure", ("log", "segments"), _pressure),
+    Stage("perceptions", "perceptions", ("log", "models", "segments"), _perceptions),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
