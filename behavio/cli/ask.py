@@ -113,7 +113,7 @@ def segments(
 @asks("predict")
 @click.option("--case", help="Only this case.")
 @click.option("--within", is_flag=True, help="Instead: what happens in the next 7, 30 and 90 days.")
-@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--kind", help="ngram, counting, gru, cnn, transformer, neighbours or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
 def predict(source: str, form: str | None, case: str | None, within: bool, **options: Any) -> None:
     """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
@@ -133,7 +133,7 @@ def predict(source: str, form: str | None, case: str | None, within: bool, **opt
 
 
 @asks("evaluate")
-@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--kind", help="ngram, counting, gru, cnn, transformer, neighbours or pool (LOG only).")
 @click.option("--split", type=click.Choice(["time", "case", "column"]), help="How the log is cut (LOG only).")
 @click.option("--column", help="Column that says test, for --split column.")
 @click.option("--end", is_flag=True, default=None, help="The end of a case is a class too.")
