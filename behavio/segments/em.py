@@ -68,7 +68,7 @@ def e_step(chains: Chains, cases: CaseStatistics) -> Expectation:
 
 
 def weighted(cases: CaseStatistics, posterior: np.ndarray, edges: Edges) -> np.ndarray:
-    """Statistics of each group, cases counted with the probability that they belong to it, (n_features, k)."""
+    """Statistics of each group, cases counted with the probability of belonging to it, (n_features, k)."""
     statistics = np.zeros((edges.n_features, posterior.shape[1]))
     gather(cases.indptr, cases.indices, cases.values, posterior, statistics)
     return statistics
@@ -244,7 +244,7 @@ def score_directions(
 
 
 def tempo_scores(usual: np.ndarray) -> np.ndarray:
-    """What a gap in each part of the scale says: at once or not, slower, more irregular; of mean 0, variance 1.
+    """What a gap in each part of the scale says: at once or not, slower, more irregular; mean 0, variance 1.
 
     usual float64 (C, 1 + BINS), shares of the parts in the whole log; the answer (C * (1 + BINS), 3 * C).
     Slower is the normal score of the rank, more irregular its square less what slower explains.

@@ -75,7 +75,8 @@ class SemiMarkovMixture(Segmenter):
         self.kinds_, self.answers_ = view.kinds, view.answers
         counts = LocalEngine().run(edge_count(view), sequences)
         edges = Edges.of(counts, sequences.timed or self.view == "spells", view)
-        edges = edges.cut(LocalEngine().run(wait_count(edges), sequences))
+        if edges.n_classes:
+            edges = edges.cut(LocalEngine().run(wait_count(edges), sequences))
         self.vocabulary_ = sequences.vocabulary
         self.keys_, self.gap_class_, self.rest_class_ = edges.keys, edges.gap_class, edges.rest_class
         self.cuts_ = edges.cuts

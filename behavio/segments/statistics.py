@@ -33,7 +33,7 @@ BINS = 12
 """Real waits have no shape of their own: a bell curve makes groups of its misfits, twelfths do not."""
 
 FINE, FINEST = 16, 1 << 10
-"""Sixteenths of an octave in which waits are counted before they are cut into twelfths; the end of the scale."""
+"""Waits are counted in sixteenths of an octave before they are cut into twelfths; the end of that scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,8 +134,8 @@ class Edges:
         return cls(keys, gap_class, rest_class, no_cuts(n_classes), view)
 
     def cut(self, waits: np.ndarray) -> Edges:
-        """The same columns with twelfths made of all waits, int64 (n_classes, FINEST) as `wait_count` gives."""
-        return replace(self, cuts=np.stack([_twelfths(n) for n in waits]) if len(waits) else no_cuts(0))
+        """The same columns with twelfths of all waits, int64 (n_classes, FINEST) as `wait_count` gives."""
+        return replace(self, cuts=np.stack([_twelfths(n) for n in waits]))
 
 
 def no_cuts(n_classes: int) -> np.ndarray:
