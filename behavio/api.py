@@ -197,25 +197,31 @@ def compare(
     other: Data | None = None,
     *,
     split: str | None = None,
+    last: str | None = None,
     by: str | None = None,
     values: tuple[str, ...] = (),
     **columns: Any,
 ) -> Comparison:
     """Two groups of cases side by side, with intervals and control for many tests.
 
-    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones)
-    or by `by` (a column of cases or events, with one or two `values` of it).
+    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones),
+    by `last` (a length of time: the newest "91d" against as long before, the same cases in both) or by `by`
+    (a column of cases or events, with one or two `values` of it).
     """
     from behavio.journeys import compare as side
 
-    if sum(v is not None for v in (other, split, by)) != 1:
-        hint = "behavio compare A B · --split 2025-07-01 · --by specialty"
+    if sum(v is not None for v in (other, split, last, by)) != 1:
+        hint = "behavio compare A B · --split 2025-07-01 · --last 91d · --by specialty"
         raise JobError("say what to compare: a second log, a date or a column", hint=hint)
     if other is not None:
         names = tuple(
             Path(str(d)).name if isinstance(d, str | Path) else n for d, n in ((data, "a"), (other, "b"))
         )
         return side.compare(_sequences(data, columns), _sequences(other, columns), names)  # type: ignore[arg-type]
+    if last is not None:
+        from behavio.journeys.periods import periods
+
+        return periods(_sequences(data, columns), last)
     if split is not None:
         moment = sources.moment(split)
         return side.compare(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -248,7 +248,8 @@ def _perceptions(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
+    place = None if labels is None else partial(segments.placed, c.folder / "segments" / "model")
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress, place)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
