@@ -350,8 +350,19 @@ def test_the_plan_itself_stays_under_the_cap() -> None:
             "cap": [6] * 3,
             "touches_28d": [4] * 3,
             "waiting": [False] * 3,
+            "channel": ["email"] * 3,
+            "trigger": [None] * 3,
+            "policy_place": [0] * 3,
+            "contacts": [None] * 3,
+            "band_low": [None] * 3,
+            "band_high": [None] * 3,
+            "ignored": [0] * 3,
         },
-        schema_overrides={"message": pl.String()},
+        schema_overrides={
+            **{c: pl.String() for c in ("message", "trigger")},
+            **{c: pl.Float64() for c in ("band_low", "band_high")},
+            "contacts": pl.Int64(),
+        },
     )
     plan = make_plan(allowed, moment("2025-07-25"), SuggestSettings())
     assert plan.select("action", "rank", "rule").rows() == [
