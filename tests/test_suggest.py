@@ -450,7 +450,7 @@ def test_the_same_input_gives_the_same_bytes(real: EventLog, tmp_path: Path) -> 
         facts.append(write_suggestions(real, None, None, None, LOOSE, 7, tmp_path / name))  # type: ignore[arg-type]
     assert facts[0] == facts[1]
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
-    assert files == ["affinity.parquet", "suggestions.parquet", "suppressed.parquet"]
+    assert files == ["affinity.parquet", "content.parquet", "suggestions.parquet", "suppressed.parquet"]
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -13,7 +13,7 @@ import polars as pl
 from behavio.files import whole_file
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
-from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity
+from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.candidates import read_actions, read_candidates
 from behavio.suggest.channels import add_policy, case_values, policy_conflicts, read_policy
 from behavio.suggest.feedback import adherence, read_feedback, unwanted_messages
@@ -185,6 +185,7 @@ def make_suggestions(
     left_out = left_out.filter(pl.col("rule").is_not_null()).sort("case", "action")
     facts = _facts(timeline, situations, actions, judged, made, left_out, counts, log, settings)
     tables = {"suggestions": _suggestions(made), "suppressed": _suppressed(left_out), "affinity": affinity}
+    tables["content"] = content_affinity(timeline.events, settings)
     if feedback.height:
         tables |= {"feedback": feedback, "adherence": adherence(feedback)}
         facts["feedback"] = tables["adherence"].drop("owner_id").row(0, named=True)
