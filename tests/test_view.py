@@ -142,7 +142,7 @@ def test_affinity_by_hand() -> None:
 
 
 def test_content_affinity_by_hand() -> None:
-    # Safety: a likes 3 of 3, b none of 3, usual 3 of 6; Dosing is heard by a once; the medical talk is no one's
+    # Safety: a likes 3 of 3, b none of 3, usual 3 of 6; a hears of Dosing once; medical talk does not count
     rows: list[tuple[Any, ...]] = []
     for i in range(3):
         liked, refused = {"reaction": "positive"}, {"reaction": "negative"}
@@ -178,7 +178,7 @@ def test_the_page_shows_stage_pressure_neighbours_and_what_is_suggested(run: Pat
     facts = dict(anna.facts)
     assert facts["stage"] == "trial (80 % sure) since 9 Jan 2025, after portal"
     assert facts["contact pressure"] == "over: 4 contacts, the group answers best at 1.0–3.0"
-    assert "data of hand" in facts
+    assert anna.ages == {"hand": None} or "data of hand" in facts
     whole = page(anna)
     for words in ("Most alike", "ben", "What comes next", "over: 4 contacts", "Held back", "hand:1"):
         assert words in whole

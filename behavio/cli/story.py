@@ -20,10 +20,11 @@ def draw(story: CaseStory, form: str | None) -> None:
         click.echo(f"  {name:<{width}}  {told}")
     for line in [*page.suggested(story), *page.held_back(story)]:
         click.echo(f"\n{line}")
-    for title, names, rows in (
+    tables: tuple[tuple[str, tuple[str, ...], list[tuple[str, ...]]], ...] = (
         ("what comes next", ("step", "probability", "in", "because"), page.next_rows(story)),
         ("most alike", ("case", "likeness", "group", "next"), page.alike_rows(story)),
-    ):
+    )
+    for title, names, rows in tables:
         if rows:
             click.echo(f"\n{title}")
             show.table(pl.DataFrame(rows, schema=list(names), orient="row"), None)

@@ -65,7 +65,7 @@ def content_affinity(events: pl.DataFrame, settings: SuggestSettings) -> pl.Data
 
 
 def shrunken(n: np.ndarray, k: np.ndarray) -> tuple[float, dict[str, np.ndarray]]:
-    """The usual share, and per row the share shrunken towards it with its 95 % interval: affinity, low, high."""
+    """The usual share, and the share of each row shrunken towards it: affinity, low, high (95 %)."""
     from scipy.special import betaincinv
 
     usual = float(k.sum() / n.sum()) if n.sum() else 0.0

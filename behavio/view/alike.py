@@ -23,7 +23,7 @@ def alike(run: Path, case_id: str, n: int = SHOWN) -> pl.DataFrame:
     own = table.filter(pl.col("case_id") == case_id)
     if own.height == 0:
         return pl.DataFrame(schema=empty)
-    vectors = np.stack(table["vector"].to_numpy()).astype(np.float64)
+    vectors = np.array(table["vector"].to_list(), dtype=np.float64)
     mine = np.asarray(own["vector"][0], dtype=np.float64)
     length = np.maximum(np.linalg.norm(vectors, axis=1) * np.linalg.norm(mine), 1e-12)
     table = table.select("case_id", likeness=pl.Series(np.round(vectors @ mine / length, 6)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from behavio.words import days, percent, touchpoint
 
@@ -26,7 +26,7 @@ def part(story: CaseStory) -> str:
     told = "".join(f"<p>{escape(line)}</p>" for line in suggested(story))
     held = "".join(f'<p class="held">{escape(line)}</p>' for line in held_back(story))
     blocks = [f"<h3>{escape(story.case_id)}</h3><dl>{head}</dl>{told}{held}"]
-    titled = (
+    titled: tuple[tuple[str, tuple[str, ...], list[tuple[str, ...]]], ...] = (
         ("What comes next", ("step", "probability", "in", "because"), next_rows(story)),
         ("Most alike", ("case", "likeness", "group", "next"), alike_rows(story)),
         ("What happened", ("when", "touchpoint", "channel", "about", "who", "source row"), story.rows),
@@ -63,9 +63,9 @@ def held_back(story: CaseStory) -> list[str]:
 
 def next_rows(story: CaseStory) -> list[tuple[str, ...]]:
     """The next steps: what, how likely, when, and the neighbours it was seen with."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for s in story.next_steps.iter_rows(named=True):
-        span = [s.get(c) for c in ("median_days", "low_days", "high_days")]
+        span: list[Any] = [s.get(c) for c in ("median_days", "low_days", "high_days")]
         when = "" if None in span else f"{days(span[0])} ({days(span[1])} to {days(span[2])})"
         rows.append((touchpoint(s["activity"]), percent(s["probability"]), when, s.get("evidence") or ""))
     return rows
@@ -73,7 +73,7 @@ def next_rows(story: CaseStory) -> list[tuple[str, ...]]:
 
 def alike_rows(story: CaseStory) -> list[tuple[str, ...]]:
     """The cases most alike, and what comes next for them."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for a in story.alike.iter_rows(named=True):
         then = a.get("next_activity")
         told = f"{touchpoint(then)} ({percent(a['next_probability'])})" if then else ""
