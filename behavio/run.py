@@ -259,8 +259,15 @@ def _next(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
+    settings = _placed(settings, "policy", c.job.base)
+    found = suggest.Found(
+        stages=c.table("stages/stages.parquet"),
+        moves=c.table("stages/moves.parquet"),
+        pressure=c.table("pressure/cases.parquet"),
+        previous=suggest.read_previous(settings, c.job.base),
+    )
     return suggest.write_suggestions(
-        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress
+        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress, found
     )
 
 
@@ -292,7 +299,7 @@ STAGES = (
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
-    Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),
+    Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
     Stage(
         "report",
         "report",
@@ -411,6 +418,8 @@ def _key(
         held = (job.conformance, fingerprints(_plan_files(job)))
     elif stage.name == "segments" and job.segments is not None:
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    elif stage.name == "suggestions" and job.suggest is not None:
+        held = tuple(fingerprints(suggest.files_of(job.suggest, job.base)))
     space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
     before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
     return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
