@@ -133,17 +133,20 @@ class Sheet:
         return round(x + MARGIN, 1), round(y + MARGIN, 1)
 
 
-def process_map(graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None) -> str:
+def process_map(
+    graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None, *, noted: bool = True
+) -> str:
     """The map as one SVG element.
 
     width  px the drawing may take; layers run from left to right where that fits and from top to bottom
            where it does not. None draws from left to right, as wide as it gets.
-    Activities and steps that are left out are counted in the last line. Colours follow the page's variables
+    noted  activities and steps that are left out are counted in the last line.
+    Colours follow the page's variables
     --ink, --muted, --paper, --line and --accent where they are set.
     """
     sheet = _sheet(graph, choose(graph, max_nodes), width)
     page = max(sheet.extent[0] + 2 * MARGIN, 320.0)
-    notes = wrap(_note(graph, sheet.choice), page - 2 * MARGIN, SMALL)
+    notes = wrap(_note(graph, sheet.choice), page - 2 * MARGIN, SMALL) if noted else []
     foot = sheet.extent[1] + 2 * MARGIN + 14
     tall = foot + len(notes) * SMALL_LINE
     parts = [

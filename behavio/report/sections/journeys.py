@@ -8,14 +8,15 @@ import polars as pl
 from markupsafe import Markup
 
 from behavio.errors import LogError
-from behavio.report.blocks import Block, Figure, Section, Sheet, without
+from behavio.report.blocks import Block, Figure, Levels, Section, Sheet, without
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
 from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
-from behavio.report.sections import staying
+from behavio.report.scene import Scene
+from behavio.report.sections import running, single, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -31,17 +32,29 @@ def section(c: Context) -> Section:
     blocks: list[Block] = []
     tables: list[Table] = []
     edges = _edges(c)
+    scene = Scene.of(c)
     if edges is not None:
         tables.append(edges)
-        process = _map(c, edges)
+        process = _levels(c, scene, edges) or _map(c, edges)
         if process is not None:
             blocks.append(process)
+        if isinstance(process, Levels) and process.more is not None:
+            tables.append(process.more)
     variants = _variants(c)
     if variants is not None:
         tables.append(variants)
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
+    for began in (running.first_steps(scene), running.flows(scene)):
+        if began is not None and began.table is not None:
+            blocks.append(began)
+            tables.append(began.table)
     if edges is not None and c.run.timed:
         blocks.append(_times(c, edges))
+    for block in (*(running.over_time(scene) or ()), single.single_journeys(c, scene)):
+        if isinstance(block, Figure) and block.table is not None:
+            tables.append(block.table)
+        if block is not None:
+            blocks.append(block)
     parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
     for part in parts:
         if isinstance(part, Sheet | Figure) and part.table is not None:
@@ -122,6 +135,13 @@ def _edges(c: Context) -> Table | None:
         for r in kept.head(EDGES).iter_rows(named=True)
     ]
     return Table.of("steps", "Most frequent steps", columns, rows, f"behavio graph RUN --top {EDGES}")
+
+
+def _levels(c: Context, scene: Scene, edges: Table) -> Levels | None:
+    graph, activities = c.run.graph, c.run.activities
+    if graph is None or activities is None or not {"cases", "starts"} <= set(activities.columns):
+        return None
+    return running.map_levels(scene, graph, activities, edges)
 
 
 def _drawing(c: Context) -> Markup | None:
