@@ -102,6 +102,7 @@ class Card:
     journey: Figure | None
     weeks: Figure | None
     answers: tuple[tuple[str, Markup], ...]
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from behavio.errors import RunError
 from behavio.files import whole_file
-from behavio.report.blocks import Kpi, Section
+from behavio.report.blocks import Card, Figure, Kpi, Section
 from behavio.report.context import Context
+from behavio.report.language import t
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
     before,
@@ -45,6 +46,8 @@ SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("method", method.section),
     ("glossary", method.glossary),
 )
+LISTS = ("suggestions", "pressure", "journey_map", "telling")
+"""Tables with a row a group, which its card leads to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,12 @@ class Page:
     kpi_note: str
     facts: Table
     sections: list[Section]
+
+    @property
+    def anchors(self) -> dict[str, str]:
+        """Where each group's card stands, by its name."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return {block.name: block.id for block in blocks if isinstance(block, Card)}
 
     @property
     def tables(self) -> list[Table]:
@@ -80,6 +89,26 @@ def build(c: Context, progress: Callable[[str, float], None]) -> Page:
     return Page("en", head, strip, table, note, c.facts.table(), sections)
 
 
+def _linked(page: Page) -> Page:
+    """The page with links from each group's card to its single journeys and to the lists it stands in."""
+    drawn = " ".join(b.chart for s in page.sections for b in s.blocks if isinstance(b, Figure))
+    listed = [t for s in page.sections for t in s.tables if t.name in LISTS]
+
+    def links(card: Card) -> tuple[tuple[str, str], ...]:
+        own = f"journeys-of-{card.id.removeprefix('group-')}"
+        found = [(own, "Its journeys, one by one")] if f'id="{own}"' in drawn else []
+        for table in listed:
+            if any(card.name in (row.get("segment"), row.get("group")) for row in table.rows):
+                found.append((f"table-{table.name}", table.title))
+        return tuple(found)
+
+    def with_links(section: Section) -> Section:
+        blocks = tuple(replace(b, links=links(b)) if isinstance(b, Card) else b for b in section.blocks)
+        return replace(section, blocks=blocks)
+
+    return replace(page, sections=[with_links(s) for s in page.sections])
+
+
 def render(page: Page) -> str:
     """The page as one HTML text; everything that is not markup of ours is escaped."""
     env = Environment(
@@ -90,10 +119,13 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    env.filters["t"] = t
     loader = env.loader
     assert loader is not None
     style, script = (Markup(loader.get_source(env, name)[0]) for name in ("style.css", "page.js"))
-    return env.get_template("report.html").render(page=page, style=style, script=script)
+    return env.get_template("report.html").render(
+        page=_linked(page), anchors=page.anchors, style=style, script=script
+    )
 
 
 def write(

@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from behavio.report.kinds import SILENCE, Kinds
-from behavio.report.numbers import MONTHS
+from behavio.report.language import spoken, t
 from behavio.report.run_tables import RunTables
 
 MOST_BINS = 80
@@ -87,7 +87,7 @@ class Calendar:
         """Places and labels of the axis."""
         if self.relative or not run.timed:
             every = max(1, self.bins // 5)
-            return [(float(b), f"{self.unit} {b + 1}") for b in range(0, self.bins, every)]
+            return [(float(b), f"{t(self.unit)} {b + 1}") for b in range(0, self.bins, every)]
         origin = self.origin(run)
         whole = self.bins * self.seconds
         months = whole / (30.4375 * 86_400)
@@ -99,7 +99,7 @@ class Calendar:
             if at > whole:
                 return ticks
             if at >= 0:
-                label = str(year) if month == 1 else MONTHS[month - 1]
+                label = str(year) if month == 1 else spoken().months[month - 1]
                 ticks.append((at / self.seconds, label))
             year, month = (year, month + every) if month + every <= 12 else (year + 1, 1)
 
