@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from markupsafe import Markup
 
 from behavio.errors import RunError
 from behavio.files import whole_file
+from behavio.report import forms
 from behavio.report.blocks import Card, Figure, Kpi, Section
 from behavio.report.context import Context
-from behavio.report.language import t
+from behavio.report.language import language, speaking, spoken, t
+from behavio.report.roles import order
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
     before,
     changes,
+    content,
     groups,
     headline,
     journeys,
@@ -27,25 +30,29 @@ from behavio.report.sections import (
     outlook,
     patterns,
     plan,
+    pressure,
     readiness,
     suggestions,
 )
 from behavio.report.settings import ReportSettings
+from behavio.report.subset import only_group
 from behavio.report.tables import Table
 
-SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
-    ("groups", groups.section),
-    ("journeys", journeys.section),
-    ("plan", plan.section),
-    ("patterns", patterns.section),
-    ("before", before.section),
-    ("outlook", outlook.section),
-    ("suggestions", suggestions.section),
-    ("changes", changes.section),
-    ("readiness", readiness.section),
-    ("method", method.section),
-    ("glossary", method.glossary),
-)
+SECTIONS: dict[str, Callable[[Context], Section | None]] = {
+    "groups": groups.section,
+    "journeys": journeys.section,
+    "patterns": patterns.section,
+    "before": before.section,
+    "plan": plan.section,
+    "pressure": pressure.section,
+    "content": content.section,
+    "next": outlook.section,
+    "suggestions": suggestions.section,
+    "changes": changes.section,
+    "readiness": readiness.section,
+    "method": method.section,
+    "glossary": method.glossary,
+}
 LISTS = ("suggestions", "pressure", "journey_map", "telling")
 """Tables with a row a group, which its card leads to."""
 
@@ -61,6 +68,7 @@ class Page:
     kpi_note: str
     facts: Table
     sections: list[Section]
+    hues: dict[str, str] = field(default_factory=dict)
 
     @property
     def anchors(self) -> dict[str, str]:
@@ -81,12 +89,13 @@ def build(c: Context, progress: Callable[[str, float], None]) -> Page:
     head = headline.headline(c)
     strip, table, note = kpis.strip(c)
     sections = []
-    for i, (name, section) in enumerate(SECTIONS):
-        progress(name, 0.2 + 0.6 * i / len(SECTIONS))
-        made = section(c)
+    names = order(c.settings.role, tuple(SECTIONS))
+    for i, name in enumerate(names):
+        progress(name, 0.2 + 0.6 * i / len(names))
+        made = SECTIONS[name](c)
         if made is not None:
             sections.append(made)
-    return Page("en", head, strip, table, note, c.facts.table(), sections)
+    return Page(spoken().code, head, strip, table, note, c.facts.table(), sections, c.kinds.hues)
 
 
 def _linked(page: Page) -> Page:
@@ -131,7 +140,7 @@ def render(page: Page) -> str:
 def write(
     run: Path, settings: ReportSettings, folder: Path, progress: Callable[[str, float], None]
 ) -> dict[str, Any]:
-    """Write report.html and tables/*.csv; give back what the closing summary may say."""
+    """Write report.html, tables/*.csv and what else was asked for; what the closing summary may say."""
     previous = None if settings.previous is None else Path(settings.previous)
     if previous is not None and not previous.is_dir():
         raise RunError(
@@ -139,13 +148,13 @@ def write(
         )
     progress("reading the run", 0.0)
     tables = RunTables.read(run, previous)
-    context = Context.of(tables, settings)
-    page = build(context, progress)
-    progress("writing", 0.85)
-    for table in page.tables:
-        with whole_file(folder / "tables" / f"{table.name}.csv") as draft:
-            draft.write_text(table.csv(), encoding="utf-8", newline="")
-    text = render(page)
+    if settings.group is not None:
+        tables = only_group(tables, settings.group, settings.k_anonymity)
+    with speaking(language(settings.lang)):
+        page = build(Context.of(tables, settings), progress)
+        progress("writing", 0.85)
+        text = render(page)
+        written = forms.write(page, settings, folder)
     with whole_file(folder / "report.html") as draft:
         draft.write_text(text, encoding="utf-8", newline="")
     progress("writing", 1.0)
@@ -159,4 +168,5 @@ def write(
         "title": page.head.title.striptags(),
         "sentences": [s.striptags() for s in page.head.sentences],
         "numbers": len(page.facts.rows),
+        **({"also": written} if written else {}),
     }
