@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,30 @@ from behavio.report.tables import Table
 
 if TYPE_CHECKING:
     from behavio.report.page import Page
+
+
+NAMES = {
+    "html": "report.html",
+    "pptx": "report.pptx",
+    "markdown": "report.md",
+    "csv": "tables",
+    "parquet": "tables",
+}
+"""What each form is called in the folder of a report."""
+
+
+def place(run: Path, settings: ReportSettings) -> Path:
+    """Where a report belongs: RUN/report, and RUN/reports/NAME for a part or another language of it."""
+    parts = [settings.group, settings.role, None if settings.lang == "en" else Path(settings.lang).stem]
+    named = "-".join(_slug(part) for part in parts if part)
+    return run / "reports" / named if named else run / "report"
+
+
+def _slug(text: str) -> str:
+    """A text as a file name; the short hash keeps apart what letters alone would not."""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:60]
+    short = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return plain if plain and plain == text.casefold().replace(" ", "-") else f"{plain}-{short}".strip("-")
 
 
 def write(page: Page, settings: ReportSettings, folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +119,23 @@ def _linked(page: Page) -> Page:
     return replace(page, sections=[with_links(s) for s in page.sections])
 
 
-def render(page: Page) -> str:
-    """The page as one HTML text; everything that is not markup of ours is escaped."""
+def render(page: Page, form: tuple[object, ...] = ()) -> str:
+    """The page as one HTML text; everything that is not markup of ours is escaped.
+
+    form: filters that stand on top, where a server answers them.
+    """
+    env, style, script = _environment()
+    return env.get_template("report.html").render(
+        page=_linked(page), form=form, anchors=page.anchors, style=style, script=script
+    )
+
+
+@cache
+def _environment() -> tuple[Environment, Markup, Markup]:
+    """The templates, compiled once; the style sheet and the script."""
+    loader = PackageLoader("behavio.report")
     env = Environment(
-        loader=PackageLoader("behavio.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -129,12 +143,8 @@ def render(page: Page) -> str:
         keep_trailing_newline=True,
     )
     env.filters["t"] = t
-    loader = env.loader
-    assert loader is not None
     style, script = (Markup(loader.get_source(env, name)[0]) for name in ("style.css", "page.js"))
-    return env.get_template("report.html").render(
-        page=_linked(page), anchors=page.anchors, style=style, script=script
-    )
+    return env, style, script
 
 
 def write(

@@ -46,9 +46,9 @@ class Scene:
 
     @property
     def kind_of(self) -> np.ndarray:
-        """int64 (names,): place of each activity's kind among the kinds."""
+        """int64 (names,): place of each activity's kind among the kinds; 0 for one that never occurs."""
         place = {name: i for i, name in enumerate(self.kinds.names)}
-        return np.array([place[self.kinds.of[name]] for name in self.traces.names], np.int64)
+        return np.array([place.get(self.kinds.of.get(name, ""), 0) for name in self.traces.names], np.int64)
 
     @property
     def hues(self) -> Sequence[str]:

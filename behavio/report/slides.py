@@ -52,9 +52,10 @@ def write_slides(page: Page, path: Path, template: Path | None = None) -> int:
         for block in section.blocks:
             if isinstance(block, Card):
                 _card(deck, place, page, block)
-            elif isinstance(block, Figure | Levels | Sheet) and block.table is not None:
-                if block.table.name not in seen and block.table.rows:
-                    seen.add(block.table.name)
+            elif isinstance(block, Figure | Levels | Sheet):
+                table = block.table
+                if table is not None and table.rows and table.name not in seen:
+                    seen.add(table.name)
                     _finding(deck, place, page, block, t(block.title) or t(section.title))
     _last(deck, place, page)
     buffer = io.BytesIO()

@@ -131,7 +131,9 @@ def _taken(table: Table) -> Figure | None:
             say("{m}", m=table.rows[i]["message"]),
             table.show(i, "net") + Markup(" ") + table.between(i, "low", "high"),
             say("{n} reactions", n=table.show(i, "reactions")),
-            *((table.rows[i][c] + 1) / 2 for c in ("net", "low", "high")),
+            (table.rows[i]["net"] + 1) / 2,
+            (table.rows[i]["low"] + 1) / 2,
+            (table.rows[i]["high"] + 1) / 2,
             hollow=table.rows[i]["low"] <= 0 <= table.rows[i]["high"],
         )
         for i in told

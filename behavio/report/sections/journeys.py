@@ -49,7 +49,7 @@ def section(c: Context) -> Section:
             blocks.append(began)
             tables.append(began.table)
     if edges is not None and c.run.timed:
-        blocks.append(_times(c, edges))
+        blocks.append(times_between(edges))
     for block in (*(running.over_time(scene) or ()), single.single_journeys(c, scene)):
         if isinstance(block, Figure) and block.table is not None:
             tables.append(block.table)
@@ -114,17 +114,20 @@ def _sub(c: Context) -> Markup:
 
 def _edges(c: Context) -> Table | None:
     graph = c.run.graph
-    if graph is None or graph.height == 0:
-        return None
-    kept = graph.filter(pl.col("cases") >= c.k)
+    return None if graph is None else edge_table(graph, c.k, c.many, c.run.timed)
+
+
+def edge_table(graph: pl.DataFrame, k: int, many: str, timed: bool) -> Table | None:
+    """The most frequent steps of a graph that k people or more took; None where there is none."""
+    kept = graph.filter(pl.col("cases") >= k)
     if kept.height == 0:
         return None
     columns = [
         Column("step", "Step"),
         Column("frequency", "How often", "count", bar=True),
-        Column("cases", sentence_case(c.many), "count"),
+        Column("cases", sentence_case(many), "count"),
     ]
-    if c.run.timed:
+    if timed:
         columns += [
             Column("median_s", "Time between, median", "seconds"),
             Column("p10_s", "one in ten is faster than", "seconds"),
@@ -254,7 +257,8 @@ def _variant_note(c: Context, table: Table) -> Markup:
     )
 
 
-def _times(c: Context, edges: Table) -> Figure:
+def times_between(edges: Table) -> Figure:
+    """How long the most frequent steps take."""
     rows = []
     for i, r in enumerate(edges.rows):
         if r["median_s"] is None:

@@ -15,7 +15,10 @@ from behavio.report.tables import Column, Table
 
 EVERYBODY = "everybody"
 VERDICTS = {"over": "More than the band", "within": "Within the band", "under": "Less", "unknown": "Unknown"}
-MISSING = "It needs contacts of the company and answers with times; add a [pressure] table to the job and run it again."
+MISSING = (
+    "It needs contacts of the company and answers with times; add a [pressure] table to the job and "
+    "run it again."
+)
 
 
 def section(c: Context) -> Section:

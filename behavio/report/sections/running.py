@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import polars as pl
 from markupsafe import Markup
@@ -27,10 +28,18 @@ DEPTH, NAMES = 5, 5
 NODES, USUAL = (3, 5, 7, 9, 12), 10
 PAGES, TALLEST, USUALLY = (924, 600, 350), 2_400, 940
 """Widths of the map in px on wide, middle and narrow pages; its most height; that of the one shown first."""
+SMALL, SMALL_PAGE = 7, 400
+"""More activities than that are not drawn on a page under so many px."""
 STEP = "Step {n}"
 
 
-def map_levels(s: Scene, edges: pl.DataFrame, activities: pl.DataFrame, shown: Table) -> Levels | None:
+def map_levels(
+    s: Scene,
+    edges: pl.DataFrame,
+    activities: pl.DataFrame,
+    shown: Table,
+    nodes: tuple[int, ...] = NODES,
+) -> Levels | None:
     """The process map drawn with few to many activities; says of each what it hides.
 
     edges, activities: as journeys/graph.parquet and activities.parquet. shown: the table of frequent steps.
@@ -46,10 +55,11 @@ def map_levels(s: Scene, edges: pl.DataFrame, activities: pl.DataFrame, shown: T
     total_events, total_steps = int(activities["frequency"].sum()), int(edges["frequency"].sum())
     if not graph.activities.height or not graph.edges.height:
         return None
-    rows, drawings, heights = [], [], []
-    for nodes in sorted({min(n, graph.activities.height) for n in NODES}):
-        choice = choose(graph, nodes)
-        drawn = _drawings(s, graph, nodes, _bars(shown, choice.n_edges))
+    rows: list[dict[str, Any]] = []
+    drawings, heights = [], []
+    for n in sorted({min(n, graph.activities.height) for n in nodes}):
+        choice = choose(graph, n)
+        drawn = _drawings(s, graph, n, _bars(shown, choice.n_edges))
         if drawn is None:
             continue
         names = activities.filter(pl.col("activity").is_in(choice.names))
@@ -94,7 +104,7 @@ def map_levels(s: Scene, edges: pl.DataFrame, activities: pl.DataFrame, shown: T
     )
 
 
-def _level_table(rows: list[dict[str, object]]) -> Table:
+def _level_table(rows: list[dict[str, Any]]) -> Table:
     columns = (
         Column("activities", "Activities drawn", "count"),
         Column("of_activities", "of", "count"),
@@ -150,6 +160,9 @@ def _drawings(s: Scene, graph: object, nodes: int, instead: Markup) -> tuple[Mar
     words = {name: touchpoint(name) for name in graph.activities["activity"].to_list()}
     found, heights = [], []
     for width in PAGES:
+        if nodes > SMALL and width < SMALL_PAGE:
+            found.append(instead)
+            continue
         drawn = process_map(graph, nodes, width, noted=False)
         size = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn)
         if size is None or int(size[2]) > TALLEST:
@@ -266,7 +279,7 @@ def flows(s: Scene) -> Figure | None:
     """Short Sankey of the first steps."""
     found = flow(s.traces, DEPTH, s.k, NAMES)
     others, ended = say("all others").striptags(), say("no further step yet").striptags()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for d, counts in enumerate(found.counts, start=1):
         before = [*(touchpoint(n) for n in found.names[d - 1]), others]
         after = [*(touchpoint(n) for n in found.names[d]), others, ended]
@@ -324,12 +337,10 @@ def over_time(s: Scene) -> tuple[Key, Figure] | None:
     length = int(s.calendar.seconds * 1e6)
     found = states(s.traces, s.kind_of, len(s.kinds.names), s.origin, length, s.calendar.bins, max(s.k, 1))
     shares = [[0.0 if v != v else float(v) for v in row] for row in found]
-    rows = [
-        {"bin": i + 1}
-        | {name: None if v != v else float(v) for name, v in zip(s.kinds.names, row, strict=True)}
-        | {SILENCE: max(0.0, 1.0 - sum(shares[i]))}
-        for i, row in enumerate(found)
-    ]
+    rows: list[dict[str, Any]] = []
+    for i, row in enumerate(found):
+        cells = {name: None if v != v else float(v) for name, v in zip(s.kinds.names, row, strict=True)}
+        rows.append({"bin": i + 1, **cells, SILENCE: max(0.0, 1.0 - sum(shares[i]))})
     columns = (
         Column("bin", sentence_case(s.calendar.unit), "count"),
         *(Column(name, name, "share") for name in s.kinds.names),

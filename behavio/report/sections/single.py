@@ -29,7 +29,8 @@ def single_journeys(c: Context, s: Scene) -> Figure | None:
     if not groups or c.run.segments is None or s.calendar.bins < 2:
         return None
     cells = _cells(c, s)
-    rows, drawn = [], []
+    rows: list[dict[str, Any]] = []
+    drawn = []
     for group in groups:
         mine = cells.filter(pl.col("segment_id") == group.id)
         lines = _lines(mine, s, group)
