@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from behavio.patterns import Matches
     from behavio.perceptions import Perceptions
     from behavio.pressure import Pressure
+    from behavio.report.serve import Server
     from behavio.run import Result, Watcher
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
@@ -610,15 +611,30 @@ def demo_data(
     return data / "extracts"
 
 
-def report(folder: str | Path, **settings: Any) -> Path:
-    """Write a finished run's report again; the path of the HTML file."""
-    from behavio.report import ReportSettings, write_report
+def report(folder: str | Path, *, out: str | Path | None = None, form: str = "html", **settings: Any) -> Path:
+    """Write a finished run's report again; the path of what was asked for.
+
+    form    "html", "pptx", "markdown", "csv" or "parquet" (the last two: the folder of tables)
+    out     where to; default RUN/report, or RUN/reports/… for one group, role or language alone
+    """
+    from behavio.report import ReportSettings, forms, write_report
 
     run_folder = checked_run(folder)
-    target = run_folder / "report"
-    target.mkdir(exist_ok=True)
-    write_report(run_folder, _settings(ReportSettings, settings), target)
-    return target / "report.html"
+    also = tuple(settings.pop("also", ()))
+    wanted = _settings(ReportSettings, {**settings, "also": (*also, *(() if form == "html" else (form,)))})
+    target = forms.place(run_folder, wanted) if out is None else Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    write_report(run_folder, wanted, target)
+    return target / forms.NAMES[form]
+
+
+def explore(folder: str | Path, *, port: int = 0, **settings: Any) -> Server:
+    """A server on this machine that shows a finished run, filtered as asked; call its serve_forever()."""
+    from behavio.report import ReportSettings
+    from behavio.report.explore import Explorer
+    from behavio.report.serve import listen
+
+    return listen(Explorer(checked_run(folder), _settings(ReportSettings, settings)), port)
 
 
 def deliver(

@@ -272,7 +272,9 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
-    settings = _placed(settings, "previous", c.job.base)
+    settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
+    if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
+        settings = _placed(settings, "lang", c.job.base)
     return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
