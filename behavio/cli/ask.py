@@ -204,18 +204,23 @@ def only(found: pl.DataFrame, column: str, wanted: str) -> pl.DataFrame:
 @click.argument("case", metavar="CASE")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the events as CSV.")
+@click.option("--html", "form", flag_value="html", help="Print a page of HTML.")
 def view(run: str, case: str, form: str | None) -> None:
     """The whole story of one case: touchpoints, segment, next steps, suggestions, and why.
 
     \b
     Example:
       behavio view runs/demo 0015g00000B7XQ2AAN
+      behavio view runs/demo 0015g00000B7XQ2AAN --html > story.html
     """
     from behavio import api
     from behavio.cli.story import draw
+    from behavio.view.page import page
 
     story = api.view(run, case)
     if form == "csv":
         show.table(story.to_frame(), form)
+    elif form == "html":
+        click.echo(page(story), nl=False)
     else:
         draw(story, form)
