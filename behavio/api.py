@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 Frame = Any
 Data = Any
 Note = Callable[[str], None]
+ASKED = ("as_of", "top", "min_history", "min_evidence")
+"""Settings of models that say what is asked, not what is learnt."""
 CUTS = {"sessions", "groups"}
 """Options that change what is counted, so that a run's own table does not answer."""
 
@@ -487,6 +489,12 @@ def predict(data: Data, *, model: str | Path | None = None, seed: int = 7, **set
     if model is not None:
         own, columns = _split(ModelSettings, settings)
         needed(Path(model), "models/metrics.json")
+        idle = [name for name in own if name not in ASKED]
+        if idle:
+            raise JobError(
+                f"{model} has learnt already: {', '.join(idle)} would change nothing",
+                hint=f"leave it out (of use are {', '.join(ASKED)}), or leave out the model",
+            )
         asked = _settings(ModelSettings, own)
         return _like(data, predict_saved(_sequences(data, columns), Path(model) / "models", asked))
     table = table_of(data, "next/next_steps.parquet", settings)
