@@ -305,7 +305,10 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
+        (
+            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+            *("next", "suggestions"),
+        ),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

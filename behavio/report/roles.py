@@ -10,12 +10,13 @@ SALES = (
     "groups",
     "next",
     "content",
+    "perceptions",
     "changes",
     "readiness",
     "method",
     "glossary",
 )
-MEDICAL = ("groups", "journeys", "content", "changes", "readiness", "method", "glossary")
+MEDICAL = ("groups", "journeys", "perceptions", "content", "changes", "readiness", "method", "glossary")
 MEDICAL_NUMBERS = (
     "net_reaction",
     "portal",
