@@ -4,8 +4,8 @@ A contact is answered with a hazard over the time after it: its shape is that of
 free for every stratum (a person in one channel), so that people who answer much and are contacted much for
 it say nothing about pressure. Pressure and what else may explain an answer multiply the hazard. First answers
 are counted against the time at risk: where nearly everything is answered, the share answered hardly falls
-although the hazard does. Given a stratum's number of answers they fall on its contacts like a multinomial with
-weights exposure · exp(g) (fixed-effects Poisson: Hausman, Hall & Griliches 1984), which is all that is used.
+although the hazard does. Given a stratum's number of answers they fall on its contacts like a multinomial
+with weights exposure · exp(g) (fixed-effects Poisson: Hausman, Hall & Griliches 1984): all that is used here.
 """
 
 from __future__ import annotations

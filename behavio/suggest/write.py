@@ -16,6 +16,7 @@ from behavio.sequences import SequenceSet
 from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.candidates import read_actions, read_candidates
 from behavio.suggest.channels import add_policy, case_values, policy_conflicts, read_policy
+from behavio.suggest.cycle import make_cycle, missing_messages, watch_list
 from behavio.suggest.feedback import adherence, read_feedback, unwanted_messages
 from behavio.suggest.found import Found
 from behavio.suggest.messages import choose_messages, shown_messages
@@ -197,6 +198,13 @@ def make_suggestions(
             candidates.select("case", "holdout").unique("case"), on="case", how="left", maintain_order="left"
         )
         facts["policy"]["holdout"] = holdout_uplift(timeline, held["holdout"])
+    progress("planning the cycle", 0.9)
+    tables["plan"] = make_cycle(plan, timeline, shown, settings)
+    tables["missing"] = missing_messages(candidates, shown, timeline, settings)
+    facts["n_planned_steps"] = tables["plan"].height
+    if settings.value_column is not None:
+        tables["watch"] = watch_list(judged, timeline, settings)
+        facts["n_watched"] = tables["watch"].height
     if feedback.height:
         tables |= {"feedback": feedback, "adherence": adherence(feedback)}
         facts["feedback"] = tables["adherence"].drop("owner_id").row(0, named=True)
