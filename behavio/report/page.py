@@ -28,12 +28,14 @@ from behavio.report.sections import (
     plan,
     readiness,
     suggestions,
+    trust,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.tables import Table
 
 SECTIONS: tuple[tuple[str, Callable[[Context], Section | None]], ...] = (
     ("groups", groups.section),
+    ("trust", trust.section),
     ("journeys", journeys.section),
     ("plan", plan.section),
     ("patterns", patterns.section),
