@@ -494,7 +494,7 @@ def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
     return challenged(Path(folder), other, seed)
 
 
-def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+def segment_alike(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
     """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
     from behavio.segments.asked import nearest
 

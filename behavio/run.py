@@ -226,6 +226,8 @@ def _models(c: Context, settings: Any, folder: Path) -> Facts:
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     for name in ("previous", "overrides"):
         settings = _placed(settings, name, c.job.base)
+    if settings.challenge not in c.log.cases.columns:
+        settings = _placed(settings, "challenge", c.job.base)
     vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
     return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
 

@@ -35,6 +35,7 @@ from behavio.report.sections import (
     pressure,
     readiness,
     suggestions,
+    trust,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.subset import only_group
@@ -42,6 +43,7 @@ from behavio.report.tables import Table
 
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "groups": groups.section,
+    "trust": trust.section,
     "journeys": journeys.section,
     "patterns": patterns.section,
     "before": before.section,

@@ -8,6 +8,7 @@ SALES = (
     "pressure",
     "suggestions",
     "groups",
+    "trust",
     "next",
     "content",
     "perceptions",
@@ -16,7 +17,7 @@ SALES = (
     "method",
     "glossary",
 )
-MEDICAL = ("groups", "journeys", "perceptions", "content", "changes", "readiness", "method", "glossary")
+MEDICAL = ("groups", "trust", "journeys", "perceptions", "content", "changes", "readiness", "method", "glossary")
 MEDICAL_NUMBERS = (
     "net_reaction",
     "portal",

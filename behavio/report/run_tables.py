@@ -47,6 +47,10 @@ class RunTables:
     next_steps: pl.DataFrame | None = None
     segments: pl.DataFrame | None = None
     profiles: dict[str, Any] | None = None
+    rules: dict[str, Any] | None = None
+    found_again: pl.DataFrame | None = None
+    challenge: dict[str, Any] | None = None
+    challenged: pl.DataFrame | None = None
     suggestions: pl.DataFrame | None = None
     suppressed: pl.DataFrame | None = None
     pressure: dict[str, Any] | None = None
@@ -85,6 +89,10 @@ class RunTables:
             next_steps=_table(run / "next/next_steps.parquet"),
             segments=_table(run / "segments/segments.parquet"),
             profiles=_json(run / "segments/profiles.json"),
+            rules=_json(run / "segments/rules.json"),
+            found_again=_table(run / "segments/stability.parquet"),
+            challenge=_json(run / "segments/challenge.json"),
+            challenged=_table(run / "segments/challenge.parquet"),
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
             pressure=_told(run / "pressure", ("bands", "curves", "cases")),
