@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from behavio.kernels import moments as kernel
 from behavio.models import timeline
 from behavio.models.base import Prefixes
+from behavio.models.fields import with_cases
 from behavio.models.horizons import ANY, SCHEMA, Horizons, Moments
 from behavio.models.inputs import (
     FADES,
@@ -374,3 +375,20 @@ def test_the_mean_of_the_parameters_by_hand() -> None:
         assert net.weight.item() == 3.0
         mean.keep(None)
     assert net.weight.item() == 1.5
+
+
+def test_attributes_of_cases_stand_beside_their_events() -> None:
+    log = SequenceSet.from_traces([["a", "b"], ["a"], ["b"]])  # c0, c1, c2
+    names = pl.DataFrame({"case_id": ["c2", "c0"], "region": ["north", None], "tier": ["x", "y"]})
+    found = with_cases(log, names, ("region", "specialty"))
+    assert list(found.fields) == ["case region"] and found.fields["case region"].codes.tolist() == [
+        0,
+        0,
+        0,
+        2,
+    ]
+    assert found.fields["case region"].vocabulary.activities == ("north",)
+    many = pl.DataFrame({"case_id": [f"c{i}" for i in range(60)], "size": [i / 2 for i in range(60)]})
+    steps = with_cases(log, many, ("size",)).fields["case size"]  # amounts are cut into steps
+    assert steps.codes[0] == steps.codes[1] < steps.codes[2] < steps.codes[3]
+    assert with_cases(log, names, ()) is log and with_cases(log, None, ("region",)) is log
