@@ -220,7 +220,8 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
@@ -256,7 +257,8 @@ def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_next(known, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
