@@ -43,6 +43,7 @@ class Comparison:
                 ratio of b's to a's pace
     variants    variant, share of cases in a and b, difference
     notes       what a reader should know before believing the tables
+    length      of two periods: how long each is ("91d"), for `behavio compare --last`
     """
 
     names: tuple[str, str]
@@ -54,6 +55,7 @@ class Comparison:
     next: pl.DataFrame
     variants: pl.DataFrame
     notes: tuple[str, ...] = ()
+    length: str = ""
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -292,7 +294,8 @@ def finished(columns: dict, found: Contrast, more: dict | None = None) -> pl.Dat
         }
     )
     numbers = [c for c, t in table.schema.items() if t.is_float()]
-    table = table.with_columns(pl.col(numbers).fill_nan(None))
+    found_in_one = pl.col(numbers).is_finite()
+    table = table.with_columns(pl.when(found_in_one).then(pl.col(numbers)))
     first = [c for c in columns if not c.startswith(("cases", "frequency"))]
     return table.sort("q_value", "p_value", *first, nulls_last=True)
 

@@ -88,6 +88,7 @@ def periods(sequences: SequenceSet, last: str | None = None) -> Comparison:
         pl.DataFrame(),
         _variants(a, b),
         _notes(a, b),
+        last or f"{(end - middle) / DAY:.6g}d",
     )
 
 

@@ -15,7 +15,7 @@ from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
-from behavio.report.sections import staying
+from behavio.report.sections import funnels, periods, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -42,7 +42,14 @@ def section(c: Context) -> Section:
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
     if edges is not None and c.run.timed:
         blocks.append(_times(c, edges))
-    parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
+    parts = (
+        funnels.funnel(c),
+        staying.phase_map(c),
+        staying.retention(c),
+        staying.times_and_repeats(c),
+        staying.changed(c),
+        *periods.side_by_side(c),
+    )
     for part in parts:
         if isinstance(part, Sheet | Figure) and part.table is not None:
             tables.append(part.table)
