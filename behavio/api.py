@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from behavio.journeys.drift import Drift
     from behavio.models import Alike
     from behavio.patterns import Matches
+    from behavio.perceptions import Perceptions
     from behavio.pressure import Pressure
+    from behavio.report.serve import Server
     from behavio.run import Result, Watcher
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
@@ -391,9 +393,38 @@ def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
         refuse_settings(folder, settings)
         return room.read_pressure(folder / "pressure")
     own, columns = _split(room.PressureSettings, settings)
-    labels = folder / "segments" / "segments.parquet" if folder else None
-    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    groups = _optional(folder, "segments/segments")
     return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
+def perceptions(
+    data: Data, survey: str | Path | None = None, *, seed: int = 7, **settings: Any
+) -> tuple[Perceptions, tuple[str, ...]]:
+    """What a sample answered in market research, projected where behaviour tells it; and notes.
+
+    survey  a table of case_id, question, answer (rater, timestamp), for a log or a run without one
+    """
+    from behavio import perceptions as room
+
+    folder = run_folder(data)
+    if folder and survey is None:
+        refuse_settings(folder, settings)
+        needed(folder, "perceptions/facts.json")
+        return room.read_perceptions(folder / "perceptions"), ()
+    own, columns = _split(room.PerceptionSettings, settings)
+    log = read(data, **columns)
+    notes: tuple[str, ...] = ()
+    if survey is not None:
+        answers, notes = sources.read_survey(Path(survey))
+        log = replace(log, survey=answers)
+    vectors, labels = _optional(folder, "models/embeddings"), _optional(folder, "segments/segments")
+    return room.perceptions(log, vectors, labels, _settings(room.PerceptionSettings, own), seed), notes
+
+
+def _optional(folder: Path | None, name: str) -> pl.DataFrame | None:
+    """A table of a run that may have none."""
+    path = None if folder is None else folder / f"{name}.parquet"
+    return pl.read_parquet(path) if path is not None and path.is_file() else None
 
 
 def segments_page(folder: str | Path) -> dict[str, Any]:
@@ -580,15 +611,30 @@ def demo_data(
     return data / "extracts"
 
 
-def report(folder: str | Path, **settings: Any) -> Path:
-    """Write a finished run's report again; the path of the HTML file."""
-    from behavio.report import ReportSettings, write_report
+def report(folder: str | Path, *, out: str | Path | None = None, form: str = "html", **settings: Any) -> Path:
+    """Write a finished run's report again; the path of what was asked for.
+
+    form    "html", "pptx", "markdown", "csv" or "parquet" (the last two: the folder of tables)
+    out     where to; default RUN/report, or RUN/reports/… for one group, role or language alone
+    """
+    from behavio.report import ReportSettings, forms, write_report
 
     run_folder = checked_run(folder)
-    target = run_folder / "report"
-    target.mkdir(exist_ok=True)
-    write_report(run_folder, _settings(ReportSettings, settings), target)
-    return target / "report.html"
+    also = tuple(settings.pop("also", ()))
+    wanted = _settings(ReportSettings, {**settings, "also": (*also, *(() if form == "html" else (form,)))})
+    target = forms.place(run_folder, wanted) if out is None else Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    write_report(run_folder, wanted, target)
+    return target / forms.NAMES[form]
+
+
+def explore(folder: str | Path, *, port: int = 0, **settings: Any) -> Server:
+    """A server on this machine that shows a finished run, filtered as asked; call its serve_forever()."""
+    from behavio.report import ReportSettings
+    from behavio.report.explore import Explorer
+    from behavio.report.serve import listen
+
+    return listen(Explorer(checked_run(folder), _settings(ReportSettings, settings)), port)
 
 
 def deliver(

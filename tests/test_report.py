@@ -435,7 +435,7 @@ def test_the_funnel_and_two_periods_side_by_side(run):
         row = rates.row(by_predicate=pl.col("activity") == activity, named=True)
         assert float(r["rate_ratio"]) == pytest.approx(row["rate_ratio"])
         assert all(row[n] == 0 or row[n] >= 10 for n in ("cases_a", "cases_b"))
-    assert {"period_steps", "period_waits", "period_journeys"} <= set(found)
+    assert {"period_steps", "period_waits"} <= set(found)
     assert "behavio compare RUN --last 100d --table edges" in said
 
 

@@ -51,6 +51,7 @@ class RunTables:
     profiles: dict[str, Any] | None = None
     suggestions: pl.DataFrame | None = None
     suppressed: pl.DataFrame | None = None
+    pressure: dict[str, Any] | None = None
     previous: RunTables | None = field(default=None, repr=False)
 
     @classmethod
@@ -89,6 +90,7 @@ class RunTables:
             profiles=_json(run / "segments/profiles.json"),
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
+            pressure=_pressure(run / "pressure"),
             previous=None if previous is None else cls.read(previous),
         )
 
@@ -164,6 +166,14 @@ def _periods(folder: Path) -> dict[str, Any] | None:
     names = ("activities", "edges", "waits", "variants")
     tables = {name: _table(folder / f"period_{name}.parquet") for name in names}
     return None if any(t is None for t in tables.values()) else {**told, **tables}
+
+
+def _pressure(folder: Path) -> dict[str, Any] | None:
+    """Contact pressure: window, notes, the tables bands, curves, cases; None where not asked for."""
+    told = _json(folder / "facts.json")
+    if told is None:
+        return None
+    return {**told, **{n: _table(folder / f"{n}.parquet") for n in ("bands", "curves", "cases")}}
 
 
 def _json(path: Path) -> Any:

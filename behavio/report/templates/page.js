@@ -31,6 +31,34 @@
       head.querySelector("button").addEventListener("click", () => sort(table, i));
     });
   });
+  document.querySelectorAll("table[data-table]").forEach((table) => {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length < 10) return;
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    label.className = "filter";
+    input.type = "search";
+    input.autocomplete = "off";
+    label.append(document.body.dataset.filter, input);
+    input.addEventListener("input", () => {
+      const wanted = input.value.trim().toLocaleLowerCase();
+      rows.forEach((row) => (row.hidden = !row.textContent.toLocaleLowerCase().includes(wanted)));
+    });
+    (table.closest(".scroll") || table).before(label);
+  });
+  document.querySelectorAll(".levels").forEach((figure) => {
+    const slider = figure.querySelector(".slider");
+    if (!slider) return;
+    const input = slider.querySelector("input");
+    const levels = [...figure.querySelectorAll(".level")];
+    const show = () => {
+      levels.forEach((level, i) => (level.hidden = i !== input.value - 1));
+      input.setAttribute("aria-valuetext", levels[input.value - 1].querySelector(".said").textContent);
+    };
+    slider.hidden = false;
+    input.addEventListener("input", show);
+    show();
+  });
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target && target.tagName === "DETAILS") target.open = true;
