@@ -238,11 +238,13 @@ def _write_periods(log: EventLog, out: Path) -> None:
     found = periods(SequenceSet.from_log(log), "100d")
     tables = {name: table for name, table in found.tables.items() if table.width}
     for name, table in tables.items():
-        first = (pl.col("cases_a") == pl.col("cases_a").max()) & (pl.col("cases_b") > 0)
-        q_value = pl.when(first).then(0.001).otherwise("q_value")
-        if name == "waits":  # so few cases in one of the periods that nothing is estimated
-            table = table.with_columns(larger=0.8, low=0.6, high=0.9)
-        table.with_columns(q_value=q_value).sort("q_value", nulls_last=True).write_parquet(
+        first = pl.col("cases_a") == pl.col("cases_a").max()
+        made: dict[str, Any] = {"q_value": 0.001, "cases_b": 20, "low": 0.1, "high": 0.4}
+        made |= {"waits": {"median_s_b": 9e4, "larger": 0.3}, "edges": {"b": 0.5, "difference": 0.25}}.get(
+            name, {}
+        )
+        changed = [pl.when(first).then(pl.lit(v)).otherwise(c).alias(c) for c, v in made.items()]
+        table.with_columns(changed).sort("q_value", nulls_last=True).write_parquet(
             out / f"period_{name}.parquet"
         )
     both = zip(found.names, found.n_cases, found.n_events, strict=True)

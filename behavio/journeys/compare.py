@@ -115,7 +115,7 @@ def steps_by_case(s: SequenceSet) -> pl.DataFrame:
     """One row per case, source and target: how often (x), out of how many (n), median wait in seconds."""
     steps, here = steps_of(s)
     steps = steps.with_columns(wait=pl.Series((s.times[here + 1] - s.times[here]) / 1e6))
-    counted = steps.group_by("case", "source", "target").agg(
+    counted = steps.group_by("case", "source", "target", maintain_order=True).agg(
         x=pl.len().cast(pl.Float64), wait=pl.median("wait")
     )
     return counted.with_columns(n=pl.col("x").sum().over("case", "source"))
@@ -157,7 +157,9 @@ def _activities(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.Dat
     sums = []
     for per_case, days in counts:
         x, n = pl.col("x"), pl.col("n")
-        found = per_case.group_by("source").agg(x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len())
+        found = per_case.group_by("source", maintain_order=True).agg(
+            x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len()
+        )
         found = keys.join(found, on="source", how="left", maintain_order="left").fill_null(0)
         every = {"n": days.sum(), "nn": (days * days).sum(), "cases": len(days)}
         whole = {k: np.full(keys.height, float(v)) for k, v in every.items()}
@@ -183,7 +185,7 @@ def _per_case(s: SequenceSet, end: int) -> tuple[pl.DataFrame, np.ndarray]:
     """Events per case and activity with the case's days under observation, and those days of every case."""
     days = np.maximum((_seen_until(s, end) - s.times[s.offsets[:-1]]) / DAY, 1.0)
     rows = pl.DataFrame({"case": s.case_of_event, "source": s.tokens})
-    counted = rows.group_by("case", "source").agg(x=pl.len().cast(pl.Float64))
+    counted = rows.group_by("case", "source", maintain_order=True).agg(x=pl.len().cast(pl.Float64))
     return counted.with_columns(n=pl.Series(days).gather(counted["case"])), days
 
 
