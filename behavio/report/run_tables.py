@@ -155,7 +155,9 @@ def _conformance(folder: Path) -> dict[str, Any] | None:
         return None
     parts = {"cases": "conformance", "steps": "conformance_steps", "response": "conformance_response"}
     tables = {n: _table(folder / f"{file}.parquet") for n, file in parts.items()}
-    return None if any(t is None for t in tables.values()) else {**told, **tables}
+    if any(t is None for t in tables.values()):
+        return None
+    return {**told, **tables, "walked": _table(folder / "conformance_occurrence_steps.parquet")}
 
 
 def _periods(folder: Path) -> dict[str, Any] | None:
