@@ -37,6 +37,7 @@ from behavio import (
     suggest,
     targets,
 )
+from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
 from behavio.engine.spark import SparkEngine, SparkLog
@@ -210,12 +211,24 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
         try:
-            return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
+            return journeys.write_journeys(
+                c.sequences, settings, folder, progress, engine, whole, labels, planned=_flow(c.job)
+            )
         finally:
             c.cluster.forget()
+    sample = c.learnt if c.sampled else None
     return journeys.write_journeys(
-        c.sequences, settings, folder, progress, segments=labels, sample=c.learnt if c.sampled else None
+        c.sequences, settings, folder, progress, segments=labels, sample=sample, planned=_flow(c.job)
     )
+
+
+def _flow(job: Job) -> tuple[tuple[str, ...], str | None]:
+    """Required steps of the job's first planned flow and the time for all of them, None without a limit."""
+    flows = job.conformance.flow if job.conformance is not None else ()
+    steps = [step for step in flows[0].step if not step.optional] if flows else []
+    limits = [seconds(step.within) for step in steps if step.within]
+    whole = f"{sum(limits) / 86_400:g}d" if len(limits) == len(steps) - 1 and limits else None
+    return tuple(step.activity for step in steps), whole
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
