@@ -13,7 +13,7 @@ from behavio.segments.settings import SegmentSettings
 
 if TYPE_CHECKING:
     from behavio.segments.contract import Segmenter
-    from behavio.segments.finding import Found, find, find_segments
+    from behavio.segments.finding import Found, Whole, find, find_segments
     from behavio.segments.finding import find_segments as segments
     from behavio.segments.kmeans import ActivityKMeans
     from behavio.segments.segmentation import Segmentation
@@ -27,6 +27,7 @@ __all__ = [
     "SegmentSettings",
     "Segmenter",
     "SemiMarkovMixture",
+    "Whole",
     "assign",
     "files_of",
     "find",
@@ -41,6 +42,7 @@ _WHERE = {
     "Segmentation": ("segmentation", "Segmentation"),
     "Segmenter": ("contract", "Segmenter"),
     "SemiMarkovMixture": ("semi_markov", "SemiMarkovMixture"),
+    "Whole": ("finding", "Whole"),
     "assign": ("writing", "assign"),
     "find": ("finding", "find"),
     "find_segments": ("finding", "find_segments"),

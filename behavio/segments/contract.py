@@ -81,6 +81,17 @@ class Segmenter(Estimator):
         label = posterior.argmax(axis=1).astype(np.int32)
         return label, posterior[np.arange(len(label)), label]
 
+    def placed(
+        self, sequences: SequenceSet, min_strength: float, min_events: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Group int32 (n_cases,), −1 where too weak or too short, and strength float64 (n_cases,)."""
+        label, strength = self.predict(sequences)
+        # six decimals: more would only show in which order the processor added up
+        strength = np.round(strength, 6)
+        if self.k > 1:
+            label[(strength < min_strength) | (sequences.lengths < min_events)] = -1
+        return label, strength
+
     def alike(self, **settings: Any) -> Self:
         """A model of other settings with the same layout, not fitted."""
         model = replace(self, **settings)
