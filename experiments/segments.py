@@ -41,6 +41,7 @@ METHODS: dict[str, SegmentSettings] = {
     "kmeans_aggregates": replace(DEFAULT, kind="vectors", space="aggregates"),
     "kmeans_transitions": replace(DEFAULT, kind="vectors"),
     "hdbscan_transitions": replace(DEFAULT, kind="hdbscan"),
+    "kmeans_contrast": replace(DEFAULT, kind="vectors", space="contrast"),
     "medoids_matching": replace(DEFAULT, kind="medoids"),
 }
 LEARNED = {

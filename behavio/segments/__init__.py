@@ -58,7 +58,13 @@ def files_of(settings: SegmentSettings, base: Path) -> list[tuple[str, Path]]:
     if settings.previous is not None:
         folder = base / settings.previous
         inner = folder / "segments" if (folder / "segments").is_dir() else folder
-        names = ("segments.parquet", "model/learned.npz", "model/model.json", "model/labels.json")
+        names: tuple[str, ...] = (
+            "segments.parquet",
+            "model/learned.npz",
+            "model/model.json",
+            "model/labels.json",
+        )
+        names += ("model/encoder/learned.npz",)
         found = [(f"{settings.previous}/{n}", inner / n) for n in names]
         found.append((settings.previous, folder))
     for other in (settings.overrides, settings.challenge):

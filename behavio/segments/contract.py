@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -98,6 +99,16 @@ class Segmenter(Estimator):
         for name in self.layout:
             setattr(model, name, getattr(self, name))
         return model
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a saved model with what lies beside it."""
+        model = super().load(folder)
+        model.read_beside(folder)
+        return model
+
+    def read_beside(self, folder: Path) -> None:
+        """Read what a method keeps beside its arrays; most keep nothing."""
 
     def check_enough(self, n_cases: int) -> None:
         """Raise ModelError when `n_cases` cannot make `k` groups."""

@@ -56,7 +56,7 @@ def method(settings: SegmentSettings, seed: int, vectors: Embeddings | None = No
         return MatchingMedoids(restarts=settings.restarts, seed=seed)
     if settings.kind in ("vectors", "hdbscan"):
         kind = VectorKMeans if settings.kind == "vectors" else DensitySegmenter
-        space = "table" if settings.space == "model" else settings.space
+        space = "table" if settings.space in ("model", "contrast") else settings.space
         return kind(restarts=settings.restarts, seed=seed, space=space).given(vectors)
     return SemiMarkovMixture(restarts=settings.restarts, seed=seed, response_only=settings.response_only)
 
@@ -85,6 +85,11 @@ def find(
     long_enough = sequences.select(known) if enough else sequences
     if settings.kind == "auto":
         settings = replace(settings, kind="medoids" if is_state_log(long_enough) else "semi_markov")
+    if vectors is None and settings.space == "contrast" and settings.kind in ("vectors", "hdbscan"):
+        from behavio.segments.contrast import Contrast
+
+        progress("segments: learning vectors", 0.0)
+        vectors = Contrast.learned(sequences, seed)
     model = method(settings, seed, vectors)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)

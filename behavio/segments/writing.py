@@ -193,7 +193,7 @@ def place(
             f"{folder} holds no segments model", hint="give the folder segments/model of a run"
         ) from None
     model = Segmenter.load(folder)
-    if isinstance(model, VectorSegmenter):
+    if isinstance(model, VectorSegmenter) and vectors is not None:
         model.given(vectors)
     label, strength = assign_labels(model, sequences, labels["min_strength"], labels["min_events"])
     return Segmentation(sequences.case_ids, label, strength, tuple(labels["names"])), model
