@@ -167,6 +167,10 @@ def notes_of(
         notes.append(
             f"{choice.k} segments were asked for; they do not fit unseen cases clearly better than one"
         )
+    if settings.k == "auto" and choice.k == settings.max_k > 1 and choice.curve:
+        notes.append(
+            f"{choice.k} segments are the most that were tried: with a larger max_k there may be more"
+        )
     short = int((sequences.lengths < settings.min_events).sum())
     if choice.k > 1 and found.n_unassigned:
         weak = found.n_unassigned - short
