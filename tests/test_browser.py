@@ -108,7 +108,7 @@ def test_it_renders_without_errors_requests_or_sideways_scrolling(browser, repor
     complaints(browser), requests(browser)
     see(browser, report, width)
     keep(browser, f"report-{width}")
-    assert browser.execute_script("return document.querySelectorAll('section').length") == 9
+    assert browser.execute_script("return document.querySelectorAll('section').length") == 11
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert complaints(browser) == []
     assert requests(browser) == []
