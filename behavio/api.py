@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from behavio.journeys.drift import Drift
     from behavio.models import Alike
     from behavio.patterns import Matches
+    from behavio.perceptions import Perceptions
     from behavio.pressure import Pressure
     from behavio.report.serve import Server
     from behavio.run import Result, Watcher
@@ -197,25 +198,31 @@ def compare(
     other: Data | None = None,
     *,
     split: str | None = None,
+    last: str | None = None,
     by: str | None = None,
     values: tuple[str, ...] = (),
     **columns: Any,
 ) -> Comparison:
     """Two groups of cases side by side, with intervals and control for many tests.
 
-    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones)
-    or by `by` (a column of cases or events, with one or two `values` of it).
+    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones),
+    by `last` (a length of time: the newest "91d" against as long before, the same cases in both) or by `by`
+    (a column of cases or events, with one or two `values` of it).
     """
     from behavio.journeys import compare as side
 
-    if sum(v is not None for v in (other, split, by)) != 1:
-        hint = "behavio compare A B · --split 2025-07-01 · --by specialty"
+    if sum(v is not None for v in (other, split, last, by)) != 1:
+        hint = "behavio compare A B · --split 2025-07-01 · --last 91d · --by specialty"
         raise JobError("say what to compare: a second log, a date or a column", hint=hint)
     if other is not None:
         names = tuple(
             Path(str(d)).name if isinstance(d, str | Path) else n for d, n in ((data, "a"), (other, "b"))
         )
         return side.compare(_sequences(data, columns), _sequences(other, columns), names)  # type: ignore[arg-type]
+    if last is not None:
+        from behavio.journeys.periods import periods
+
+        return periods(_sequences(data, columns), last)
     if split is not None:
         moment = sources.moment(split)
         return side.compare(
@@ -386,9 +393,38 @@ def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
         refuse_settings(folder, settings)
         return room.read_pressure(folder / "pressure")
     own, columns = _split(room.PressureSettings, settings)
-    labels = folder / "segments" / "segments.parquet" if folder else None
-    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    groups = _optional(folder, "segments/segments")
     return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
+def perceptions(
+    data: Data, survey: str | Path | None = None, *, seed: int = 7, **settings: Any
+) -> tuple[Perceptions, tuple[str, ...]]:
+    """What a sample answered in market research, projected where behaviour tells it; and notes.
+
+    survey  a table of case_id, question, answer (rater, timestamp), for a log or a run without one
+    """
+    from behavio import perceptions as room
+
+    folder = run_folder(data)
+    if folder and survey is None:
+        refuse_settings(folder, settings)
+        needed(folder, "perceptions/facts.json")
+        return room.read_perceptions(folder / "perceptions"), ()
+    own, columns = _split(room.PerceptionSettings, settings)
+    log = read(data, **columns)
+    notes: tuple[str, ...] = ()
+    if survey is not None:
+        answers, notes = sources.read_survey(Path(survey))
+        log = replace(log, survey=answers)
+    vectors, labels = _optional(folder, "models/embeddings"), _optional(folder, "segments/segments")
+    return room.perceptions(log, vectors, labels, _settings(room.PerceptionSettings, own), seed), notes
+
+
+def _optional(folder: Path | None, name: str) -> pl.DataFrame | None:
+    """A table of a run that may have none."""
+    path = None if folder is None else folder / f"{name}.parquet"
+    return pl.read_parquet(path) if path is not None and path.is_file() else None
 
 
 def segments_page(folder: str | Path) -> dict[str, Any]:

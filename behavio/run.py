@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from behavio import (
     journeys,
     models,
     patterns,
+    perceptions,
     pressure,
     report,
     segments,
@@ -238,9 +239,17 @@ def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
     return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _perceptions(c: Context, settings: Any, folder: Path) -> Facts:
+    vectors, labels = c.table("models/embeddings.parquet"), c.table("segments/segments.parquet")
+    return perceptions.write_perceptions(
+        c.log, vectors, labels, settings, c.job.seed, folder, c.watcher.progress
+    )
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
+    place = None if labels is None else partial(segments.placed, c.folder / "segments" / "model")
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress, place)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
@@ -250,8 +259,15 @@ def _next(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
+    settings = _placed(settings, "policy", c.job.base)
+    found = suggest.Found(
+        stages=c.table("stages/stages.parquet"),
+        moves=c.table("stages/moves.parquet"),
+        pressure=c.table("pressure/cases.parquet"),
+        previous=suggest.read_previous(settings, c.job.base),
+    )
     return suggest.write_suggestions(
-        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress
+        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress, found
     )
 
 
@@ -281,10 +297,11 @@ STAGES = (
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
     Stage("pressure", "pressure", ("log", "segments"), _pressure),
+    Stage("perceptions", "perceptions", ("log", "models", "segments"), _perceptions),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
-    Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),
+    Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
     Stage(
         "report",
         "report",
@@ -403,6 +420,8 @@ def _key(
         held = (job.conformance, fingerprints(_plan_files(job)))
     elif stage.name == "segments" and job.segments is not None:
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    elif stage.name == "suggestions" and job.suggest is not None:
+        held = tuple(fingerprints(suggest.files_of(job.suggest, job.base)))
     space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
     before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
     return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)

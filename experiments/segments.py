@@ -118,7 +118,7 @@ def run(
         seconds = round(time.perf_counter() - began, 2)
         if measure is None:
             view = getattr(found.model, "view", "events")
-            measure = Yardstick.on(sequences, view, found.model.smoothing, seed)
+            measure = Yardstick.on(sequences, view, seed)
             answer["default"] = {"method": name, "k": found.choice.k, "view": view}
         label = found.segmentation.segment_id
         facts: dict[str, Any] = {

@@ -166,6 +166,32 @@ def test_next_steps_by_hand(tmp_path: Path) -> None:
     assert steps.sort("case_id", "rank").equals(steps)
 
 
+def test_where_little_is_known_nothing_is_said(tmp_path: Path) -> None:
+    # three activities that follow each other at random; x was never seen with anything after it
+    random = np.random.default_rng(2)
+    traces = [list(random.choice(list("abc"), 5)) for _ in range(60)] + [["a", "x"], ["b"], ["a", "b"]]
+    log = SequenceSet.from_traces(
+        traces, [[i + k * DAY for k in range(len(t))] for i, t in enumerate(traces)]
+    )
+    write_models(log, COUNT, 7, tmp_path)
+    (tmp_path / "next").mkdir()
+    facts = write_next(log, tmp_path, COUNT, tmp_path / "next")
+    steps = pl.read_parquet(tmp_path / "next/next_steps.parquet")
+    assert steps["case_id"].n_unique() == log.n_cases and steps.schema == SCHEMA
+    silent = steps.filter(pl.col("rank") == 0)
+    assert silent["case_id"].to_list() == ["c60", "c61"]
+    assert silent["evidence"].to_list() == [
+        "not enough history: nothing was ever seen after x, 3 of 4 activities could come",
+        "not enough history: 1 event, 2 are needed",
+    ]
+    assert silent["activity"].null_count() == silent["probability"].null_count() == 2
+    assert silent["as_of"].to_list() == steps["as_of"].to_list()[:2]
+    assert steps.filter(pl.col("case_id") == "c62")["activity"].null_count() == 0
+    assert facts["abstained"] == 2 and facts["n_cases"] == 61
+    assert list(facts["abstained_why"].values()) == [1, 1]
+    assert steps.equals(predict_next(log, COUNT))
+
+
 def test_segments_move_the_dates_and_as_of_hides_the_future() -> None:
     quick, slow = [[0, DAY, 2 * DAY]] * 30, [[0, 9 * DAY, 18 * DAY]] * 30
     log = SequenceSet.from_traces([["a", "b", "a"]] * 60, quick + slow)

@@ -253,7 +253,7 @@ def test_a_shuffled_log_keeps_what_and_when() -> None:
 
 def test_the_yardstick_prefers_the_truth_to_dice() -> None:
     log, truth = simulated("order", 400, 0, size=8)
-    measured = Yardstick.on(log, "events", 20.0, 7)
+    measured = Yardstick.on(log, "events", 7)
     dice = np.random.default_rng(0).integers(0, 4, 400)
     assert measured.of(truth) > 0.02 > measured.of(dice)
     assert measured.of(np.zeros(400, int)) == 0.0

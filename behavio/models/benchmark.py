@@ -19,7 +19,7 @@ from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel
 from behavio.models.fields import coded
 from behavio.models.gaps import DAY, GapModel
-from behavio.models.roster import Entry, chosen
+from behavio.models.roster import TO_BEAT, Entry, chosen
 from behavio.models.settings import ModelSettings, Protocol
 from behavio.models.splits import Held, held_out
 from behavio.sequences import SequenceSet
@@ -96,8 +96,7 @@ def benchmark(
         trials[name] = [_trial(name, entry, held, times, settings, s) for s in seeds]
         progress(f"judged {name.replace('_', ' ')}", (i + 1) / len(entries))
     new, same = judge.repeated_cases(held.split)
-    baselines = [n for n, e in entries.items() if e.kind == "baseline"]
-    best = min(baselines, key=lambda n: _mean(trials[n], lambda t: t.scores.loss.mean()))
+    best = min(TO_BEAT, key=lambda n: _mean(trials[n], lambda t: t.scores.loss.mean()))
     return {
         "split": held.split.method,
         "protocol": _said(protocol),
@@ -223,7 +222,7 @@ def _line(
         line[f"n_{side}"] = int(some.sum())
         line[f"accuracy_{side}"] = float(right[some].mean()) if some.any() else None
         line[f"nll_{side}"] = float(loss[some].mean()) if some.any() else None
-    if kind != "baseline":
+    if name not in TO_BEAT:
         saved, more = baseline.scores.loss - loss, right - (baseline.scores.rank == 0)
         for what, values in (("nll", saved), ("accuracy", more)):
             low, high = cases.interval(values)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from behavio.errors import JobError
 
-KINDS = ("ngram", "gru", "pool")
+KINDS = ("ngram", "counting", "gru", "cnn", "transformer", "neighbours", "pool")
 SPLITS = ("time", "case", "column")
 
 
@@ -15,7 +15,8 @@ SPLITS = ("time", "case", "column")
 class ModelSettings:
     """How next activities are learnt, judged and predicted.
 
-    kind          ngram | gru | pool; the n-gram takes over where the other does not beat it
+    kind          ngram | counting | gru | cnn | transformer | neighbours | pool, as in models.roster; the
+                  n-gram takes over where the other does not beat it
     max_order     longest context the n-gram may use
     cut           share of events, in time, before the one cut; models are judged on what comes after
     epochs        most passes of the net over its training events

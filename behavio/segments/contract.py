@@ -27,6 +27,7 @@ class Segmenter(Estimator):
     learned: ClassVar[tuple[str, ...]] = ("shares_",)
     layout: ClassVar[tuple[str, ...]] = ("vocabulary_",)
     finds_k: ClassVar[bool] = False  # True where fitting sets k itself
+    smoothings: ClassVar[tuple[float, ...]] = (5.0, 20.0, 80.0, 320.0)  # worth trying
 
     k: int = 4
     restarts: int = 8

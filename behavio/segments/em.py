@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from behavio.kernels.semi_markov import expect, gather
-from behavio.segments.chains import Chains, Habits, m_step
+from behavio.segments.chains import Beliefs, Chains, Habits, m_step
 from behavio.segments.lloyd import lloyd
 from behavio.segments.statistics import CaseStatistics, Edges
 
@@ -18,6 +18,7 @@ LONG_STEPS = 200
 START_CASES = 3_000
 REGROUPINGS, DIRECTIONS, MIN_SPLIT = 2, 2, 20
 TRIAL_STEPS = 6
+FIRST_SMOOTHING, WEIGHED = 20.0, (2, 5, 10, 20, 40, 80)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,27 +67,46 @@ def e_step(chains: Chains, cases: CaseStatistics) -> Expectation:
     return Expectation(statistics, posterior.sum(axis=0), float(log_likelihood.sum()))
 
 
+def weighted(cases: CaseStatistics, posterior: np.ndarray, edges: Edges) -> np.ndarray:
+    """Statistics of each group, cases counted with the probability of belonging to it, (n_features, k)."""
+    statistics = np.zeros((edges.n_features, posterior.shape[1]))
+    gather(cases.indptr, cases.indices, cases.values, posterior, statistics)
+    return statistics
+
+
 def first_chains(
     posterior: np.ndarray, cases: CaseStatistics, habits: Habits, edges: Edges, smoothing: float
 ) -> Chains:
     """Chains of a first guess at who belongs where, posterior float64 (n, k)."""
-    statistics = np.zeros((edges.n_features, posterior.shape[1]))
-    gather(cases.indptr, cases.indices, cases.values, posterior, statistics)
-    return m_step(statistics, posterior.sum(axis=0), habits, edges, smoothing)
+    statistics = weighted(cases, posterior, edges)
+    beliefs = Beliefs.even(smoothing or FIRST_SMOOTHING, edges)
+    return m_step(statistics, posterior.sum(axis=0), habits, edges, beliefs)
 
 
 def climb(
     chains: Chains, cases: CaseStatistics, habits: Habits, edges: Edges, smoothing: float, steps: int
 ) -> tuple[Chains, float]:
-    """EM from `chains` until the log-likelihood stands still; the chains and their log-likelihood."""
+    """EM from `chains` until the log-likelihood stands still; the chains and how good they are.
+
+    With `smoothing` that is the log-likelihood. Without, it is how likely the cases are when the parameters
+    of the groups are unknown (a lower bound: variational Bayes), which a group made of noise does not raise.
+    """
     before = -np.inf
-    for _ in range(steps):
+    beliefs = Beliefs.even(smoothing or FIRST_SMOOTHING, edges)
+    for step in range(steps):
         found = e_step(chains, cases)
-        chains = m_step(found.statistics, found.cases, habits, edges, smoothing)
-        if found.log_likelihood - before < TOLERANCE * abs(found.log_likelihood):
+        if smoothing == 0 and step in WEIGHED:
+            beliefs = Beliefs.found(found.statistics, habits, edges)
+        following = m_step(found.statistics, found.cases, habits, edges, beliefs)
+        still = found.log_likelihood - before < TOLERANCE * abs(found.log_likelihood)
+        if step == steps - 1 or (still and (smoothing or step > WEIGHED[0])):
             break
-        before = found.log_likelihood
-    return chains, found.log_likelihood
+        chains, before = following, found.log_likelihood
+    if smoothing:
+        return following, found.log_likelihood
+    # of the likelihood what is not due to the parameters: the groups' shares and the doubt who is in which
+    belonging = found.log_likelihood - float((found.statistics * chains.coefficients).sum())
+    return following, belonging + Beliefs.found(found.statistics, habits, edges).evidence
 
 
 def search(
@@ -193,8 +213,8 @@ def score_directions(
 ) -> np.ndarray:
     """Where each case pulls the parameters of the one-group model, float64 (n, ≤ width).
 
-    The Fisher score of a case, scaled by its information: counts above expectation per transition, log
-    gaps longer or more spread than usual. Without groups every column is noise of variance one, so mix,
+    The Fisher score of a case, scaled by its information: counts above expectation per transition, gaps
+    longer or more spread than usual. Without groups every column is noise of variance one, so mix,
     order and timing compare on one scale; the leading singular directions are where cases differ.
     Jaakkola & Haussler, "Exploiting generative models in discriminative classifiers" (1999).
     """
@@ -202,7 +222,7 @@ def score_directions(
     from scipy.sparse.linalg import aslinearoperator
 
     rows = csr_array((cases.values, cases.indices, cases.indptr), shape=(cases.n_cases, edges.n_features))
-    n_edges, n_classes, n_states = len(edges.keys), edges.n_classes, edges.view.n_states
+    n_edges, n_states = len(edges.keys), edges.view.n_states
     a, b = edges.n_tokens, edges.n_tokens + n_edges
     length = np.sqrt(np.maximum(cases.weight * cases.events, 1.0))[:, None]
     counts = rows[:, a:b]
@@ -215,19 +235,39 @@ def score_directions(
         (habits.transitions[0] * spread, (edges.source, np.arange(n_edges))), shape=(n_states, n_edges)
     )
     blocks = [(counts.multiply(spread[None, :]) - left @ expected).tocsr()]
-    if n_classes:
-        ties, gaps, logs, squares = (
-            rows[:, b + i * n_classes : b + (i + 1) * n_classes].toarray() for i in range(4)
-        )
-        p, mean, variance = habits.ties, habits.mean, habits.variance
-        blocks.append(csr_array((ties - p * (ties + gaps)) / np.sqrt(p * (1 - p))))
-        blocks.append(csr_array((logs - gaps * mean) / np.sqrt(variance)))
-        around = squares - 2 * mean * logs + gaps * mean**2
-        blocks.append(csr_array((around / variance - gaps) / np.sqrt(2)))
+    if edges.n_classes:
+        blocks.append(csr_array(rows[:, b:] @ tempo_scores(habits.waits[0])))
     from scipy.sparse import hstack
 
     matrix = hstack(blocks).tocsr().multiply(1 / length).tocsr()
     return leading(aslinearoperator(matrix), min(width, *matrix.shape), rng)
+
+
+def tempo_scores(usual: np.ndarray) -> np.ndarray:
+    """What a gap in each part of the scale says: at once or not, slower, more irregular; mean 0, variance 1.
+
+    usual float64 (C, 1 + BINS), shares of the parts in the whole log; the answer (C * (1 + BINS), 3 * C).
+    Slower is the normal score of the rank, more irregular its square less what slower explains.
+    """
+    from scipy.special import ndtri
+
+    n_classes, width = usual.shape
+    found = np.zeros((n_classes, width, 3, n_classes))
+    for c, share in enumerate(usual):
+        tie = share[0]
+        found[c, :, 0, c] = (np.arange(width) == 0) - tie
+        found[c, :, 0, c] /= np.sqrt(tie * (1 - tie))
+        waits = share[1:] / (1 - tie)
+        rank = ndtri(np.cumsum(waits) - waits / 2)
+        before: list[np.ndarray] = [np.ones(width - 1)]
+        for column, score in ((1, rank), (2, rank**2)):
+            for known in before:
+                score = score - (waits * score * known).sum() * known
+            size = np.sqrt((waits * score**2).sum())
+            score = score / size if size > 1e-6 else np.zeros_like(score)
+            before.append(score)
+            found[c, 1:, column, c] = score
+    return found.reshape(n_classes * width, 3 * n_classes)
 
 
 def leading(matrix: object, width: int, rng: np.random.Generator) -> np.ndarray:

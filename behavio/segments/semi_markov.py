@@ -1,7 +1,7 @@
 """Mixture of semi-Markov chains by EM: groups that differ in order and timing, not only in counts.
 
 Each group is a first-order chain: where journeys start, which activity follows which, and after what
-time (log-normal per kind of gap, with a point mass for gaps of at most a second). A case belongs to
+time (in twelfths of all gaps of that kind, with a point mass for gaps of at most a second). A case belongs to
 the group under which its whole journey is most likely. After Cadez, Heckerman, Meek, Smyth & White,
 "Model-based clustering and visualization of navigation patterns on a web site" (2003), with the gap
 times of a semi-Markov process and estimates drawn towards the whole log's.
@@ -17,10 +17,17 @@ import numpy as np
 
 from behavio.engine import Count
 from behavio.engine.local import LocalEngine
-from behavio.segments.chains import PARAMETERS, Chains, Habits
+from behavio.segments.chains import PARAMETERS, Beliefs, Chains, Habits, m_step
 from behavio.segments.contract import Segmenter
-from behavio.segments.em import Expectation, e_step, first_chains, posteriors, search
-from behavio.segments.statistics import CaseStatistics, Edges, case_statistics, edge_count, target_of
+from behavio.segments.em import Expectation, e_step, posteriors, search, weighted
+from behavio.segments.statistics import (
+    CaseStatistics,
+    Edges,
+    case_statistics,
+    edge_count,
+    target_of,
+    wait_count,
+)
 from behavio.segments.views import GIVEN, View
 from behavio.sequences import SequenceSet
 
@@ -30,9 +37,9 @@ class SemiMarkovMixture(Segmenter):
     """k groups of cases, each a semi-Markov chain.
 
     Learns (E edges, C gap classes, V tokens), largest group first:
-    keys_, gap_class_, rest_class_  which edges occur and the class of each gap (`statistics.Edges`)
+    keys_, gap_class_, rest_class_, cuts_  which edges occur and the class of each gap (`statistics.Edges`)
     kinds_, answers_  what the view looks back on (`views.View`)
-    shares_, start_, transitions_, ties_, mean_, sd_  the chains (`chains.Chains`)
+    shares_, start_, transitions_, waits_  the chains (`chains.Chains`)
     unlisted_  float64 ()  log-probability of a transition never seen in fitting, the same in every group
     """
 
@@ -40,6 +47,7 @@ class SemiMarkovMixture(Segmenter):
         "keys_",
         "gap_class_",
         "rest_class_",
+        "cuts_",
         "target_of_",
         "kinds_",
         "answers_",
@@ -47,12 +55,15 @@ class SemiMarkovMixture(Segmenter):
         "unlisted_",
     )
 
+    smoothings: ClassVar[tuple[float, ...]] = (0.0,)
+
+    smoothing: float = 0.0  # 0: as much as makes the groups' counts likeliest, for each activity
     response_only: bool = True  # what the company does is given; groups are made of how cases respond
     view: str = "events"  # what a step comes from: one of views.VIEWS
 
     layout: ClassVar[tuple[str, ...]] = (
-        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "target_of_", "kinds_", "answers_"),
-        "unlisted_",
+        *("vocabulary_", "keys_", "gap_class_", "rest_class_", "cuts_", "target_of_"),
+        *("kinds_", "answers_", "unlisted_"),
     )
 
     def lay_out(self, sequences: SequenceSet) -> None:
@@ -64,8 +75,11 @@ class SemiMarkovMixture(Segmenter):
         self.kinds_, self.answers_ = view.kinds, view.answers
         counts = LocalEngine().run(edge_count(view), sequences)
         edges = Edges.of(counts, sequences.timed or self.view == "spells", view)
+        if edges.n_classes:
+            edges = edges.cut(LocalEngine().run(wait_count(edges), sequences))
         self.vocabulary_ = sequences.vocabulary
         self.keys_, self.gap_class_, self.rest_class_ = edges.keys, edges.gap_class, edges.rest_class
+        self.cuts_ = edges.cuts
         # Witten & Bell (1991): as many new transitions are to come as kinds of them came so far
         n_events = int(counts.n.sum())
         new = (len(edges.keys) + 1) / (n_events + len(edges.keys) + 1)
@@ -74,10 +88,8 @@ class SemiMarkovMixture(Segmenter):
     @property
     def edges(self) -> Edges:
         """The columns of the statistics."""
-        classes = (self.gap_class_.max(initial=-1), self.rest_class_.max(initial=-1))
-        n_classes = int(max(classes)) + 1
         view = View(self.view, self.target_of_, self.kinds_, self.answers_)
-        return Edges(self.keys_, self.gap_class_, self.rest_class_, n_classes, view)
+        return Edges(self.keys_, self.gap_class_, self.rest_class_, self.cuts_, view)
 
     @property
     def chains(self) -> Chains:
@@ -109,7 +121,11 @@ class SemiMarkovMixture(Segmenter):
         """The chains of known groups, float64 (n_cases, k): no group is looked for."""
         edges = self.edges
         habits = Habits.of(cases.total(edges.n_features), edges)
-        return self._with(first_chains(posterior, cases, habits, edges, self.smoothing))
+        statistics = weighted(cases, posterior, edges)
+        beliefs = Beliefs.found(statistics, habits, edges)
+        if self.smoothing:
+            beliefs = Beliefs.even(self.smoothing, edges)
+        return self._with(m_step(statistics, posterior.sum(axis=0), habits, edges, beliefs))
 
     def _with(self, chains: Chains) -> Self:
         for name in PARAMETERS:
@@ -123,7 +139,7 @@ class SemiMarkovMixture(Segmenter):
     def score(self, cases: CaseStatistics) -> tuple[np.ndarray, np.ndarray]:
         """Log-likelihood of each case and the events it was counted as, float64 (n_cases,) each.
 
-        Transitions count with their probability, gaps with the density of the logarithm of seconds.
+        Transitions count with their probability, gaps with that of the twelfth they fall into.
         """
         listed = posteriors(self.chains, cases)[1]
         return listed + cases.weight * cases.unseen * self.unlisted_, cases.weight * cases.events

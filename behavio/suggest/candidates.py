@@ -4,7 +4,9 @@ Columns: case, case_id, action, channel, message, brand, segment, pressure, seen
 probability, base_probability, gain, …; for the rules n_events, touches_28d, cap, hours_since_other,
 hours_since_own, cooldown_h, consent, consent_needed, do_not_call, inactive, status, privacy_opt_out,
 holdout, action_medical, only_medical, messages, channel_touches, channel_answers, other_answers,
-channel_answers_anybody; owner_id, waiting (the case acted and nobody has been in contact since).
+channel_answers_anybody; owner_id, waiting (the case acted and nobody has been in contact since); from
+`standing.py` stage, band, contacts by channel, team and country, what was turned down; from `channels.py`
+what the channel policy says; from `triggers.py` which rule of the users asks for the action.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "privacy_opt_out": ("data_privacy_opt_out", "privacy_opt_out"),
     "status": ("status", "account_status", "customer_master_status"),
     "email_opt_type": ("email_opt_type", "approved_email_opt_type"),
+    "pdrp_opt_out": ("pdrp_opt_out",),
 }
 """Case columns the rules read; vendor endings such as `_vod__c` do not matter."""
 
@@ -40,13 +43,14 @@ INACTIVE = ("inactive", "closed", "merged", "deceased", "deleted")
 
 
 def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
-    """The actions: action, channel (its most common one), action_medical (mostly done by medical).
+    """The actions: action, channel and team (its most common ones), action_medical (mostly by medical).
 
     Those of the settings, else the MOST_ACTIONS most frequent ones.
     """
     touches = timeline.events.filter(is_touch(settings))
     actions = touches.group_by(pl.col("activity").alias("action")).agg(
         pl.col("channel").drop_nulls().mode().sort().first().alias("channel"),
+        pl.col("team").drop_nulls().mode().sort().first().alias("team"),
         ((pl.col("team") == "medical").fill_null(False).mean() > 0.5).alias("action_medical"),
         pl.len().alias("contacts"),
     )
@@ -216,7 +220,7 @@ def case_flags(cases: pl.DataFrame) -> pl.DataFrame:
     once = cases.unique("case_id", keep="first", maintain_order=True)
     table = once.select(pl.col("case_id").cast(pl.String), **columns)
     return table.with_columns(
-        *(pl.col(c).is_in(YES).fill_null(False) for c in ("do_not_call", "privacy_opt_out")),
+        *(pl.col(c).is_in(YES).fill_null(False) for c in ("do_not_call", "privacy_opt_out", "pdrp_opt_out")),
         inactive=pl.col("status").is_in(INACTIVE).fill_null(False),
     )
 
@@ -234,7 +238,7 @@ def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFram
     kept = once.select(pl.col("case_id").cast(pl.String), holdout=held.str.to_lowercase().is_in(YES))
     everybody = t.case_ids.to_frame().join(flags, on="case_id", how="left", maintain_order="left")
     everybody = everybody.join(kept, on="case_id", how="left", maintain_order="left")
-    named = ("do_not_call", "privacy_opt_out", "inactive", "holdout")
+    named = ("do_not_call", "privacy_opt_out", "pdrp_opt_out", "inactive", "holdout")
     return everybody.with_columns(pl.col(c).fill_null(False) for c in named)
 
 

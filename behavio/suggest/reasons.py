@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from behavio.durations import seconds
+from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
 from behavio.words import duration, percent, shorten, touchpoint
@@ -91,7 +92,8 @@ def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSet
             said, shown = _silence(answers.get(s["case"], ()), latest.get(s["case"]))
         name = contact_name(s["action"])
         since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
-        reasons.append(f"{said}; {since}. {_evidence(s, situations, settings)}")
+        told_parts = (f"{said}; {since}.", _standing(s), _evidence(s, situations, settings))
+        reasons.append(" ".join(p for p in told_parts if p))
         rows.append(list(dict.fromkeys(row_name(e) for e in ([*shown, contact] if contact else shown))))
     return plan.with_columns(
         reason=pl.Series(reasons, dtype=pl.String), evidence_rows=pl.Series(rows, dtype=pl.List(pl.String))
@@ -131,26 +133,45 @@ def _silence(
     return "Nothing heard so far", []
 
 
+def _standing(s: dict[str, Any]) -> str:
+    """The stage, the contacts against the band of the group, and the users' rule that asks for this."""
+    parts = []
+    if s.get("stage") is not None:
+        since = s["stage_since"]
+        when = f" since {date(since.date())}" if since is not None else ""
+        parts.append(f"Stage: {s['stage']} ({percent(s['stage_sure'])} sure){when}.")
+    if s.get("band_high") is not None:
+        band = f"{s['band_low']:.1f}–{s['band_high']:.1f}"
+        where = "below" if s["contacts"] < s["band_low"] else "within"
+        some = f"{s['contacts']} contact{'' if s['contacts'] == 1 else 's'}"
+        parts.append(f"{some} lately, {where} the {band} this group answers best.")
+    if s.get("trigger") is not None:
+        parts.append(f"Rule “{s['trigger']}” holds.")
+    return " ".join(parts)
+
+
 def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
     """The counts behind the suggestion, what they were counted over, and what they are not."""
+    if s["level"] is None:
+        return f"Fewer than {settings.min_evidence} similar contacts so far: no evidence yet."
     window = duration(seconds(settings.response_window))
     name = contact_name(s["action"])
     similar = {"situation": "similar contacts", "segment": "contacts in this group", "action": "contacts"}[
         s["level"]
     ]
-    success = _success(situations)
+    success = situations.timeline.objective.words
     return (
         f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
         f"within {window}; without one an estimated "
         f"{percent(s['base_probability'])} ({s['base_n']:,} periods compared). "
-        f"{_similar(s, situations, settings)}"
+        f"{_similar(s, situations, settings)}{_doubt(s)}"
     )
 
 
-def _success(situations: Situations) -> str:
-    """What was counted: the one activity of the objective by name, several as "a response"."""
-    names = situations.timeline.objectives
-    return article(touchpoint(names[0])) if len(names) == 1 else "a response"
+def _doubt(s: dict[str, Any]) -> str:
+    """What a users' rule asks for is suggested without a proven gain too, but says so."""
+    unsure = s["gain_low"] <= 0 or s["q_value"] is None or s["q_value"] > FALSE_SHARE
+    return " The difference may be chance." if unsure else ""
 
 
 def _similar(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:

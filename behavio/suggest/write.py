@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,22 @@ import polars as pl
 from behavio.files import whole_file
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
-from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity
+from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.candidates import read_actions, read_candidates
+from behavio.suggest.channels import add_policy, case_values, policy_conflicts, read_policy
+from behavio.suggest.feedback import adherence, read_feedback, unwanted_messages
+from behavio.suggest.found import Found
 from behavio.suggest.messages import choose_messages, shown_messages
+from behavio.suggest.objectives import OPENS_ONLY
 from behavio.suggest.plan import day_of, make_plan
 from behavio.suggest.reasons import add_reasons
 from behavio.suggest.rules import apply_rules
 from behavio.suggest.scoring import score
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.situations import Situations, read_situations
+from behavio.suggest.standing import add_standing
 from behavio.suggest.timeline import Timeline, read_timeline
+from behavio.suggest.triggers import add_triggers
 
 SUGGESTION_SCHEMA: dict[str, pl.DataType] = {
     "suggestion_id": pl.String(),
@@ -59,8 +66,17 @@ SUGGESTION_SCHEMA: dict[str, pl.DataType] = {
     "contacts_28d": pl.Int64(),
     "next_activity": pl.String(),
     "next_probability": pl.Float64(),
+    # where the case stands, and who asked
+    "stage": pl.String(),
+    "stage_since": pl.Datetime("us", "UTC"),
+    "contacts": pl.Int64(),
+    "band_low": pl.Float64(),
+    "band_high": pl.Float64(),
+    "cost": pl.Float64(),
+    "trigger": pl.String(),
+    "ignored": pl.Int64(),
 }
-"""suggestions.parquet."""
+"""suggestions.parquet. ignored says how often in a row this action was passed over for this case."""
 
 SUPPRESSED_SCHEMA: dict[str, pl.DataType] = {
     "case_id": pl.String(),
@@ -88,21 +104,19 @@ def write_suggestions(
     seed: int,
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    found: Found | None = None,
 ) -> dict[str, Any]:
-    """Write suggestions, suppressed and affinity as Parquet; return facts for the closing summary.
+    """Write the tables of `Suggestions` as Parquet; return facts for the closing summary.
 
     Nothing here is random: `seed` is taken because every stage takes it, `sequences` likewise. Errors:
-    JobError for an objective, action or holdout column that the log does not have.
+    JobError for an objective, action or column that the log does not have.
     """
-    made, left_out, facts = suggest(log, next_steps, segments, settings, progress)
-    affinity = pl.DataFrame(schema=AFFINITY_SCHEMA)
-    if log.timed:
-        affinity = channel_affinity(read_timeline(log, settings), settings)
-    for name, frame in (("suggestions", made), ("suppressed", left_out), ("affinity", affinity)):
+    made = make_suggestions(log, next_steps, segments, settings, progress, found or Found())
+    for name, frame in made.tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
     progress("suggestions", 1.0)
-    return facts
+    return made.facts
 
 
 def suggest(
@@ -111,22 +125,57 @@ def suggest(
     segments: pl.DataFrame | None,
     settings: SuggestSettings,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    found: Found | None = None,
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
     """Suggestions, suppressions and facts of a log."""
+    made = make_suggestions(log, next_steps, segments, settings, progress, found or Found())
+    return made.tables["suggestions"], made.tables["suppressed"], made.facts
+
+
+@dataclass(frozen=True, eq=False)
+class Suggestions:
+    """What the stage makes.
+
+    tables   suggestions, suppressed, affinity; feedback and adherence where the log holds feedback or an
+             earlier run is named; conflicts with a channel policy
+    facts    for the closing summary
+    """
+
+    tables: dict[str, pl.DataFrame]
+    facts: dict[str, Any]
+
+
+def make_suggestions(
+    log: EventLog,
+    next_steps: pl.DataFrame | None,
+    segments: pl.DataFrame | None,
+    settings: SuggestSettings,
+    progress: Callable[[str, float], None],
+    found: Found,
+) -> Suggestions:
+    """Weigh every action for every case, ask the rules, plan what is left."""
     if not log.timed:
-        return _nothing(log, NO_CLOCK)
-    timeline = read_timeline(log, settings)
+        return _nothing(log, NO_CLOCK, pl.DataFrame(schema=AFFINITY_SCHEMA))
+    timeline = read_timeline(log, settings, found.moves)
+    affinity = channel_affinity(timeline, settings)
     actions = read_actions(timeline, settings)
     if actions.height == 0:
-        return _nothing(log, NO_OUTBOUND)
+        return _nothing(log, NO_OUTBOUND, affinity)
     if len(timeline.success) == 0:
-        return _nothing(log, NO_SUCCESS)
+        return _nothing(log, NO_SUCCESS, affinity)
     situations = read_situations(timeline, segments, settings)
     names = actions["action"].to_list()
     cells, now, counts = score(situations, names, settings, progress)
+    feedback = read_feedback(timeline, settings, found.previous)
     candidates = read_candidates(situations, actions, cells, now, log, settings)
+    candidates = add_standing(candidates, timeline, log, actions, settings, found, feedback)
+    candidates = _with_policy(candidates, situations, log, settings, found)
+    candidates = add_triggers(candidates, log, timeline, settings)
     shown = shown_messages(situations, names, settings)
-    candidates = choose_messages(candidates, shown, timeline.as_of, settings)
+    unwanted = unwanted_messages(feedback).join(now_cases(timeline), on="case_id", how="inner")
+    candidates = choose_messages(
+        candidates, shown, timeline.as_of, settings, unwanted.select("case", "message")
+    )
     judged = apply_rules(candidates, settings)
     progress("planning", 0.5)
     plan = make_plan(judged.filter(pl.col("rule").is_null()), timeline.as_of, settings)
@@ -134,8 +183,34 @@ def suggest(
     made = add_reasons(chosen, situations, settings)
     left_out = pl.concat([judged.filter(pl.col("rule").is_not_null()), plan], how="diagonal_relaxed")
     left_out = left_out.filter(pl.col("rule").is_not_null()).sort("case", "action")
-    facts = _facts(timeline, situations, actions, judged, made, left_out, counts, log)
-    return _suggestions(made), _suppressed(left_out), facts
+    facts = _facts(timeline, situations, actions, judged, made, left_out, counts, log, settings)
+    tables = {"suggestions": _suggestions(made), "suppressed": _suppressed(left_out), "affinity": affinity}
+    tables["content"] = content_affinity(timeline.events, settings)
+    if feedback.height:
+        tables |= {"feedback": feedback, "adherence": adherence(feedback)}
+        facts["feedback"] = tables["adherence"].drop("owner_id").row(0, named=True)
+    if settings.policy is not None:
+        tables["conflicts"] = policy_conflicts(candidates, affinity)
+        facts["n_policy_conflicts"] = tables["conflicts"].height
+    return Suggestions(tables, facts)
+
+
+def now_cases(timeline: Timeline) -> pl.DataFrame:
+    """case_id and its number in the timeline."""
+    return timeline.case_ids.to_frame("case_id").with_columns(
+        case=np.arange(timeline.n_cases, dtype=np.int64)
+    )
+
+
+def _with_policy(
+    candidates: pl.DataFrame, situations: Situations, log: EventLog, settings: SuggestSettings, found: Found
+) -> pl.DataFrame:
+    """The channel policy and the value of each case beside its candidates."""
+    values = case_values(log, settings)
+    cells = read_policy(Path(settings.policy)) if settings.policy is not None else ()
+    segments = sorted({str(s) for s in situations.segment})
+    stages = [] if found.stages is None else found.stages["stage"].unique().sort().to_list()
+    return add_policy(candidates, cells, values, segments, stages)
 
 
 def _suggestions(made: pl.DataFrame) -> pl.DataFrame:
@@ -181,12 +256,15 @@ def _facts(
     left_out: pl.DataFrame,
     counts: dict[str, int],
     log: EventLog,
+    settings: SuggestSettings,
 ) -> dict[str, Any]:
     per_owner = made.filter(pl.col("owner_id").is_not_null())["owner_id"]
     notes = []
     kinds = timeline.events["activity"].gather(timeline.touches.position).n_unique()
     if kinds > actions.height:
         notes.append(f"{actions.height} of {kinds} outbound activities were weighed: name others in actions")
+    if timeline.objective.opens:
+        notes.append(OPENS_ONLY)
     if log.consents.height == 0:
         notes.append("the log holds no consents: consent was not checked")
     if per_owner.len() < made.height:
@@ -204,7 +282,7 @@ def _facts(
         "suppressed_by_rule": _counts(left_out["rule"]),
         "suggestions_by_action": _counts(made["action"]),
         "actions": actions["action"].to_list(),
-        "objective": list(timeline.objectives),
+        "objective": list(timeline.objective.names) or list(settings.objectives),
         "as_of": str(np.datetime64(timeline.as_of, "us")) + "Z",
         "as_of_day": day_of(timeline.as_of).isoformat(),
         "pressure_buckets": situations.bucket_names(),
@@ -220,7 +298,7 @@ def _counts(values: pl.Series) -> dict[str, int]:
     return {str(v): int(n) for v, n in table.iter_rows()}
 
 
-def _nothing(log: EventLog, note: str) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
+def _nothing(log: EventLog, note: str, affinity: pl.DataFrame) -> Suggestions:
     """No suggestion, and why."""
     facts: dict[str, Any] = {
         "rows_in": 0,
@@ -238,4 +316,5 @@ def _nothing(log: EventLog, note: str) -> tuple[pl.DataFrame, pl.DataFrame, dict
         "as_of": "",
     }
     facts |= {"notes": [note], "note": note}
-    return pl.DataFrame(schema=SUGGESTION_SCHEMA), pl.DataFrame(schema=SUPPRESSED_SCHEMA), facts
+    empty = {"suggestions": SUGGESTION_SCHEMA, "suppressed": SUPPRESSED_SCHEMA}
+    return Suggestions({n: pl.DataFrame(schema=s) for n, s in empty.items()} | {"affinity": affinity}, facts)
