@@ -28,6 +28,8 @@ from behavio.errors import JobError
 
 BUILT_IN = ("en", "de")
 ARROW = " → "
+PLURAL = "s"
+"""The place of an English plural ending, which other languages may leave out."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -54,6 +56,12 @@ class Language:
         """The text in this language; a path of steps is said step by step."""
         if not self.texts or not english:
             return english
+        said = english.strip()
+        start = len(english) - len(english.lstrip())
+        before, after = english[:start], english[start + len(said) :]
+        return before + self._said(_joined(said)) + after
+
+    def _said(self, english: str) -> str:
         known = self.texts.get(english)
         if known is not None:
             return known
@@ -112,8 +120,8 @@ def spoken() -> Language:
 def t(text: Any) -> Any:
     """A text in the language that is being written; markup stays markup, anything else stays as it is."""
     if isinstance(text, Markup):
-        found = _spoken.get().texts.get(str(text))
-        return text if found is None else Markup(found)
+        own = _spoken.get()
+        return text if "<" in text or not own.texts else Markup(own.text(str(text)))
     return _spoken.get().text(text) if isinstance(text, str) else text
 
 
@@ -160,12 +168,18 @@ def _checked(name: str, told: dict[str, Any], hint: str) -> Language:
         raise JobError(f"{name} needs twelve months", hint=hint)
     for table in ("texts", "patterns"):
         for english, own in told.get(table, {}).items():
-            if places(english) != places(own):
+            gone = set(places(english)) - set(places(own)) - {PLURAL}
+            if gone or set(places(own)) - set(places(english)):
                 raise JobError(
                     f"{name}: the places in {own!r} are not those of {english!r}",
                     hint="keep every {place} of the English text, each as often",
                 )
     return Language(months=months, **told)
+
+
+def _joined(text: str) -> str:
+    """One line of what stands on several in the code."""
+    return re.sub(r"\s*\n\s*", " ", text)
 
 
 def places(text: str) -> list[str]:
