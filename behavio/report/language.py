@@ -28,6 +28,7 @@ from behavio.errors import JobError
 
 BUILT_IN = ("en", "de")
 ARROW = " → "
+THEN, TIMES = ", then ", " × "
 PLURAL = "s"
 """The place of an English plural ending, which other languages may leave out."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -68,12 +69,17 @@ class Language:
         small = self.texts.get(english[:1].lower() + english[1:])
         if small is not None:
             return small[:1].upper() + small[1:]
-        if ARROW in english:
-            return ARROW.join(self._step(part) for part in english.split(ARROW))
+        for between in (ARROW, THEN):
+            if between in english:
+                own = self.texts.get(between.strip(), between.strip())
+                gap = between.replace(between.strip(), own)
+                return gap.join(self._step(part) for part in english.split(between))
+        if TIMES in english:
+            return self._step(english)
         return self.sentence(english)
 
     def _step(self, text: str) -> str:
-        name, times, count = text.partition(" × ")
+        name, times, count = text.partition(TIMES)
         return self.text(name) + times + count
 
     def sentence(self, english: str) -> str:

@@ -18,6 +18,7 @@ from behavio.report.charts.svg import for_widths
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import say
 from behavio.report.kinds import SILENCE, sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import write
 from behavio.report.scene import Scene, label
 from behavio.report.tables import Column, Table
@@ -157,7 +158,7 @@ def _drawings(s: Scene, graph: object, nodes: int, instead: Markup) -> tuple[Mar
     from behavio.journeys import DirectlyFollowsGraph, process_map
 
     assert isinstance(graph, DirectlyFollowsGraph)
-    words = {name: touchpoint(name) for name in graph.activities["activity"].to_list()}
+    words = {name: t(touchpoint(name)) for name in graph.activities["activity"].to_list()}
     found, heights = [], []
     for width in PAGES:
         if nodes > SMALL and width < SMALL_PAGE:
@@ -362,7 +363,7 @@ def over_time(s: Scene) -> tuple[Key, Figure] | None:
         unit=s.calendar.unit,
         share=fact.shown,
         many=s.many,
-        kind=s.kinds.names[loudest].lower(),
+        kind=touchpoint(s.kinds.names[loudest].lower()),
     )
     if s.calendar.relative:
         caption = say(
