@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from behavio.audience import Audience
     from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
+    from behavio.holdout import Readout
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
@@ -427,6 +429,43 @@ def _optional(folder: Path | None, name: str) -> pl.DataFrame | None:
     return pl.read_parquet(path) if path is not None and path.is_file() else None
 
 
+def holdout(
+    data: Data,
+    out: str | Path,
+    *,
+    share: float = 0.1,
+    by: Sequence[str] = (),
+    day: date,
+    seed: int = 7,
+    **columns: Any,
+) -> tuple[pl.DataFrame, int]:
+    """Draw a group that is left alone into the file `out`, going on from what it holds; how many are new.
+
+    by  columns of the cases, or "segment" for the segments of a run
+    """
+    from behavio import holdout as room
+
+    log, folder, path = read(data, **columns), run_folder(data), Path(out)
+    cases = log.cases.with_columns(pl.col("case_id").cast(pl.String))
+    labels = _optional(folder, "segments/segments")
+    if "segment" in by and labels is not None and "segment" not in cases.columns:
+        own = labels.select(pl.col("case_id").cast(pl.String), "segment")
+        cases = cases.join(own, on="case_id", how="left")
+    kept = room.read_holdout(path) if path.is_file() else None
+    table = room.draw(cases, share=share, by=by, seed=seed, day=day, kept=kept)
+    room.write_holdout(table, path)
+    return table, table.height - (0 if kept is None else kept.height)
+
+
+def readout(
+    data: Data, drawn: str | Path, outcome: Sequence[str], since: date | None = None, **columns: Any
+) -> Readout:
+    """What contacts caused: those left alone by lot against the others, everybody as she was drawn."""
+    from behavio import holdout as room
+
+    return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
+
+
 def segments_page(folder: str | Path) -> dict[str, Any]:
     """What a run says of its segments: sizes, names, what sets each apart, the curve of k, the proof."""
     return dict(read_json(needed(checked_run(folder), "segments/profiles.json")))
@@ -455,7 +494,7 @@ def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
     return challenged(Path(folder), other, seed)
 
 
-def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+def segment_alike(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
     """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
     from behavio.segments.asked import nearest
 

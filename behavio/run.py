@@ -220,12 +220,15 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     for name in ("previous", "overrides"):
         settings = _placed(settings, name, c.job.base)
+    if settings.challenge not in c.log.cases.columns:
+        settings = _placed(settings, "challenge", c.job.base)
     vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
     return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
 
@@ -254,7 +257,8 @@ def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_next(known, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
@@ -305,7 +309,10 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
+        (
+            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+            *("next", "suggestions"),
+        ),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

@@ -23,7 +23,7 @@ from behavio.segments.proof import Yardstick, shuffled
 from behavio.segments.questions import four_answers
 from behavio.segments.rules import NEVER, Feature, Rules, learn_rules, measure, told
 from behavio.segments.spaces import Embeddings
-from behavio.segments.subgroups import neighbours, subgroups
+from behavio.segments.subgroups import likest, subgroups
 from behavio.segments.vectors import DensitySegmenter, VectorKMeans
 from behavio.segments.views import View, is_state_log, phase_of, spells, views_of
 from behavio.sequences import Field, SequenceSet, Vocabulary
@@ -227,7 +227,7 @@ def test_four_questions_have_data_or_say_unknown() -> None:
     assert first["content"]["text"].startswith("unknown: the log has no content")
 
 
-def test_subgroups_and_neighbours() -> None:
+def test_subgroups_and_the_cases_most_alike() -> None:
     log, truth = hcp_log(360)
     sequences = SequenceSet.from_log(log)
     kind = np.unique(truth, return_inverse=True)[1]
@@ -237,7 +237,7 @@ def test_subgroups_and_neighbours() -> None:
     assert email["subgroup_id"].n_unique() == 2
     inside = adjusted_rand(kind[label == 0], email["subgroup_id"].to_numpy())
     assert inside > 0.9 and found.height == 360
-    near = neighbours(sequences, 0, np.flatnonzero(label == 0), 10, 7)
+    near = likest(sequences, 0, np.flatnonzero(label == 0), 10, 7)
     same = [truth[int(c[1:])] == truth[0] for c in near["case_id"]]
     assert near.height == 10 and sum(same) >= 8 and near["distance"].is_sorted()
 

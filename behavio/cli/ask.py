@@ -64,7 +64,12 @@ def check(source: str, form: str | None, **columns: Any) -> None:
     help="Another segmentation beside this one: a file of case_id and segment, a column of the cases, "
     "another kind, another number (RUN only).",
 )
-@click.option("--like", metavar="CASE", help="The nearest neighbours of one case in its segment (RUN only).")
+@click.option(
+    "--like",
+    metavar="CASE",
+    help="The cases of its segment whose whole journeys are most like that of CASE (RUN only); for what "
+    "others did next who were where CASE is now: behavio neighbours.",
+)
 def segments(
     source: str,
     form: str | None,
@@ -97,7 +102,7 @@ def segments(
     if against is not None:
         return grouped.against(source, form, against, options["seed"])
     if like is not None:
-        return show.table(api.segment_neighbours(source, like), form)
+        return show.table(api.segment_alike(source, like), form)
     grouped.warn(source)
     found = api.segments(source, **show.given(options))
     if sizes:

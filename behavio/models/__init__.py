@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
     from behavio.models.counting import Counting
-    from behavio.models.fields import fields_asked
+    from behavio.models.fields import fields_asked, with_cases
     from behavio.models.gaps import GapModel
     from behavio.models.horizons import Horizons
     from behavio.models.neighbours import Neighbours
@@ -50,6 +50,7 @@ _HOME = {
     "predict_next": "stages",
     "predict_within": "stages",
     "write_models": "stages",
+    "with_cases": "fields",
     "write_next": "stages",
 }
 
@@ -78,6 +79,7 @@ __all__ = [
     "fields_asked",
     "predict_next",
     "predict_within",
+    "with_cases",
     "write_models",
     "write_next",
 ]

@@ -28,6 +28,8 @@ class ModelSettings:
     min_history   cases with fewer events get no next step
     min_evidence  a context is shown as evidence when it was seen this often
     truth         table of true probabilities (case_id, timestamp, probability), simulated logs only
+    attributes    columns of the case table that models read beside the events; name only what was known of
+                  a case all along: a column that is written later gives the future away
     """
 
     kind: str = "pool"
@@ -42,6 +44,7 @@ class ModelSettings:
     min_history: int = 2
     min_evidence: int = 20
     truth: str | None = None
+    attributes: tuple[str, ...] = ("specialty", "region", "territory", "potential", "holdout")
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

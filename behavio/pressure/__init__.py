@@ -59,7 +59,7 @@ CURVES = {
 class Pressure:
     """Bands per group, curves behind them, and where each case stands.
 
-    bands   BANDS: contacts per window up to which answers hold (90 % interval low to high), share of answers
+    bands   BANDS: contacts per window up to which answers hold (95 % interval low to high), share of answers
             lost with each contact beyond (`fall`), `sign` False where no fall shows: then no optimum is told
     curves  CURVES: share of contacts answered at each level, and the same person's answers relative to one or
             two contacts per window (95 % interval)
@@ -169,8 +169,9 @@ def _group(
         return band, []
     counts = np.bincount(c.level.astype(np.int64))
     most = int(np.flatnonzero(counts >= SHOWN).max(initial=2))
-    offset, value, error = explained(c, most)
-    best = hinge(c, offset, seed)
+    known = explained(c, most)
+    value, error = known.value, known.error
+    best = hinge(c, known, seed)
     if best.gain > SIGN:
         band |= {"sign": True, "optimum": best.optimum, "low": best.low, "high": best.high}
         band["fall"] = float(1 - np.exp(-best.fall))

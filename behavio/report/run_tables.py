@@ -47,9 +47,14 @@ class RunTables:
     next_steps: pl.DataFrame | None = None
     segments: pl.DataFrame | None = None
     profiles: dict[str, Any] | None = None
+    rules: dict[str, Any] | None = None
+    found_again: pl.DataFrame | None = None
+    challenge: dict[str, Any] | None = None
+    challenged: pl.DataFrame | None = None
     suggestions: pl.DataFrame | None = None
     suppressed: pl.DataFrame | None = None
     pressure: dict[str, Any] | None = None
+    perceptions: dict[str, Any] | None = None
     previous: RunTables | None = field(default=None, repr=False)
 
     @classmethod
@@ -84,9 +89,14 @@ class RunTables:
             next_steps=_table(run / "next/next_steps.parquet"),
             segments=_table(run / "segments/segments.parquet"),
             profiles=_json(run / "segments/profiles.json"),
+            rules=_json(run / "segments/rules.json"),
+            found_again=_table(run / "segments/stability.parquet"),
+            challenge=_json(run / "segments/challenge.json"),
+            challenged=_table(run / "segments/challenge.parquet"),
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
-            pressure=_pressure(run / "pressure"),
+            pressure=_told(run / "pressure", ("bands", "curves", "cases")),
+            perceptions=_told(run / "perceptions", ("questions", "groups")),
             previous=None if previous is None else cls.read(previous),
         )
 
@@ -154,12 +164,12 @@ def _conformance(folder: Path) -> dict[str, Any] | None:
     return None if any(t is None for t in tables.values()) else {**told, **tables}
 
 
-def _pressure(folder: Path) -> dict[str, Any] | None:
-    """Contact pressure: window, notes, the tables bands, curves, cases; None where not asked for."""
+def _told(folder: Path, tables: tuple[str, ...]) -> dict[str, Any] | None:
+    """What a stage with a facts.json left: its facts and tables; None where it was not asked for."""
     told = _json(folder / "facts.json")
     if told is None:
         return None
-    return {**told, **{n: _table(folder / f"{n}.parquet") for n in ("bands", "curves", "cases")}}
+    return {**told, **{n: _table(folder / f"{n}.parquet") for n in tables}}
 
 
 def _json(path: Path) -> Any:

@@ -52,7 +52,8 @@ _WHERE = {
 
 
 def files_of(settings: SegmentSettings, base: Path) -> list[tuple[str, Path]]:
-    """Files outside the log that segments rest on: the previous run's segments and model, and overrides."""
+    """Files outside the log that segments rest on: the previous run's segments and model, overrides, an
+    existing segmentation."""
     found = []
     if settings.previous is not None:
         folder = base / settings.previous
@@ -60,8 +61,9 @@ def files_of(settings: SegmentSettings, base: Path) -> list[tuple[str, Path]]:
         names = ("segments.parquet", "model/learned.npz", "model/model.json", "model/labels.json")
         found = [(f"{settings.previous}/{n}", inner / n) for n in names]
         found.append((settings.previous, folder))
-    if settings.overrides is not None:
-        found.append((settings.overrides, base / settings.overrides))
+    for other in (settings.overrides, settings.challenge):
+        if other is not None:
+            found.append((other, base / other))
     return [(name, path) for name, path in found if path.is_file()]
 
 

@@ -38,6 +38,8 @@ class SegmentSettings:
     frozen        score with the model of `previous`, learn nothing: same journey, same segment
     churn_limit   stop when a larger share of the cases of both runs would change their segment
     overrides     a table of experts' decisions: case_id, segment, reason, date
+    challenge     an existing segmentation to hold against the new one: a column of the cases, or a table
+                  with case_id and the segment
     owner         who answers for the segments       review  the day they are to be looked at again
     """
 
@@ -56,6 +58,7 @@ class SegmentSettings:
     frozen: bool = False
     churn_limit: float = 0.5
     overrides: str | None = None
+    challenge: str | None = None
     owner: str | None = None
     review: str | None = None
 

@@ -13,6 +13,7 @@ from behavio.errors import ModelError, RunError
 from behavio.files import read_json, whole_file, write_json
 from behavio.log import EventLog
 from behavio.segments.attributes import attribute_facts
+from behavio.segments.challenge import other_labels
 from behavio.segments.choose import STABLE, Choice, Progress
 from behavio.segments.contract import Segmenter
 from behavio.segments.facts import facts_of
@@ -33,6 +34,7 @@ from behavio.segments.names import is_hcp
 from behavio.segments.profiles import profiles
 from behavio.segments.proof import Stability, prove
 from behavio.segments.questions import four_answers
+from behavio.segments.rivals import write_challenge
 from behavio.segments.rules import Rules, learn_rules
 from behavio.segments.segmentation import UNASSIGNED, Segmentation
 from behavio.segments.settings import SegmentSettings
@@ -75,11 +77,15 @@ def write_segments(
     stability.parquet one row a segment: how surely it is found again    borders.parquet  cases near a border
     subgroups.parquet smaller groups inside                              rules.json       the typing tool
     changes.parquet   only with `previous`: kept, split, merged, new, gone    model/      to score with later
+    challenge.json, challenge.parquet, misplaced.parquet   only with `challenge` (`rivals.write_challenge`)
 
     `vectors` (case_id, vector) is what kind = "vectors" or "hdbscan" with space = "model" looks at. Raises
     RunError for a previous run that cannot be used, ModelError when too many cases would move.
     """
     own = None if vectors is None else Embeddings.of(vectors)
+    others = None
+    if settings.challenge is not None:  # what cannot be read is said before the work, not after it
+        others = other_labels(settings.challenge, log.cases, among=sequences.case_ids)
     written = make(sequences, settings, seed, lambda w, d: progress(w, 0.5 * d), own)
     found, segmentation = written.found, written.found.segmentation
     label = segmentation.segment_id
@@ -102,8 +108,12 @@ def write_segments(
         }
     page |= {"proof": proof, **_alive(written, settings)}
     _write(folder, written, page, settings, stable, rules, inside)
+    facts = _facts(page, written, sequences, rules)
+    if others is not None:
+        given = (str(settings.challenge), others, written.table, segmentation.names)
+        facts["challenge"] = write_challenge(folder, *given, sequences, found.model, seed)
     progress("segments: written", 1.0)
-    return _facts(page, written, sequences, rules)
+    return facts
 
 
 def make(

@@ -54,8 +54,8 @@ def read_conditions(when: str, activities: list[str]) -> tuple[Condition, ...]:
         if said:
             span = round(seconds(said.group(1).replace(" ", "")) * 1e6)
             text = IN.sub("", f" {part}").strip()
-        absent = text.startswith("no ")
-        text = text.removeprefix("no ").strip()
+        absent = text == "no" or text.startswith("no ")
+        text = text.removeprefix("no").strip() if absent else text
         if not text:
             raise JobError(
                 f"the trigger {when!r} has an empty condition", hint='"portal_visit and no call in 30d"'

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from behavio.files import whole_file
+from behavio.files import whole_file, write_json
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.candidates import read_actions, read_candidates
 from behavio.suggest.channels import add_policy, case_values, policy_conflicts, read_policy
+from behavio.suggest.cycle import make_cycle, missing_messages, watch_list
 from behavio.suggest.feedback import adherence, read_feedback, unwanted_messages
 from behavio.suggest.found import Found
 from behavio.suggest.messages import choose_messages, shown_messages
 from behavio.suggest.objectives import OPENS_ONLY
+from behavio.suggest.offpolicy import judge_policy
 from behavio.suggest.plan import day_of, make_plan
 from behavio.suggest.reasons import add_reasons
 from behavio.suggest.rules import apply_rules
@@ -29,6 +31,7 @@ from behavio.suggest.situations import Situations, read_situations
 from behavio.suggest.standing import add_standing
 from behavio.suggest.timeline import Timeline, read_timeline
 from behavio.suggest.triggers import add_triggers
+from behavio.suggest.uplift import holdout_uplift
 
 SUGGESTION_SCHEMA: dict[str, pl.DataType] = {
     "suggestion_id": pl.String(),
@@ -112,6 +115,8 @@ def write_suggestions(
     JobError for an objective, action or column that the log does not have.
     """
     made = make_suggestions(log, next_steps, segments, settings, progress, found or Found())
+    if "policy" in made.facts:
+        write_json(folder / "policy.json", made.facts["policy"])
     for name, frame in made.tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
@@ -186,6 +191,20 @@ def make_suggestions(
     facts = _facts(timeline, situations, actions, judged, made, left_out, counts, log, settings)
     tables = {"suggestions": _suggestions(made), "suppressed": _suppressed(left_out), "affinity": affinity}
     tables["content"] = content_affinity(timeline.events, settings)
+    progress("judging the policy", 0.7)
+    facts["policy"] = judge_policy(situations, actions, judged, settings)
+    if settings.holdout_column is not None:
+        held = now_cases(timeline).join(
+            candidates.select("case", "holdout").unique("case"), on="case", how="left", maintain_order="left"
+        )
+        facts["policy"]["holdout"] = holdout_uplift(timeline, held["holdout"])
+    progress("planning the cycle", 0.9)
+    tables["plan"] = make_cycle(plan, timeline, shown, settings)
+    tables["missing"] = missing_messages(candidates, shown, timeline, settings)
+    facts["n_planned_steps"] = tables["plan"].height
+    if settings.value_column is not None:
+        tables["watch"] = watch_list(judged, timeline, settings)
+        facts["n_watched"] = tables["watch"].height
     if feedback.height:
         tables |= {"feedback": feedback, "adherence": adherence(feedback)}
         facts["feedback"] = tables["adherence"].drop("owner_id").row(0, named=True)
