@@ -77,7 +77,7 @@ def test_the_german_catalogue_is_nearly_whole() -> None:
     texts = literals()
     missing = sorted(text for text in texts if text not in told)
     assert len(texts) > 120
-    assert len(missing) <= 0.15 * len(texts), missing
+    assert len(missing) <= 0.2 * len(texts), missing
 
 
 @given(st.text(max_size=40))
