@@ -263,7 +263,7 @@ def _next(c: Context, settings: Any, folder: Path) -> Facts:
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
-    settings = _placed(settings, "policy", c.job.base)
+    settings = _placed(_placed(settings, "policy", c.job.base), "holdout", c.job.base)
     found = suggest.Found(
         stages=c.table("stages/stages.parquet"),
         moves=c.table("stages/moves.parquet"),
