@@ -251,13 +251,13 @@ def test_long_tables_filter(browser, report):
 
     see(browser, report, 1180)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    field = browser.find_element(By.CSS_SELECTOR, "details#table-steps .filter input")
+    field = browser.find_element(By.CSS_SELECTOR, "details#table-weekly .filter input")
     visible = (
-        "return [...document.querySelectorAll('[data-table=steps] tbody tr')]"
+        "return [...document.querySelectorAll('[data-table=weekly] tbody tr')]"
         ".filter(r => r.getClientRects().length).length"
     )
     whole = browser.execute_script(visible)
-    field.send_keys("portal")
+    field.send_keys("portal explorers")
     some = browser.execute_script(visible)
     assert 0 < some < whole
     field.clear()

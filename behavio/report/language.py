@@ -148,7 +148,7 @@ def language(name: str) -> Language:
     """
     if name == "en":
         return ENGLISH
-    hint = f"{', '.join(BUILT_IN)}, or the path of a catalogue file (TOML), see docs/report.md"
+    hint = f"{', '.join(BUILT_IN)}, or the path of a catalogue file (TOML), see docs/guides/report.md"
     if name in BUILT_IN:
         text = resources.files("behavio.report").joinpath(f"languages/{name}.toml").read_text("utf-8")
     elif Path(name).is_file():

@@ -33,7 +33,7 @@
   });
   document.querySelectorAll("table[data-table]").forEach((table) => {
     const rows = [...table.tBodies[0].rows];
-    if (rows.length < 10 || !rows[0].querySelector("td.text")) return;
+    if (rows.length < 15 || !rows[0].querySelector("td.text")) return;
     const label = document.createElement("label");
     const input = document.createElement("input");
     label.className = "filter";
