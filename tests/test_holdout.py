@@ -96,7 +96,7 @@ def test_what_was_known_before_takes_chance_out() -> None:
     x = rng.normal(size=(400, 1))
     treated = rng.random(400) < 0.5
     y = 3 * x[:, 0] + 0.2 * treated + rng.normal(0, 0.1, 400)
-    plain, wide = adjusted_difference(y, treated, np.ones((400, 1)))
+    _, wide = adjusted_difference(y, treated, np.ones((400, 1)))
     found, error = adjusted_difference(y, treated, x)
     assert abs(found - 0.2) < 4 * error and error < wide / 5
 

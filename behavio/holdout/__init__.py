@@ -175,7 +175,9 @@ def read_out(
             hint=f"at least {FEWEST} of each are needed",
         )
     months = max((last - start).total_seconds() / (28 * 86_400), 1e-9)
-    contacts = tuple(float(rows.filter(holdout=h)["contacts"].mean() or 0) / months for h in (True, False))  # type: ignore[arg-type]
+    per_case = rows.group_by("holdout").agg(pl.col("contacts").mean())
+    mean = {bool(h): float(n) / months for h, n in per_case.iter_rows()}
+    contacts = (mean[True], mean[False])
     n = rows["n"].to_numpy().astype(float)
     table = [
         _measured("share with the outcome", (n > 0).astype(float), rows),

@@ -17,7 +17,17 @@ SALES = (
     "method",
     "glossary",
 )
-MEDICAL = ("groups", "trust", "journeys", "perceptions", "content", "changes", "readiness", "method", "glossary")
+MEDICAL = (
+    "groups",
+    "trust",
+    "journeys",
+    "perceptions",
+    "content",
+    "changes",
+    "readiness",
+    "method",
+    "glossary",
+)
 MEDICAL_NUMBERS = (
     "net_reaction",
     "portal",
