@@ -9,9 +9,9 @@ folds over cases) is compared. Representations: counts of activities and gap sta
 word2vec and fastText vectors, a contrastive encoder, states of the GRU, and joined ones. `shuffled` is the
 encoder on events in random order inside each case: where it does as well, order carried nothing.
 
-With --hierarchy (columns from wide to narrow, for example channel message or company product_1) every event is
-a leaf of a tree, and mean vectors of leaves are compared too: word2vec on traces of leaves, and Poincaré vectors
-of the tree (Nickel and Kiela 2017, gensim), which know nothing of order and lie flat (logarithmic map).
+With --hierarchy (columns from wide to narrow: channel message, or company product_1) every event is
+a leaf of a tree, and mean vectors of leaves are compared too: word2vec on traces of leaves, and Poincaré
+vectors of the tree (Nickel and Kiela 2017, gensim), which know no order and are made flat (logarithmic map).
 """
 
 from __future__ import annotations
