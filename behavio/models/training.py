@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,8 @@ def judged(
     """metrics.json: every model on exactly the same held-out events."""
     held = split.prefixes.thin(MOST)
     split = Split(split.train, split.sequences, held, split.cut, split.method)
-    scores = {name: judge.score(model, split.sequences, held) for name, model in models.items()}
+    asked = replace(split, sequences=models["ngram"].coded(split.sequences))  # coded and read once for all
+    scores = {name: judge.score(model, asked.sequences, held) for name, model in models.items()}
     seen = judge.seen_before(split)
     gap_of: dict[str, float] = {}
     gap: dict[str, Any] | None = None
@@ -175,8 +176,8 @@ def judged(
     if times is not None:
         gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
     default, notes, gains = choose(scores, split, settings, seed)
-    when = better_clock(models[default], times, split) if times is not None else None
-    promises = kept_promises(models[default], split)
+    when = better_clock(models[default], times, asked) if times is not None else None
+    promises = kept_promises(models[default], asked)
     told = (when or {}).get((when or {}).get("by", "")) or gap
     covered = None if told is None else told["coverage"]
     vectors = order_told(split, lambda log: quick_vectors(log, settings, seed), seed)
