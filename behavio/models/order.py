@@ -87,7 +87,7 @@ def order_in_words(told: dict[str, Any] | None) -> list[str]:
         "order is in them" if told["vectors"] - told["shuffled"] > noise else "order carries nothing there"
     )
     return [
-        f"Vectors of cases name the first activity after the cut right in {right['vectors']} of {told['n']:,} "
-        f"cases, learnt from shuffled events in {right['shuffled']}, plain shares of activities in "
-        f"{right['shares']}: {verdict}."
+        f"Vectors of cases name the first activity after the cut right in {right['vectors']} of "
+        f"{told['n']:,} cases, learnt from shuffled events in {right['shuffled']}, plain shares of "
+        f"activities in {right['shares']}: {verdict}."
     ]
