@@ -40,6 +40,7 @@ from behavio import (
 from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
+from behavio.engine.local import LocalEngine
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -243,7 +244,17 @@ def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     if settings.challenge not in c.log.cases.columns:
         settings = _placed(settings, "challenge", c.job.base)
     vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
-    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
+    given = (c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
+    if c.job.engine != "spark":
+        parts = max(8, c.sequences.n_events // 1_000_000)
+        whole = segments.Whole(LocalEngine(parts), c.sequences) if c.sampled else None
+        return segments.write_segments(*given, whole)
+    log = SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
+    try:
+        more = log.n_events > c.learnt.n_events
+        return segments.write_segments(*given, segments.Whole(c.cluster, log) if more else None)
+    finally:
+        c.cluster.forget()
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:

@@ -303,7 +303,7 @@ def test_a_case_has_the_name_the_job_gives_it(hostile, tmp_path):
 def test_a_missing_stage_is_said_and_the_rest_stands(missing, tmp_path):
     folder = build(tmp_path, drop=(missing,))
     facts = write_report(folder, ReportSettings(), folder / "report")
-    assert len(facts["sections"]) == 9 - (missing == "patterns")  # without patterns nothing comes before
+    assert len(facts["sections"]) == 11 - (missing == "patterns")  # without patterns nothing comes before
     assert len(page(folder)) > 20_000
 
 

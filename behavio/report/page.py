@@ -58,7 +58,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "method": method.section,
     "glossary": method.glossary,
 }
-LISTS = ("suggestions", "pressure", "journey_map", "telling")
+LISTS = ("suggested_groups", "pressure", "journey_map", "telling")
 """Tables with a row a group, which its card leads to."""
 
 
