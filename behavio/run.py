@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from behavio import (
     journeys,
     models,
     patterns,
+    perceptions,
     pressure,
     report,
     segments,
@@ -36,6 +37,7 @@ from behavio import (
     suggest,
     targets,
 )
+from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
 from behavio.engine.local import LocalEngine
@@ -210,17 +212,30 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
         try:
-            return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
+            return journeys.write_journeys(
+                c.sequences, settings, folder, progress, engine, whole, labels, planned=_flow(c.job)
+            )
         finally:
             c.cluster.forget()
+    sample = c.learnt if c.sampled else None
     return journeys.write_journeys(
-        c.sequences, settings, folder, progress, segments=labels, sample=c.learnt if c.sampled else None
+        c.sequences, settings, folder, progress, segments=labels, sample=sample, planned=_flow(c.job)
     )
+
+
+def _flow(job: Job) -> tuple[tuple[str, ...], str | None]:
+    """Required steps of the job's first planned flow and the time for all of them, None without a limit."""
+    flows = job.conformance.flow if job.conformance is not None else ()
+    steps = [step for step in flows[0].step if not step.optional] if flows else []
+    limits = [seconds(step.within) for step in steps if step.within]
+    whole = f"{sum(limits) / 86_400:g}d" if len(limits) == len(steps) - 1 and limits else None
+    return tuple(step.activity for step in steps), whole
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
@@ -251,25 +266,43 @@ def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
     return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _perceptions(c: Context, settings: Any, folder: Path) -> Facts:
+    vectors, labels = c.table("models/embeddings.parquet"), c.table("segments/segments.parquet")
+    return perceptions.write_perceptions(
+        c.log, vectors, labels, settings, c.job.seed, folder, c.watcher.progress
+    )
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
+    place = None if labels is None else partial(segments.placed, c.folder / "segments" / "model")
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress, place)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_next(known, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
+    settings = _placed(_placed(settings, "policy", c.job.base), "holdout", c.job.base)
+    found = suggest.Found(
+        stages=c.table("stages/stages.parquet"),
+        moves=c.table("stages/moves.parquet"),
+        pressure=c.table("pressure/cases.parquet"),
+        previous=suggest.read_previous(settings, c.job.base),
+    )
     return suggest.write_suggestions(
-        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress
+        c.log, c.learnt, steps, labels, settings, c.job.seed, folder, c.watcher.progress, found
     )
 
 
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
-    settings = _placed(settings, "previous", c.job.base)
+    settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
+    if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
+        settings = _placed(settings, "lang", c.job.base)
     return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
@@ -292,14 +325,18 @@ STAGES = (
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
     Stage("pressure", "pressure", ("log", "segments"), _pressure),
+    Stage("perceptions", "perceptions", ("log", "models", "segments"), _perceptions),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
-    Stage("suggestions", "suggest", ("log", "segments", "next"), _suggest),
+    Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
+        (
+            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+            *("next", "suggestions"),
+        ),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
@@ -414,6 +451,8 @@ def _key(
         held = (job.conformance, fingerprints(_plan_files(job)))
     elif stage.name == "segments" and job.segments is not None:
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
+    elif stage.name == "suggestions" and job.suggest is not None:
+        held = tuple(fingerprints(suggest.files_of(job.suggest, job.base)))
     space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
     before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
     return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)

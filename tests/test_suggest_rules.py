@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from oracles_suggest import log_of, opt_in
 
+from behavio.holdout import write_holdout
 from behavio.log import CONSENT_SCHEMA, TIME, EventLog
 from behavio.suggest import SuggestSettings
-from behavio.suggest.candidates import privacy_flags, read_actions, read_candidates
+from behavio.suggest.candidates import privacy_flags, read_actions, read_offers
 from behavio.suggest.consents import consent_states, spoken_of
 from behavio.suggest.rules import RULES, apply_rules
 from behavio.suggest.scoring import score
@@ -48,6 +50,29 @@ FREE: dict[str, Any] = {
     "q_value": 0.01,
     "probability": 0.5,
     "base_probability": 0.4,
+    "pdrp_opt_out": False,
+    "sales_derived": False,
+    "policy_forbids": False,
+    "policy_cell": "high value",
+    "policy_channels": "f2f, email",
+    "brand": "Cardiovia",
+    "specialty": "Cardiology",
+    "dismissed": 0,
+    "dismissed_days": None,
+    "unwanted": False,
+    "contacts": 2,
+    "band_high": 3.0,
+    "channel_28d": 1,
+    "channel_cap": 2,
+    "team": "sales",
+    "team_28d": 1,
+    "team_cap": 2,
+    "calls_365d": 2,
+    "country": "GB",
+    "country_cap": 3,
+    "in_a_row": 2,
+    "messages_ever": 5,
+    "trigger": None,
 }
 """A candidate no rule forbids."""
 
@@ -67,6 +92,17 @@ FORBIDDEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"only_medical": True}, "only the medical team"),
     ],
     "holdout": [({"holdout": True}, "holdout")],
+    "pdrp_opt_out": [({"pdrp_opt_out": True, "sales_derived": True}, "PDRP")],
+    "channel_policy": [({"policy_forbids": True}, "the policy for high value names f2f, email")],
+    "wrong_specialty": [
+        ({"specialty": "Nephrology"}, "Cardiovia is for Cardiology, not Nephrology"),
+        ({"specialty": None}, "not none known"),
+    ],
+    "dismissed_for_good": [
+        ({"dismissed": 2, "dismissed_days": 100.0}, "turned down 2 times"),
+        ({"dismissed": 1, "dismissed_days": 100.0, "unwanted": True}, "for good"),
+    ],
+    "dismissed_lately": [({"dismissed": 1, "dismissed_days": 29.5}, "turned down by the rep 29 days ago")],
     "not_enough_history": [({"n_events": 1}, "1 of the 2 events needed")],
     "no_evidence": [
         ({"level": None, "n": 7}, "7 of the 30 similar contacts needed"),
@@ -75,9 +111,15 @@ FORBIDDEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"q_value": 0.2}, "it may be chance"),
     ],
     "contact_cap": [({"touches_28d": 4}, "4 contacts in 28 days, the cap is 4")],
+    "pressure_band": [({"contacts": 3}, "3 contacts lately; answers of this group hold up to 3.0")],
+    "channel_cap": [({"channel_28d": 2}, "2 contacts by email in 28 days, the cap is 2")],
+    "team_cap": [({"team_28d": 2}, "2 contacts by sales in 28 days, the cap is 2")],
+    "country_cap": [({"calls_365d": 3, "channel": "f2f"}, "3 calls in a year, the cap of GB is 3")],
     "stacking": [({"hours_since_other": 20.7}, "a contact by a colleague 20 h ago")],
     "cooldown": [({"hours_since_own": 47.9}, "the owner's own contact 47 h ago")],
     "ignored_channel": [({"channel_answers": 0}, "9 contacts by email and no answer there")],
+    "variety": [({"in_a_row": 6}, "the last 6 contacts were all this one, unanswered")],
+    "expired_message": [({"messages": 0, "message": None}, "each of its 5 messages has expired")],
     "fatigue": [({"message": None}, "each of 3 messages")],
 }
 
@@ -88,9 +130,22 @@ ALLOWED: dict[str, list[dict[str, Any]]] = {
     "do_not_call": [{"do_not_call": True}, {"do_not_call": True, "channel": None}],
     "medical_firewall": [{}],
     "holdout": [{}],
+    "pdrp_opt_out": [{"pdrp_opt_out": True}, {"sales_derived": True}],
+    "channel_policy": [{"policy_cell": None, "policy_channels": None}],
+    "wrong_specialty": [
+        {},
+        {"brand": None, "specialty": None},
+        {"brand": "Nefrilo", "specialty": "Nephrology"},
+    ],
+    "dismissed_for_good": [{"dismissed": 1, "dismissed_days": 31.0}],
+    "dismissed_lately": [{"dismissed": 1, "dismissed_days": 30.0}],
     "not_enough_history": [{"n_events": 2}],
-    "no_evidence": [{}],
+    "no_evidence": [{}, {"trigger": "mine", "level": None}, {"trigger": "mine", "gain_low": -0.1}],
     "contact_cap": [{}],
+    "pressure_band": [{"contacts": 2}, {"contacts": 9, "band_high": None}, {"contacts": None}],
+    "channel_cap": [{}, {"channel_28d": 9, "channel_cap": None}],
+    "team_cap": [{}, {"team_28d": 9, "team_cap": None}],
+    "country_cap": [{"calls_365d": 9}, {"channel": "f2f"}, {"channel": "f2f", "country_cap": None}],
     "stacking": [{}, {"hours_since_other": None}],
     "cooldown": [{"hours_since_own": 48.0}, {"hours_since_own": None}],
     "ignored_channel": [
@@ -98,7 +153,9 @@ ALLOWED: dict[str, list[dict[str, Any]]] = {
         {"channel_answers": 0, "other_answers": 0},
         {"channel_answers": 0, "channel_answers_anybody": False},
     ],
-    "fatigue": [{"message": None, "messages": 0}],
+    "variety": [{"in_a_row": 5}],
+    "expired_message": [{}, {"messages": 0, "messages_ever": 0, "message": None}],
+    "fatigue": [{"message": None, "messages": 0, "messages_ever": 0}],
 }
 
 
@@ -106,9 +163,12 @@ def judge(changes: dict[str, Any]) -> tuple[str | None, str | None]:
     """Rule and detail for one candidate."""
     schema = {"message": pl.String(), "consent": pl.String(), "level": pl.String(), "status": pl.String()}
     schema |= {"channel": pl.String(), "hours_since_own": pl.Float64(), "hours_since_other": pl.Float64()}
-    schema |= {"n": pl.Int64()}
+    schema |= {c: pl.Int64() for c in ("n", "channel_cap", "team_cap", "country_cap", "contacts")}
+    schema |= {c: pl.Float64() for c in ("dismissed_days", "band_high")}
+    schema |= {c: pl.String() for c in ("trigger", "policy_cell", "policy_channels", "brand", "specialty")}
     row = pl.DataFrame([FREE | changes], schema_overrides=schema)
-    return apply_rules(row, SuggestSettings()).select("rule", "detail").row(0)
+    chosen = SuggestSettings(specialties={"Cardiovia": ("Cardiology",)})
+    return apply_rules(row, chosen).select("rule", "detail").row(0)
 
 
 def test_every_rule_has_a_case_it_forbids_and_one_it_lets_through() -> None:
@@ -203,7 +263,7 @@ def candidates(log: EventLog, **settings: Any) -> dict[tuple[str, str], dict[str
     situations = read_situations(timeline, None, chosen)
     actions = read_actions(timeline, chosen)
     cells, now, _ = score(situations, actions["action"].to_list(), chosen)
-    table = read_candidates(situations, actions, cells, now, log, chosen)
+    table = read_offers(situations, actions, cells, now, log, chosen).part()
     return {(r["case_id"], r["action"]): r for r in table.iter_rows(named=True)}
 
 
@@ -258,6 +318,16 @@ def test_what_the_accounts_say(ending: str) -> None:
     assert [rows[c]["consent"] for c in "abcde"] == ["granted", None, "never", None, None]
     assert rows["b"]["status"] == "inactive"
     assert privacy_flags(cases) == {"d"}
+
+
+def test_a_draw_leaves_cases_alone(tmp_path: Path) -> None:
+    cases = pl.DataFrame({"case_id": ["a", "b", "c"]})
+    drawn = pl.DataFrame({"case_id": ["a", "b", "x"], "holdout": [True, False, True]})
+    table = drawn.with_columns(stratum=pl.lit("all"), drawn=pl.lit(dt.date(2026, 1, 1)))
+    write_holdout(table, tmp_path / "holdout.csv")
+    log = log_of([("a", 0, "email_sent"), ("a", 1, "email_open")], cases, [opt_in("a")])
+    rows = candidates(log, holdout=str(tmp_path / "holdout.csv"))
+    assert [rows[c, "email_sent"]["holdout"] for c in "abc"] == [True, False, False]
 
 
 def test_the_cap_is_the_setting_or_the_95th_percentile_of_the_group() -> None:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from oracles_suggest import START, log_of
 
+from behavio.cli import cli
 from behavio.errors import RunError
 from behavio.log import EventLog
 from behavio.suggest import SuggestSettings, write_suggestions
-from behavio.suggest.affinity import channel_affinity
+from behavio.suggest.affinity import channel_affinity, content_affinity
 from behavio.suggest.timeline import read_timeline
 from behavio.view import story
+from behavio.view.page import page
 
 EVENTS: list[tuple[Any, ...]] = [
     ("anna", 0, "call_f2f", {"brand": "one", "message": "<b>52 weeks</b>"}),
@@ -135,3 +139,55 @@ def test_affinity_by_hand() -> None:
     assert table.select(
         ((pl.col("low") < pl.col("affinity")) & (pl.col("affinity") < pl.col("high"))).all()
     ).item()
+
+
+def test_content_affinity_by_hand() -> None:
+    # Safety: a likes 3 of 3, b none of 3, usual 3 of 6; a hears of Dosing once; medical talk does not count
+    rows: list[tuple[Any, ...]] = []
+    for i in range(3):
+        liked, refused = {"reaction": "positive"}, {"reaction": "negative"}
+        rows += [("a", i, "reaction_positive", {"content": "Safety", **liked})]
+        rows += [("b", i, "reaction_negative", {"content": "Safety", **refused})]
+    rows += [("a", 5, "reaction_positive", {"content": "Dosing", "reaction": "positive"})]
+    rows += [("a", 6, "msl_question", {"content": "Safety", "reaction": "negative", "team": "medical"})]
+    table = content_affinity(log_of(rows).events, SuggestSettings())
+    assert table.select("case_id", "content", "reactions", "positive", "usual").rows() == [
+        ("a", "Dosing", 1, 1, 1.0),
+        ("a", "Safety", 3, 3, 0.5),
+        ("b", "Safety", 3, 0, 0.5),
+    ]
+    safety = table.filter(content="Safety")
+    assert safety["affinity"][0] == pytest.approx(1 - safety["affinity"][1])
+    assert content_affinity(log_of(rows).events.drop("reaction"), SuggestSettings()).height == 0
+
+
+def test_the_page_shows_stage_pressure_neighbours_and_what_is_suggested(run: Path) -> None:
+    (run / "stages").mkdir()
+    (run / "pressure").mkdir()
+    (run / "models").mkdir()
+    since = START + dt.timedelta(days=3)
+    standing = {"case_id": "anna", "stage": "trial", "probability": 0.8, "since": since}
+    pl.DataFrame([{**standing, "evidence": "portal"}]).write_parquet(run / "stages" / "stages.parquet")
+    band = {"case_id": "anna", "contacts": 4, "low": 1.0, "high": 3.0, "verdict": "over"}
+    pl.DataFrame([band]).write_parquet(run / "pressure" / "cases.parquet")
+    # ben points the same way as anna, clara across: cosine 1 and 0
+    vectors = {"case_id": ["anna", "ben", "clara"], "vector": [[1.0, 1.0], [2.0, 2.0], [1.0, -1.0]]}
+    pl.DataFrame(vectors).write_parquet(run / "models" / "embeddings.parquet")
+    anna = story(run, "anna")
+    assert anna.alike.select("case_id", "likeness").rows() == [("ben", 1.0), ("clara", 0.0)]
+    facts = dict(anna.facts)
+    assert facts["stage"] == "trial (80 % sure) since 9 Jan 2025, after portal"
+    assert facts["contact pressure"] == "over: 4 contacts, the group answers best at 1.0–3.0"
+    assert anna.ages == {"hand": None} or "data of hand" in facts
+    whole = page(anna)
+    for words in ("Most alike", "ben", "What comes next", "over: 4 contacts", "Held back", "hand:1"):
+        assert words in whole
+    assert whole.startswith("<!doctype html>") and "http" not in whole
+
+
+def test_the_command_prints_html_and_json(run: Path) -> None:
+    (run / "manifest.json").write_text("{}")
+    found = CliRunner().invoke(cli, ["view", str(run), "anna", "--html"])
+    assert found.exit_code == 0 and found.output.startswith("<!doctype html>")
+    told = json.loads(CliRunner().invoke(cli, ["view", str(run), "anna", "--json"]).output)
+    assert told["case_id"] == "anna" and told["alike"] == [] and told["stage"] is None

@@ -92,7 +92,7 @@ def _for_people(found: pl.DataFrame) -> pl.DataFrame:
     """The columns a person reads."""
     import polars as pl
 
-    hidden = ["activities", "length", "p_value", "outcome"]
+    hidden = ["activities", "length", "p_value", "outcome", "counted_in"]
     hidden += [c for c in ("segment",) if c in found.columns and found[c].null_count() == found.height]
     names = {
         "n_cases": "cases",

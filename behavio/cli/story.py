@@ -6,8 +6,7 @@ import click
 import polars as pl
 
 from behavio.cli import show
-from behavio.view import CaseStory
-from behavio.words import touchpoint
+from behavio.view import CaseStory, page
 
 
 def draw(story: CaseStory, form: str | None) -> None:
@@ -19,15 +18,16 @@ def draw(story: CaseStory, form: str | None) -> None:
     width = max(len(name) for name, _ in story.facts)
     for name, told in story.facts:
         click.echo(f"  {name:<{width}}  {told}")
-    for row in story.suggestions.iter_rows(named=True):
-        click.echo(f"\nsuggested: {touchpoint(row['action'])}\n  {row['reason']}")
-    for row in story.suppressed.iter_rows(named=True):
-        what = touchpoint(row["action"] or "every action")
-        click.echo(f"\nheld back: {what} ({row['reason']}) {row['detail'] or ''}")
-    if story.next_steps.height:
-        click.echo("\nwhat comes next")
-        shown = ("rank", "activity", "probability", "median_days", "low_days", "high_days", "evidence")
-        show.table(story.next_steps.select(shown), None)
+    for line in [*page.suggested(story), *page.held_back(story)]:
+        click.echo(f"\n{line}")
+    tables: tuple[tuple[str, tuple[str, ...], list[tuple[str, ...]]], ...] = (
+        ("what comes next", ("step", "probability", "in", "because"), page.next_rows(story)),
+        ("most alike", ("case", "likeness", "group", "next"), page.alike_rows(story)),
+    )
+    for title, names, rows in tables:
+        if rows:
+            click.echo(f"\n{title}")
+            show.table(pl.DataFrame(rows, schema=list(names), orient="row"), None)
     click.echo("\nwhat happened")
     names = ("when", "touchpoint", "channel", "about", "who", "source row")
     show.table(pl.DataFrame(story.rows, schema=list(names), orient="row"), None)
@@ -39,9 +39,14 @@ def _plain(story: CaseStory) -> dict[str, object]:
         "as_of": story.as_of,
         "segment": story.segment,
         "strength": story.strength,
+        "stage": None if story.stage is None else dict(story.stage),
+        "pressure": None if story.pressure is None else dict(story.pressure),
         "contacts_28d": story.contacts_28d,
         "attributes": dict(story.attributes),
         "affinity": story.affinity.to_dicts(),
+        "content": story.content.to_dicts(),
+        "alike": story.alike.to_dicts(),
+        "data_age_days": dict(story.ages),
         "next_steps": story.next_steps.to_dicts(),
         "suggestions": story.suggestions.to_dicts(),
         "suppressed": story.suppressed.to_dicts(),

@@ -30,6 +30,31 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """One state of a chart that can be simplified: what the slider says, the drawing, its words."""
+
+    said: Markup
+    chart: Markup
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A chart in several degrees of detail, from few to many; on paper `usual` stands."""
+
+    macro: ClassVar[str] = "levels"
+    id: str
+    title: Markup
+    levels: tuple[Level, ...]
+    usual: int
+    label: str
+    caption: Markup
+    table: Table | None = None
+    more: Table | None = None
+    classes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
     """A table printed in the open, with an optional heading and note."""
 
@@ -77,6 +102,7 @@ class Card:
     journey: Figure | None
     weeks: Figure | None
     answers: tuple[tuple[str, Markup], ...]
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +113,7 @@ class Index:
     links: tuple[tuple[str, str, Markup], ...]
 
 
-Block = Index | Figure | Sheet | Prose | Definitions | Key | Card
+Block = Index | Figure | Levels | Sheet | Prose | Definitions | Key | Card
 
 
 @dataclass(frozen=True, slots=True)

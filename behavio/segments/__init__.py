@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from behavio.segments.kmeans import ActivityKMeans
     from behavio.segments.segmentation import Segmentation
     from behavio.segments.semi_markov import SemiMarkovMixture
-    from behavio.segments.writing import assign, write_segments
+    from behavio.segments.writing import assign, placed, write_segments
 
 __all__ = [
     "ActivityKMeans",
@@ -32,6 +32,7 @@ __all__ = [
     "files_of",
     "find",
     "find_segments",
+    "placed",
     "segments",
     "write_segments",
 ]
@@ -46,6 +47,7 @@ _WHERE = {
     "assign": ("writing", "assign"),
     "find": ("finding", "find"),
     "find_segments": ("finding", "find_segments"),
+    "placed": ("writing", "placed"),
     "segments": ("finding", "find_segments"),
     "write_segments": ("writing", "write_segments"),
 }

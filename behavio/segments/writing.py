@@ -204,6 +204,17 @@ def assign(folder: Path, sequences: SequenceSet) -> Segmentation:
     return place(folder, sequences)[0]
 
 
+def placed(folder: Path, sequences: SequenceSet) -> pl.DataFrame | None:
+    """Where a segments model puts these cases or parts of them: case_id, segment_id, segment, strength.
+
+    None where it looks at vectors of whole cases that another model learned: a part of one has none.
+    """
+    model = Segmenter.load(folder)
+    if isinstance(model, VectorSegmenter) and model.space == "table":
+        return None
+    return assign(folder, sequences).to_frame()
+
+
 def _matched(
     found: Found, previous: Previous, sequences: SequenceSet, settings: SegmentSettings
 ) -> tuple[Found, Matching, list[str]]:

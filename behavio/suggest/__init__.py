@@ -1,6 +1,15 @@
 """What to do next for each case, why, and when to leave her alone."""
 
-from behavio.suggest.settings import SuggestSettings
+from behavio.suggest.found import Found, files_of, read_previous
+from behavio.suggest.settings import SuggestSettings, TriggerRule
 from behavio.suggest.write import suggest, write_suggestions
 
-__all__ = ["SuggestSettings", "suggest", "write_suggestions"]
+__all__ = [
+    "Found",
+    "SuggestSettings",
+    "TriggerRule",
+    "files_of",
+    "read_previous",
+    "suggest",
+    "write_suggestions",
+]

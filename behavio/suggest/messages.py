@@ -86,14 +86,26 @@ def tired_of(shown: pl.DataFrame) -> pl.DataFrame:
 
 
 def choose_messages(
-    candidates: pl.DataFrame, shown: pl.DataFrame, as_of: int, settings: SuggestSettings
+    candidates: pl.DataFrame,
+    shown: pl.DataFrame,
+    as_of: int,
+    settings: SuggestSettings,
+    unwanted: pl.DataFrame | None = None,
+    scores: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Add message, brand, message_n, message_score and messages (how many were considered).
+    """Add message, brand, message_n, message_score, messages (how many were considered) and messages_ever.
 
-    `candidates` has case, action, case_brand. Messages of the case's own brand come first, then by score,
-    then by name; what the case is tired of is left out. An action that never named a message gets none.
+    `candidates` has case, action, case_brand; `unwanted` (case, message) was turned down by a rep; `scores`
+    are those over all cases where `candidates` and `shown` are a part of them. Messages of the case's own brand
+    come first, then by score, then by name; what the case is tired of is left out. An action that never named
+    a message gets none.
     """
-    scores = message_scores(shown).filter(pl.col("last_us") > as_of - microseconds(settings.message_fresh))
+    scores = message_scores(shown) if scores is None else scores
+    ever = scores.group_by("action").agg(pl.len().cast(pl.Int64).alias("messages_ever"))
+    scores = scores.filter(
+        (pl.col("last_us") > as_of - microseconds(settings.message_fresh))
+        & ~pl.col("message").is_in(settings.expired_messages)
+    )
     scores = scores.sort(["action", "score", "message"], descending=[False, True, False])
     overall = scores.group_by("action", maintain_order=True).head(CHOICES).with_columns(wanted=pl.lit(""))
     branded = scores.filter(pl.col("brand").is_not_null()).with_columns(wanted=pl.col("brand"))
@@ -107,6 +119,8 @@ def choose_messages(
         messages=pl.len().over("case", "action").cast(pl.Int64)
     )
     fresh = offers.join(tired_of(shown), on=["case", "message"], how="anti")
+    if unwanted is not None:
+        fresh = fresh.join(unwanted, on=["case", "message"], how="anti")
     fresh = fresh.sort(["case", "action", "score", "message"], descending=[False, False, True, False])
     best = fresh.unique(["case", "action"], keep="first", maintain_order=True).select(
         "case",
@@ -119,6 +133,7 @@ def choose_messages(
     counts = offers.select("case", "action", "messages").unique()
     out = candidates.join(counts, on=["case", "action"], how="left", maintain_order="left")
     out = out.join(best, on=["case", "action"], how="left", maintain_order="left")
+    out = out.join(ever, on="action", how="left", maintain_order="left")
     return out.with_columns(
-        pl.col("messages").fill_null(0), brand=pl.coalesce("message_brand", "case_brand")
+        pl.col("messages", "messages_ever").fill_null(0), brand=pl.coalesce("message_brand", "case_brand")
     ).drop("message_brand")

@@ -1,7 +1,7 @@
 """Which of the allowed suggestions are made, in which order, and when they fall due.
 
-The gain orders the actions of a case; an owner's first suggestions for all cases come before any second
-one. Due days are the working days of the seven days after `as_of`, and nobody gets more than
+The gain orders the actions of a case, see `in_order`; an owner's first suggestions for all cases come before
+any second one. Due days are the working days of the seven days after `as_of`, and nobody gets more than
 `max_per_owner_day` of them a day. Ties are broken by case, then action: same input, same plan.
 """
 
@@ -12,6 +12,7 @@ import hashlib
 
 import polars as pl
 
+from behavio.suggest.rules import CALLS
 from behavio.suggest.settings import SuggestSettings, microseconds
 
 DUE_DAYS = 7
@@ -39,38 +40,78 @@ def make_plan(allowed: pl.DataFrame, as_of: int, settings: SuggestSettings) -> p
     """Rank what the rules allow and give it days.
 
     Adds rank, due_from, due_to, expires_on, priority, suggestion_id and rule/detail: a row whose rule is
-    set was left out by the plan (contact_cap, max_per_case or max_per_owner_day) and has no due days.
+    set was left out by the plan (conflicting, contact_cap, pressure_band, max_per_case or max_per_owner_day)
+    and has no due days.
     """
-    order = ["case", "gain", "action"]
-    ranked = allowed.sort(order, descending=[False, True, False])
-    place = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("case")
-    ranked = ranked.with_columns(rank=place)
-    # the plan itself adds contacts: together with those of the last 28 days they stay under the cap
-    room = pl.min_horizontal(pl.lit(settings.max_per_case), pl.col("cap") - pl.col("touches_28d"))
-    over_cap = (pl.col("rank") > room) & (pl.col("rank") <= settings.max_per_case)
-    left_out = (
-        pl.when(over_cap)
-        .then(pl.lit("contact_cap"))
-        .when(pl.col("rank") > room)
-        .then(pl.lit("max_per_case"))
-        .otherwise(pl.lit(None, dtype=pl.String))
-    )
-    told = (
-        pl.when(over_cap)
-        .then(
+    ranked = _without_conflicts(in_order(allowed, settings))
+    kept = pl.col("rule").is_null()
+    ranked = ranked.with_columns(rank=kept.cast(pl.Int32).cum_sum().over("case").cast(pl.Int32))
+    # the plan itself adds contacts: together with those of the last 28 days they stay under cap and band
+    cap = pl.col("cap") - pl.col("touches_28d")
+    band = (pl.col("band_high").floor().cast(pl.Int64) - pl.col("contacts")).fill_null(10**6)
+    most = pl.lit(settings.max_per_case)
+    words = "{} contacts in 28 days and {} suggested, the cap is {}"
+    verdicts = (
+        (
+            pl.col("rank") > cap,
+            "contact_cap",
+            pl.format(words, "touches_28d", pl.min_horizontal(pl.col("rank") - 1, cap), "cap"),
+        ),
+        (
+            pl.col("rank") > band,
+            "pressure_band",
             pl.format(
-                "{} contacts in 28 days and {} suggested, the cap is {}",
-                "touches_28d",
-                pl.col("rank") - 1,
-                "cap",
-            )
-        )
-        .when(pl.col("rank") > room)
-        .then(pl.format("{} better suggestions for the same case", pl.lit(settings.max_per_case)))
-        .otherwise(pl.lit(None, dtype=pl.String))
+                "{} contacts lately and {} suggested; answers of this group hold up to {}",
+                pl.col("contacts").fill_null(0),
+                pl.min_horizontal(pl.col("rank") - 1, band),
+                pl.col("band_high").round(1),
+            ),
+        ),
+        (pl.col("rank") > most, "max_per_case", pl.format("{} better suggestions for the same case", most)),
     )
-    ranked = ranked.with_columns(rule=left_out, detail=told)
+    rule, detail = pl.col("rule"), pl.col("detail")
+    for over, name, told in verdicts:
+        new = kept & over.fill_null(False)
+        rule, detail = (
+            pl.when(new).then(pl.lit(name)).otherwise(rule),
+            pl.when(new).then(told).otherwise(detail),
+        )
+    ranked = ranked.with_columns(rule=rule, detail=detail)
     return _with_dates(_give_days(ranked, as_of, settings), as_of, settings)
+
+
+def in_order(allowed: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
+    """The actions of each case, best first, with `cost`.
+
+    What a trigger asks for comes first, then the order of the channel policy, then the gain. Gains within
+    `equal_within` of the best one are equal: the cheaper action comes first.
+    """
+    costs = dict(settings.costs)
+    if costs:
+        by_action = pl.col("action").replace_strict(costs, default=None, return_dtype=pl.Float64)
+        by_channel = pl.col("channel").replace_strict(costs, default=0.0, return_dtype=pl.Float64)
+        cost = pl.coalesce(by_action, by_channel)
+    else:
+        cost = pl.lit(0.0)
+    gain = pl.col("gain").fill_null(-1.0)
+    table = allowed.with_columns(cost=cost, own_gain=gain, asked=pl.col("trigger").is_null())
+    best = pl.col("own_gain").max().over("case", "asked", "policy_place")
+    equal = pl.col("own_gain") >= best - (settings.equal_within if costs else 0.0)
+    table = table.with_columns(behind=~equal, price=pl.when(equal).then(pl.col("cost")).otherwise(0.0))
+    keys = ["case", "asked", "policy_place", "behind", "price", "own_gain", "action"]
+    down = [False, False, False, False, False, True, False]
+    return table.sort(keys, descending=down).drop("own_gain", "asked", "behind", "price")
+
+
+def _without_conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
+    """A visit, a video call and a phone call are one call: of several only the best is suggested."""
+    call = pl.col("channel").is_in(CALLS).fill_null(False)
+    later = call & (call.cast(pl.Int32).cum_sum().over("case") > 1)
+    first = pl.col("action").filter(call).first().over("case")
+    return ranked.with_columns(
+        rule=pl.when(later).then(pl.lit("conflicting")),
+        detail=pl.when(later).then(pl.format("another call is suggested already: {}", first)),
+    )
 
 
 def _give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
@@ -78,9 +119,15 @@ def _give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> p
     days = working_days(as_of)
     pause = dt.timedelta(days=-(-microseconds(settings.cooldown) // 86_400_000_000))
     queue = ranked.with_row_index("row").filter(pl.col("rule").is_null())
+    queue = queue.with_columns(
+        asked=pl.col("trigger").is_not_null(),
+        under=(pl.col("contacts") < pl.col("band_low")).fill_null(False),
+        passed=pl.col("ignored") > 0,
+    )
+    # after what users ask for and what waits for an answer: who gets too little; last what reps passed over
     queue = queue.sort(
-        ["owner_id", "rank", "waiting", "gain", "case", "action"],
-        descending=[False, False, True, True, False, False],
+        ["owner_id", "rank", "asked", "waiting", "under", "passed", "gain", "case", "action"],
+        descending=[False, False, True, True, True, False, True, False, False],
         nulls_last=True,
     )
     load: dict[tuple[str, dt.date], int] = {}

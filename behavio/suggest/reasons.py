@@ -10,12 +10,18 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
+from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
+from behavio.suggest.timeline import Moments, Timeline
 from behavio.words import duration, percent, shorten, touchpoint
+
+PART = 50_000
+"""Cases whose events stand in memory as rows at once."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TOLD_US = 90 * DAY_US
@@ -68,12 +74,34 @@ def row_name(event: dict[str, Any]) -> str:
 
 
 def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `reason` and `evidence_rows` to the chosen suggestions."""
+    """Add `reason` and `evidence_rows` to the chosen suggestions, in their order."""
     t = situations.timeline
+    plan = plan.with_row_index("__place__").sort("case", "__place__")
+    case = plan["case"].to_numpy()
+    parts = []
+    for start in range(0, t.n_cases, PART):
+        own = plan[np.searchsorted(case, start) : np.searchsorted(case, start + PART)]
+        if own.height:
+            parts.append(_reasons(own, t, start, situations, settings))
+    empty = plan.with_columns(
+        reason=pl.lit(None, dtype=pl.String), evidence_rows=pl.lit(None, dtype=pl.List(pl.String))
+    )
+    return (pl.concat(parts) if parts else empty).sort("__place__").drop("__place__")
+
+
+def _reasons(
+    plan: pl.DataFrame, t: Timeline, start: int, situations: Situations, settings: SuggestSettings
+) -> pl.DataFrame:
+    """The reasons of the cases from `start` on, PART of them at most."""
+
+    def of(moments: Moments) -> pl.DataFrame:
+        first, last = np.searchsorted(moments.case, (start, start + PART))
+        return t.events[moments.position[first:last]]
+
     kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
-    came = t.events[t.inbound.position].select(kept)
+    came = of(t.inbound).select(kept)
     # medical contacts are no argument in a sales reason
-    done = t.events[t.touches.position].filter((pl.col("team") != "medical").fill_null(True)).select(kept)
+    done = of(t.touches).filter((pl.col("team") != "medical").fill_null(True)).select(kept)
     # by activity, so that the two newest kinds of answers are at hand
     newest = came.group_by("case", "activity").last().sort("case", "position", descending=[False, True])
     answers = _by_case(newest.group_by("case", maintain_order=True).head(2))
@@ -91,7 +119,8 @@ def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSet
             said, shown = _silence(answers.get(s["case"], ()), latest.get(s["case"]))
         name = contact_name(s["action"])
         since = f"no {name} since {date(contact['timestamp'].date())}" if contact else f"no {name} so far"
-        reasons.append(f"{said}; {since}. {_evidence(s, situations, settings)}")
+        told_parts = (f"{said}; {since}.", _standing(s), _evidence(s, situations, settings))
+        reasons.append(" ".join(p for p in told_parts if p))
         rows.append(list(dict.fromkeys(row_name(e) for e in ([*shown, contact] if contact else shown))))
     return plan.with_columns(
         reason=pl.Series(reasons, dtype=pl.String), evidence_rows=pl.Series(rows, dtype=pl.List(pl.String))
@@ -131,26 +160,45 @@ def _silence(
     return "Nothing heard so far", []
 
 
+def _standing(s: dict[str, Any]) -> str:
+    """The stage, the contacts against the band of the group, and the users' rule that asks for this."""
+    parts = []
+    if s.get("stage") is not None:
+        since = s["stage_since"]
+        when = f" since {date(since.date())}" if since is not None else ""
+        parts.append(f"Stage: {s['stage']} ({percent(s['stage_sure'])} sure){when}.")
+    if s.get("band_high") is not None:
+        band = f"{s['band_low']:.1f}–{s['band_high']:.1f}"
+        where = "below" if s["contacts"] < s["band_low"] else "within"
+        some = f"{s['contacts']} contact{'' if s['contacts'] == 1 else 's'}"
+        parts.append(f"{some} lately, {where} the {band} this group answers best.")
+    if s.get("trigger") is not None:
+        parts.append(f"Rule “{s['trigger']}” holds.")
+    return " ".join(parts)
+
+
 def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:
     """The counts behind the suggestion, what they were counted over, and what they are not."""
+    if s["level"] is None:
+        return f"Fewer than {settings.min_evidence} similar contacts so far: no evidence yet."
     window = duration(seconds(settings.response_window))
     name = contact_name(s["action"])
     similar = {"situation": "similar contacts", "segment": "contacts in this group", "action": "contacts"}[
         s["level"]
     ]
-    success = _success(situations)
+    success = situations.timeline.objective.words
     return (
         f"After {article(name)}, {percent(s['share'])} of {s['n']:,} {similar} were followed by {success} "
         f"within {window}; without one an estimated "
         f"{percent(s['base_probability'])} ({s['base_n']:,} periods compared). "
-        f"{_similar(s, situations, settings)}"
+        f"{_similar(s, situations, settings)}{_doubt(s)}"
     )
 
 
-def _success(situations: Situations) -> str:
-    """What was counted: the one activity of the objective by name, several as "a response"."""
-    names = situations.timeline.objectives
-    return article(touchpoint(names[0])) if len(names) == 1 else "a response"
+def _doubt(s: dict[str, Any]) -> str:
+    """What a users' rule asks for is suggested without a proven gain too, but says so."""
+    unsure = s["gain_low"] <= 0 or s["q_value"] is None or s["q_value"] > FALSE_SHARE
+    return " The difference may be chance." if unsure else ""
 
 
 def _similar(s: dict[str, Any], situations: Situations, settings: SuggestSettings) -> str:

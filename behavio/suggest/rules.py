@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from behavio.durations import seconds
 from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import SuggestSettings
 
@@ -86,10 +87,89 @@ def not_enough_history(settings: SuggestSettings) -> Verdict:
     return Verdict(short, pl.format("{} of the {} events needed", "n_events", pl.lit(settings.min_history)))
 
 
+def pdrp_opt_out(settings: SuggestSettings) -> Verdict:
+    """The prescriber opted out of showing sales data to the field, and the score rests on sales."""
+    return Verdict(
+        pl.col("pdrp_opt_out") & pl.col("sales_derived"),
+        pl.lit("opted out of showing prescriber-level data (PDRP), which this score rests on"),
+    )
+
+
+def channel_policy(settings: SuggestSettings) -> Verdict:
+    """The channel policy names other channels for this value and behaviour."""
+    told = pl.format("the policy for {} names {}", "policy_cell", pl.col("policy_channels"))
+    return Verdict(pl.col("policy_forbids"), told)
+
+
+def wrong_specialty(settings: SuggestSettings) -> Verdict:
+    """The brand is not for the specialty of the case."""
+    forbids, told = pl.lit(False), pl.lit("")
+    for brand, names in sorted(settings.specialties.items()):
+        here = pl.col("brand") == brand
+        other = ~pl.col("specialty").is_in(list(names)).fill_null(False)
+        forbids = forbids | (here & other).fill_null(False)
+        said = pl.format(
+            "{} is for {}, not {}", pl.lit(brand), pl.lit(", ".join(names)), _or_none("specialty")
+        )
+        told = pl.when(here).then(said).otherwise(told)
+    return Verdict(forbids, told)
+
+
+def dismissed_for_good(settings: SuggestSettings) -> Verdict:
+    """The rep turned this action down again and again, or once for good."""
+    often = pl.col("dismissed") >= settings.dismissals
+    told = pl.when("unwanted").then(pl.lit("turned down for good by the rep"))
+    return Verdict(
+        pl.col("unwanted") | often, told.otherwise(pl.format("turned down {} times by the rep", "dismissed"))
+    )
+
+
+def dismissed_lately(settings: SuggestSettings) -> Verdict:
+    """The rep turned this action down less than `dismissal_rest` ago."""
+    rest = seconds(settings.dismissal_rest) / 86_400
+    lately = (pl.col("dismissed_days") < rest).fill_null(False)
+    return Verdict(
+        lately,
+        pl.format("turned down by the rep {} days ago", pl.col("dismissed_days").floor().cast(pl.Int64)),
+    )
+
+
 def contact_cap(settings: SuggestSettings) -> Verdict:
     """As many contacts in 28 days as one person should get, by all teams together."""
     full = pl.col("touches_28d") >= pl.col("cap")
     return Verdict(full, pl.format("{} contacts in 28 days, the cap is {}", "touches_28d", "cap"))
+
+
+def pressure_band(settings: SuggestSettings) -> Verdict:
+    """One more contact would be more than answers of the case's group hold up to."""
+    over = (pl.col("contacts") + 1 > pl.col("band_high")).fill_null(False)
+    told = pl.format(
+        "{} contacts lately; answers of this group hold up to {}",
+        pl.col("contacts").fill_null(0),
+        pl.col("band_high").round(1),
+    )
+    return Verdict(over, told)
+
+
+def channel_cap(settings: SuggestSettings) -> Verdict:
+    """As many contacts in 28 days as this channel may have."""
+    full = (pl.col("channel_28d") >= pl.col("channel_cap")).fill_null(False)
+    told = pl.format("{} contacts by {} in 28 days, the cap is {}", "channel_28d", "channel", "channel_cap")
+    return Verdict(full, told)
+
+
+def team_cap(settings: SuggestSettings) -> Verdict:
+    """As many contacts in 28 days as this team may make."""
+    full = (pl.col("team_28d") >= pl.col("team_cap")).fill_null(False)
+    told = pl.format("{} contacts by {} in 28 days, the cap is {}", "team_28d", "team", "team_cap")
+    return Verdict(full, told)
+
+
+def country_cap(settings: SuggestSettings) -> Verdict:
+    """As many calls in a year as the country allows."""
+    full = (pl.col("calls_365d") >= pl.col("country_cap")) & pl.col("channel").is_in(CALLS)
+    told = pl.format("{} calls in a year, the cap of {} is {}", "calls_365d", "country", "country_cap")
+    return Verdict(full.fill_null(False), told)
 
 
 def stacking(settings: SuggestSettings) -> Verdict:
@@ -109,6 +189,12 @@ def cooldown(settings: SuggestSettings) -> Verdict:
     )
 
 
+def variety(settings: SuggestSettings) -> Verdict:
+    """The same action again and again, without an answer in between."""
+    same = pl.col("in_a_row") >= settings.variety
+    return Verdict(same, pl.format("the last {} contacts were all this one, unanswered", "in_a_row"))
+
+
 def ignored_channel(settings: SuggestSettings) -> Verdict:
     """Contact after contact through a channel that never answers, while another one does."""
     ignored = (
@@ -121,6 +207,12 @@ def ignored_channel(settings: SuggestSettings) -> Verdict:
         "{} contacts by {} and no answer there", "channel_touches", pl.col("channel").fill_null("?")
     )
     return Verdict(ignored.fill_null(False), told)
+
+
+def expired_message(settings: SuggestSettings) -> Verdict:
+    """The action carries a message, and none that it carried may still be used."""
+    stale = (pl.col("messages") == 0) & (pl.col("messages_ever") > 0)
+    return Verdict(stale, pl.format("each of its {} messages has expired", "messages_ever"))
 
 
 def fatigue(settings: SuggestSettings) -> Verdict:
@@ -146,7 +238,13 @@ def no_evidence(settings: SuggestSettings) -> Verdict:
         (pl.col("base_probability") * 100).round(0).cast(pl.Int64),
         "n",
     )
-    return Verdict(few | unsure.fill_null(True), told.otherwise(after))
+    # what a trigger of the users asks for needs no evidence, and says so
+    asked = pl.col("trigger").is_not_null()
+    return Verdict((few | unsure.fill_null(True)) & ~asked, told.otherwise(after))
+
+
+def _or_none(column: str) -> pl.Expr:
+    return pl.col(column).fill_null("none known")
 
 
 RULES: tuple[Rule, ...] = (
@@ -155,13 +253,24 @@ RULES: tuple[Rule, ...] = (
     no_consent,
     do_not_call,
     medical_firewall,
+    pdrp_opt_out,
     holdout,
+    channel_policy,
+    wrong_specialty,
+    dismissed_for_good,
+    dismissed_lately,
     not_enough_history,
     no_evidence,
     contact_cap,
+    pressure_band,
+    channel_cap,
+    team_cap,
+    country_cap,
     stacking,
     cooldown,
+    variety,
     ignored_channel,
+    expired_message,
     fatigue,
 )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 import polars as pl
 
-from behavio.errors import JobError, ModelError
+from behavio.errors import ModelError
 from behavio.log import ATTRIBUTES, EventLog
+from behavio.suggest.objectives import Objective, read_objective
 from behavio.suggest.settings import SuggestSettings, moment
 
 PRESSURE_DAYS = 28
@@ -94,7 +94,7 @@ class Timeline:
     touches: Moments
     inbound: Moments
     success: Moments
-    objectives: tuple[str, ...]
+    objective: Objective
 
     @property
     def n_cases(self) -> int:
@@ -108,10 +108,11 @@ class Timeline:
         return Moments(position, case, time, self.clock.key(case, time), self.clock)
 
 
-def read_timeline(log: EventLog, settings: SuggestSettings) -> Timeline:
+def read_timeline(log: EventLog, settings: SuggestSettings, moves: pl.DataFrame | None = None) -> Timeline:
     """Cut the log at `as_of` and sort its events into touches, inbound and successes.
 
-    Errors: JobError for an objective that is no activity, ModelError when nothing happened by as_of.
+    `moves` are the steps on the ladder (stages/moves.parquet), for the objective "stage". Errors: JobError
+    for an objective that is no activity, ModelError when nothing happened by as_of.
     """
     events = log.events
     missing = [pl.lit(None, dtype=t).alias(n) for n, t in ATTRIBUTES.items() if n not in events.columns]
@@ -128,18 +129,15 @@ def read_timeline(log: EventLog, settings: SuggestSettings) -> Timeline:
     events = events.join(index, on="case_id", how="left", maintain_order="left")
     events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("position"))
     case, time = events["case"].to_numpy(), events["timestamp"].dt.epoch("us").to_numpy()
-    names = _objectives(log, events, settings)
+    objective = read_objective(log, events, settings, moves)
     clock = Clock.of(time, len(case_ids))
     none = np.empty(0, dtype=np.int64)
     nothing = Moments(none, none, none, none, clock)
-    bare = Timeline(events, case_ids, case, time, as_of, clock, nothing, nothing, nothing, names)
+    bare = Timeline(events, case_ids, case, time, as_of, clock, nothing, nothing, nothing, objective)
     commercial = (pl.col("team") != "medical").fill_null(True)
     touch = is_touch(settings)
-    won = pl.col("activity").is_in(names) & (pl.col("reaction").str.to_lowercase() != "negative").fill_null(
-        True
-    )
-    came = (pl.col("direction") == "inbound").fill_null(False) | pl.col("activity").is_in(names)
-    masks = events.select(touch=touch, inbound=came & commercial, success=won & commercial)
+    came = (pl.col("direction") == "inbound").fill_null(False) | objective.counted
+    masks = events.select(touch=touch, inbound=came & commercial, success=objective.success & commercial)
     return Timeline(
         events,
         case_ids,
@@ -150,7 +148,7 @@ def read_timeline(log: EventLog, settings: SuggestSettings) -> Timeline:
         touches=bare.moments(masks["touch"]),
         inbound=bare.moments(masks["inbound"]),
         success=bare.moments(masks["success"]),
-        objectives=names,
+        objective=objective,
     )
 
 
@@ -158,18 +156,3 @@ def is_touch(settings: SuggestSettings) -> pl.Expr:
     """True for an event that is a contact by the company of its own."""
     inside = pl.col("activity").is_in(settings.parts_of_contact)
     return (pl.col("direction") == "outbound").fill_null(False) & ~inside
-
-
-def _objectives(log: EventLog, events: pl.DataFrame, settings: SuggestSettings) -> tuple[str, ...]:
-    """The activities that count as success."""
-    if settings.objectives == ("inbound",):
-        commercial = (pl.col("team") != "medical").fill_null(True)
-        came = events.filter((pl.col("direction") == "inbound") & commercial)["activity"].unique().sort()
-        return tuple(a for a in came if a not in settings.refusals)
-    known = log.events["activity"].unique().sort().to_list()
-    for name in settings.objectives:
-        if name not in known:
-            near = get_close_matches(name, known, 1, 0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"activities: {', '.join(known[:12])}"
-            raise JobError(f"objective {name!r} is no activity of this log", hint=hint)
-    return settings.objectives

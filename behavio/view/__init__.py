@@ -6,7 +6,6 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,11 @@ from behavio.errors import RunError
 from behavio.files import read_json
 from behavio.log import ATTRIBUTES, EventLog
 from behavio.suggest import SuggestSettings
-from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity
+from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.reasons import date
 from behavio.suggest.timeline import PRESSURE_DAYS, is_touch, read_timeline
+from behavio.view import page
+from behavio.view.alike import alike
 from behavio.words import CHANNELS, days, percent, touchpoint
 
 SEARCHED = 20_000
@@ -32,7 +33,10 @@ class CaseStory:
     events        every event in order: timestamp, touchpoint, activity, channel, direction, brand, message,
                   reaction, team, actor_id, row ("source:source_row"), then the log's other columns
     affinity      per channel: contacts, responses, affinity (0–1) with low and high, usual
+    content       per kind of content: reactions, positive ones, affinity with low and high, usual
     stage         row of stages/stages.parquet, None without that stage
+    pressure      row of pressure/cases.parquet: contacts against the band of the group, and the verdict
+    alike         the cases most alike by the run's vectors, and what comes next for them
     next_steps, suggestions, suppressed   this case's rows of the run; empty for a bare log
     contacts_28d  contacts by the company in the 28 days before as_of
     ages          per source: days between its newest event and as_of (None where unknown)
@@ -43,6 +47,7 @@ class CaseStory:
     attributes: Mapping[str, Any]
     events: pl.DataFrame
     stage: Mapping[str, Any] | None = None
+    pressure: Mapping[str, Any] | None = None
     segment: str | None = None
     strength: float | None = None
     contacts_28d: int = 0
@@ -50,6 +55,8 @@ class CaseStory:
     suggestions: pl.DataFrame = field(default_factory=pl.DataFrame)
     suppressed: pl.DataFrame = field(default_factory=pl.DataFrame)
     affinity: pl.DataFrame = field(default_factory=pl.DataFrame)
+    content: pl.DataFrame = field(default_factory=pl.DataFrame)
+    alike: pl.DataFrame = field(default_factory=pl.DataFrame)
     ages: Mapping[str, float | None] = field(default_factory=dict)
 
     def to_frame(self) -> pl.DataFrame:
@@ -78,37 +85,23 @@ class CaseStory:
         if self.stage is not None:
             out.append(("stage", _standing(self.stage)))
         out.append((f"contacts in {PRESSURE_DAYS} days", str(self.contacts_28d)))
-        for a in self.affinity.iter_rows(named=True):
-            told = f"{percent(a['affinity'])} answered ({percent(a['low'])}–{percent(a['high'])})"
-            out.append(
-                (
-                    f"answers to {CHANNELS.get(a['channel'], a['channel'])}",
-                    f"{told}, usual {percent(a['usual'])}",
-                )
-            )
+        if self.pressure is not None:
+            out.append(("contact pressure", _pressed(self.pressure)))
+        for table, column, what, name in (
+            (self.affinity, "channel", "answered", "answers to"),
+            (self.content, "content", "liked", "reactions to"),
+        ):
+            for a in table.iter_rows(named=True):
+                told = f"{percent(a['affinity'])} {what} ({percent(a['low'])}–{percent(a['high'])})"
+                of = CHANNELS.get(a[column], a[column]) if column == "channel" else a[column]
+                out.append((f"{name} {of}", f"{told}, usual {percent(a['usual'])}"))
         for source, age in self.ages.items():
             if age is not None:
                 out.append((f"data of {source}", "up to date" if age < 1 else f"{days(age)} old"))
         return out
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in self.facts)
-        columns = ("when", "touchpoint", "channel", "about", "who", "source row")
-        titles = "".join(f"<th>{c}</th>" for c in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.rows
-        )
-        told = "".join(f"<p>{escape(r)}</p>" for r in self._reasons())
-        return (
-            f"<h3>{escape(self.case_id)}</h3><dl>{head}</dl>{told}<table><thead><tr>{titles}</tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
-
-    def _reasons(self) -> list[str]:
-        if self.suggestions.height == 0:
-            return []
-        told = self.suggestions.select("action", "reason").iter_rows()
-        return [f"Suggested: {touchpoint(action)}. {reason}" for action, reason in told]
+        return page.part(self)
 
 
 def story(source: Path | EventLog, case_id: str, settings: SuggestSettings | None = None) -> CaseStory:
@@ -128,6 +121,7 @@ def _from_log(log: EventLog, case_id: str, settings: SuggestSettings) -> CaseSto
     affinity = pl.DataFrame(schema=AFFINITY_SCHEMA)
     if log.timed:
         affinity = channel_affinity(read_timeline(log, settings), settings)
+    content = content_affinity(log.events, settings)
     return _tell(
         case_id,
         own,
@@ -135,6 +129,7 @@ def _from_log(log: EventLog, case_id: str, settings: SuggestSettings) -> CaseSto
         _newest(log.events.lazy()),
         settings,
         affinity=affinity.filter(pl.col("case_id") == case_id),
+        content=content.filter(pl.col("case_id") == case_id),
         ages={s.name: s.last for s in log.sources},
     )
 
@@ -152,11 +147,15 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
 
     labels = table("segments/segments.parquet")
     standing = table("stages/stages.parquet")
+    pressed = table("pressure/cases.parquet")
     affinity = table("suggestions/affinity.parquet")
     if affinity is None:
         log = EventLog.read(run / "log")
         whole = channel_affinity(read_timeline(log, settings), settings) if log.timed else None
         affinity = pl.DataFrame(schema=AFFINITY_SCHEMA) if whole is None else whole.filter(known)
+    content = table("suggestions/content.parquet")
+    if content is None:
+        content = content_affinity(pl.read_parquet(run / "log" / "events.parquet"), settings).filter(known)
     sources = read_json(run / "log" / "readiness.json")["sources"]
     return _tell(
         case_id,
@@ -165,6 +164,9 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
         _newest(events),
         settings,
         affinity=affinity,
+        content=content,
+        alike=alike(run, case_id),
+        pressure=pressed.row(0, named=True) if pressed is not None and pressed.height else None,
         ages={s["name"]: s["last"] for s in sources},
         stage=standing.row(0, named=True) if standing is not None and standing.height else None,
         segment=labels["segment"][0] if labels is not None and labels.height else None,
@@ -181,6 +183,14 @@ def _standing(stage: Mapping[str, Any]) -> str:
         return f"{stage['stage']} ({percent(stage['probability'])} sure), since before the log begins"
     since = date(stage["since"].date())
     return f"{stage['stage']} ({percent(stage['probability'])} sure) since {since}, after {stage['evidence']}"
+
+
+def _pressed(row: Mapping[str, Any]) -> str:
+    """Contacts against the band in words."""
+    if row["low"] is None:
+        return f"{row['contacts']} contacts; no band is known for this group"
+    band = f"{row['low']:.1f}–{row['high']:.1f}"
+    return f"{row['verdict']}: {row['contacts']} contacts, the group answers best at {band}"
 
 
 def _or_empty(frame: pl.DataFrame | None) -> pl.DataFrame:
