@@ -52,6 +52,7 @@ COMMANDS = {
     "evaluate": "ask",
     "neighbours": "alike",
     "view": "ask",
+    "suggestions": "suggested",
     "audience": "audience",
 }
 SHORT = {
@@ -82,6 +83,7 @@ SHORT = {
     "evaluate": "Every model against its baselines on later events.",
     "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
+    "suggestions": "What to do next for whom and why, what is held back, the plan, the policy.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
     "report": "Write a run's report again.",
     "deliver": "Bring labels and suggestions into the CRM, or write files for it.",
