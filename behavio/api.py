@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 Frame = Any
 Data = Any
 Note = Callable[[str], None]
+ASKED = ("as_of", "top", "min_history", "min_evidence")
+"""Settings of models that say what is asked, not what is learnt."""
 CUTS = {"sessions", "groups"}
 """Options that change what is counted, so that a run's own table does not answer."""
 
@@ -515,10 +517,25 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
-    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
-    from behavio.models import ModelSettings, predict_next
+def predict(data: Data, *, model: str | Path | None = None, seed: int = 7, **settings: Any) -> Frame:
+    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence.
 
+    A case with not enough history has one row of rank 0 that says so. `model` is a run whose models are
+    asked instead of learning from `data`; ModelError where they do not fit it.
+    """
+    from behavio.models import ModelSettings, predict_next, predict_saved
+
+    if model is not None:
+        own, columns = _split(ModelSettings, settings)
+        needed(Path(model), "models/metrics.json")
+        idle = [name for name in own if name not in ASKED]
+        if idle:
+            raise JobError(
+                f"{model} has learnt already: {', '.join(idle)} would change nothing",
+                hint=f"leave it out (of use are {', '.join(ASKED)}), or leave out the model",
+            )
+        asked = _settings(ModelSettings, own)
+        return _like(data, predict_saved(_sequences(data, columns), Path(model) / "models", asked))
     table = table_of(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)

@@ -37,7 +37,7 @@ from behavio.simulate import SimulateSettings, simulate_log
 from behavio.sources import read
 from behavio.stages import StageSettings, stages
 from behavio.suggest import Found, SuggestSettings
-from behavio.suggest.write import make_suggestions
+from behavio.suggest.make import make_suggestions
 
 WEEK = dt.timedelta(days=7)
 SOFT_RULES = ("no_evidence", "max_per_owner_day", "max_per_case", "conflicting", "not_enough_history")

@@ -2,9 +2,9 @@
 
     python experiments/pressure.py --seeds 501 502 … --cases 2000 --out experiments/results/pressure.json
 
-Groups are the planted kinds of HCPs (so that no error of the grouping is mixed in). Every HCP of a kind has an
-optimum of her own around that of the kind (a factor with a standard deviation of about 0.2). A group counts
-where a fall of answers shows and therefore a band is told; the others are counted beside.
+Groups are the planted kinds of HCPs (so that no error of the grouping is mixed in). Every HCP of a kind has
+an optimum of her own around that of the kind (a factor with a standard deviation of about 0.2). A group
+counts where a fall of answers shows and therefore a band is told; the others are counted beside.
 """
 
 from __future__ import annotations

@@ -35,6 +35,11 @@ COLUMNS = {
     "journeys/lifecycle.parquet": "date state cases share",
     "journeys/changes.parquet": "since earliest latest p_value n_edges",
     "journeys/changed_steps.parquet": "since source target before after difference low high q_value",
+    "journeys/funnel.parquet": "step activity cases share share_of_previous may_still median_s within chosen",
+    "journeys/period_activities.parquet": "activity cases_a cases_b a b rate_ratio rate_low rate_high",
+    "journeys/period_edges.parquet": "source target cases_a cases_b a b difference low high q_value",
+    "journeys/period_waits.parquet": "source target median_s_a median_s_b larger low high q_value",
+    "journeys/period_variants.parquet": "variant cases_a cases_b a b difference low high q_value",
     "journeys/dependencies.parquet": "source target frequency dependency",
     "journeys/phases.parquet": (
         "segment phase from until activity direction events cases share reach answered answer median_answer_s"
@@ -49,7 +54,7 @@ COLUMNS = {
     ),
     "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
     "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
-    "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
+    "patterns/patterns.parquet": "pattern n_cases support lift p_value segment counted_in",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
@@ -72,7 +77,7 @@ COLUMNS = {
 }
 FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "
-    "journeys/conformance.json "
+    "journeys/conformance.json journeys/periods.json "
     "models/metrics.json segments/profiles.json report/report.html delivery/plan.csv delivery/receipt.json "
     "delivery/rejected.csv"
 ).split()

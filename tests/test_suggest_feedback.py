@@ -13,8 +13,8 @@ from test_suggest import LOOSE, world
 from behavio.errors import JobError
 from behavio.suggest import Found, SuggestSettings, read_previous
 from behavio.suggest.feedback import adherence, dismissals, read_feedback
+from behavio.suggest.make import make_suggestions
 from behavio.suggest.timeline import read_timeline
-from behavio.suggest.write import make_suggestions
 
 ACTIONS = pl.DataFrame({"action": ["call_f2f", "email_sent"], "channel": ["f2f", "email"]})
 

@@ -12,11 +12,11 @@ from oracles_suggest import log_of
 
 from behavio.suggest import SuggestSettings
 from behavio.suggest.found import Found
+from behavio.suggest.make import make_suggestions
 from behavio.suggest.offpolicy import FLOOR, Judged, _error, _estimates
 from behavio.suggest.settings import moment
 from behavio.suggest.timeline import read_timeline
 from behavio.suggest.uplift import holdout_uplift
-from behavio.suggest.write import make_suggestions
 
 LOOSE = SuggestSettings(min_evidence=5, cap_per_28d=99, max_per_owner_day=99, message_fresh="1000d")
 

@@ -13,7 +13,7 @@ from oracles_suggest import log_of, opt_in
 from behavio.holdout import write_holdout
 from behavio.log import CONSENT_SCHEMA, TIME, EventLog
 from behavio.suggest import SuggestSettings
-from behavio.suggest.candidates import privacy_flags, read_actions, read_candidates
+from behavio.suggest.candidates import privacy_flags, read_actions, read_offers
 from behavio.suggest.consents import consent_states, spoken_of
 from behavio.suggest.rules import RULES, apply_rules
 from behavio.suggest.scoring import score
@@ -263,7 +263,7 @@ def candidates(log: EventLog, **settings: Any) -> dict[tuple[str, str], dict[str
     situations = read_situations(timeline, None, chosen)
     actions = read_actions(timeline, chosen)
     cells, now, _ = score(situations, actions["action"].to_list(), chosen)
-    table = read_candidates(situations, actions, cells, now, log, chosen)
+    table = read_offers(situations, actions, cells, now, log, chosen).part()
     return {(r["case_id"], r["action"]): r for r in table.iter_rows(named=True)}
 
 

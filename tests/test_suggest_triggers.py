@@ -12,13 +12,20 @@ from test_suggest import LOOSE, world
 
 from behavio.errors import JobError
 from behavio.suggest import Found, SuggestSettings, TriggerRule
-from behavio.suggest.channels import Cell, add_policy, case_values, policy_conflicts, read_policy
+from behavio.suggest.channels import (
+    Cell,
+    add_policy,
+    case_values,
+    check_policy,
+    policy_conflicts,
+    read_policy,
+)
+from behavio.suggest.make import Suggestions, make_suggestions
 from behavio.suggest.objectives import OPENS_ONLY
 from behavio.suggest.plan import in_order
 from behavio.suggest.settings import DAY_US
 from behavio.suggest.timeline import read_timeline
 from behavio.suggest.triggers import Condition, holding, read_conditions
-from behavio.suggest.write import Suggestions, make_suggestions
 
 NAMES = ["call_f2f", "call_video", "email_open", "portal_visit"]
 
@@ -144,13 +151,14 @@ def test_the_policy_is_read_and_obeyed_to_the_letter(tmp_path: Path) -> None:
     log = log_of([("a", 0, "email_sent")], cases)
     values = case_values(log, SuggestSettings(value_column="decile", high_value=8))
     assert values["worth"].to_list() == ["high", "low", "high"]
-    judged = add_policy(frame, cells, values, ["Readers", "Others"], [])
+    check_policy(cells, ["Readers", "Others"], [])
+    judged = add_policy(frame.join(values, on="case_id", how="left", maintain_order="left"), cells)
     # a may be reached by email first, then f2f, not by phone; b by nobody; c fits no cell
     assert judged["policy_forbids"].to_list() == [False, False, True, True, False]
     assert judged["policy_place"].to_list()[:2] == [1, 0]
     assert judged["policy_cell"].to_list() == ["high value, Readers"] * 3 + ["low value", None]
     with pytest.raises(JobError, match="'Readers' that is not there"):
-        add_policy(frame, cells, values, ["Others"], [])
+        check_policy(cells, ["Others"], [])
     liked = pl.DataFrame(
         {"case_id": ["a", "a", "c"], "channel": ["phone", "email", "phone"], "contacts": 9, "responses": 8}
     ).with_columns(affinity=0.8, low=0.6, high=0.9, usual=pl.Series([0.5, 0.7, 0.5]), counted=pl.lit("x"))

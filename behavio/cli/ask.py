@@ -118,22 +118,30 @@ def segments(
 @asks("predict")
 @click.option("--case", help="Only this case.")
 @click.option("--within", is_flag=True, help="Instead: what happens in the next 7, 30 and 90 days.")
+@click.option("--model", metavar="RUN", help="Ask the models of this run instead of learning from LOG.")
 @click.option("--kind", help="ngram, counting, gru, cnn, transformer, neighbours or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
-def predict(source: str, form: str | None, case: str | None, within: bool, **options: Any) -> None:
+def predict(
+    source: str, form: str | None, case: str | None, within: bool, model: str | None, **options: Any
+) -> None:
     """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
 
     With --within: how likely each activity comes at least once in the next 7, 30 and 90 days, and how often
     it is expected, asked directly and not by rolling single steps forward.
+    A case with not enough history has one row of rank 0 that says so.
 
     \b
     Example:
       behavio predict visits.csv --kind ngram --csv > next.csv
+      behavio predict this_week.csv --model runs/demo --csv > next.csv
       behavio predict runs/demo --case 0015g00000B7XQ2AAN --within
     """
     from behavio import api
 
-    found = (api.within if within else api.predict)(source, **show.given(options))
+    if within and model is not None:
+        raise click.UsageError("--model answers single next steps: leave out --within")
+    asked = show.given(options)
+    found = api.within(source, **asked) if within else api.predict(source, model=model, **asked)
     show.table(found if case is None else only(found, "case_id", case), form)
 
 

@@ -6,6 +6,9 @@ import numpy as np
 
 from behavio.kernels.ready import njit
 
+FORGOTTEN = 1e-4
+"""A fading count below this is 0: most are, and a logarithm is slow."""
+
 
 @njit(cache=True, nogil=True)
 def fill_memories(
@@ -17,7 +20,7 @@ def fill_memories(
     fades: np.ndarray,
     size: int,
 ) -> None:
-    """Fill memories (n_events, size * (n_fades + 2)) with what is known when each event has happened.
+    """Fill memories (n_events, size * (n_fades + 2)), zeros before, with what is known when each event has happened.
 
     tokens   int32 (n_events,)      seconds  float64 (n_events,), not falling inside a case
     offsets  int64 (n_cases + 1,)   column   int64 (n_vocabulary,): 0 to size - 1, -1 for what is not followed
@@ -51,7 +54,10 @@ def fill_memories(
                     counts[followed, f] += 1.0
             for a in range(size):
                 for f in range(n_fades):
-                    memories[i, a * width + f] = np.log1p(counts[a, f])
+                    if counts[a, f] > FORGOTTEN:
+                        memories[i, a * width + f] = np.log1p(counts[a, f])
+                    else:
+                        counts[a, f] = 0.0
                 if last[a] < 0:
                     memories[i, a * width + n_fades] = 1.0
                 else:

@@ -20,6 +20,8 @@ FALLS = np.array((0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0))
 """Falls of the log hazard per contact beyond the optimum that are tried."""
 STEP = 0.25
 """Optima that are tried lie so many contacts apart."""
+SPREAD = 0.35
+"""How far the falls of groups usually lie apart (standard deviation of their logarithm)."""
 DRAWS = 200
 """Bootstrap draws of whole cases."""
 BAND = (0.025, 0.975)
@@ -125,8 +127,12 @@ class Hinge:
     high: float
 
 
-def hinge(c: Contacts, known: Explained, seed: int) -> Hinge:
-    """The hinge that explains the answers best, with a bootstrap over cases."""
+def hinge(c: Contacts, known: Explained, seed: int, usual: float | None = None) -> Hinge:
+    """The hinge that explains the answers best, with a bootstrap over cases.
+
+    With `usual`, the fall over all groups, that of a group is taken to lie near it (a log-normal prior with a
+    spread of SPREAD): how fast answers fall and where they begin to are hard to tell apart in a small group.
+    """
     top = int(c.level.max(initial=1))
     optima = np.arange(0, max(top, 1), STEP)
     beyond = np.maximum(0, np.arange(top + 1)[:, None] - optima[None, :])
@@ -145,14 +151,16 @@ def hinge(c: Contacts, known: Explained, seed: int) -> Hinge:
         spread = np.log(mass @ decay) - np.log(mass.sum(axis=1))[:, None]
         return -lost - total[:, None] * spread
 
+    prior = np.zeros(len(FALLS)) if usual is None else -((np.log(FALLS / usual) / SPREAD) ** 2) / 2
+    prior = np.tile(prior, len(optima))
     whole = gained(known.offset).sum(axis=0)
-    best = int(whole.argmax())
+    best = int((whole + prior).argmax())
     rng = np.random.default_rng(seed)
     drawn = np.empty(DRAWS, np.int64)
     for k in range(DRAWS):
         times = np.bincount(rng.integers(0, c.n_cases, c.n_cases), minlength=c.n_cases).astype(float)
         moved = known.offset + c.given @ ((times - 1) @ known.moves)
-        drawn[k] = int((times[c.owner] @ gained(moved)).argmax())
+        drawn[k] = int((times[c.owner] @ gained(moved) + prior).argmax())
     low, high = np.quantile(optima[drawn // len(FALLS)], BAND)
     return Hinge(
         float(optima[best // len(FALLS)]),

@@ -39,6 +39,8 @@ class RunTables:
     phases: pl.DataFrame | None = None
     changes: pl.DataFrame | None = None
     changed_steps: pl.DataFrame | None = None
+    funnel: pl.DataFrame | None = None
+    periods: dict[str, Any] | None = None
     patterns: pl.DataFrame | None = None
     outcomes: pl.DataFrame | None = None
     communications: pl.DataFrame | None = None
@@ -81,6 +83,8 @@ class RunTables:
             phases=_table(run / "journeys/phases.parquet"),
             changes=_table(run / "journeys/changes.parquet"),
             changed_steps=_table(run / "journeys/changed_steps.parquet"),
+            funnel=_table(run / "journeys/funnel.parquet"),
+            periods=_periods(run / "journeys"),
             patterns=_table(run / "patterns/patterns.parquet"),
             outcomes=_table(run / "patterns/outcomes.parquet"),
             communications=_table(run / "patterns/communications.parquet"),
@@ -161,6 +165,18 @@ def _conformance(folder: Path) -> dict[str, Any] | None:
         return None
     parts = {"cases": "conformance", "steps": "conformance_steps", "response": "conformance_response"}
     tables = {n: _table(folder / f"{file}.parquet") for n, file in parts.items()}
+    if any(t is None for t in tables.values()):
+        return None
+    return {**told, **tables, "walked": _table(folder / "conformance_occurrence_steps.parquet")}
+
+
+def _periods(folder: Path) -> dict[str, Any] | None:
+    """Two periods side by side: last, sides, tested, and the tables activities, edges, waits, variants."""
+    told = _json(folder / "periods.json")
+    if told is None or not told["written"]:
+        return None
+    names = ("activities", "edges", "waits", "variants")
+    tables = {name: _table(folder / f"period_{name}.parquet") for name in names}
     return None if any(t is None for t in tables.values()) else {**told, **tables}
 
 

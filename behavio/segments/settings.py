@@ -8,7 +8,7 @@ from datetime import date
 from behavio.errors import JobError
 
 KINDS = ("auto", "semi_markov", "kmeans", "vectors", "hdbscan", "medoids")
-SPACES = ("transitions", "aggregates", "model")
+SPACES = ("transitions", "aggregates", "contrast", "model")
 VIEWS = ("events", "phases", "answers", "spells")
 
 
@@ -21,7 +21,8 @@ class SegmentSettings:
                   vectors (k-means on vectors), hdbscan (dense places among vectors, the rest in no segment),
                   medoids (nearness to typical journeys by optimal matching)
     space         the vectors of kind vectors and hdbscan: transitions (what follows what), aggregates
-                  (shares, length and pace), model (what the [model] table learned of each case)
+                  (shares, length and pace), contrast (a net that learns to tell cases apart),
+                  model (what the [model] table learned of each case)
     k             number of segments, or "auto": found on held-out cases
     max_k         the most segments "auto" may choose
     restarts      seeded starts for each k; the most likely one wins

@@ -9,7 +9,6 @@ import polars as pl
 
 from behavio.errors import JobError
 from behavio.kernels.agenda import fill_agenda
-from behavio.suggest.messages import message_scores
 from behavio.suggest.plan import SATURDAY, day_of
 from behavio.suggest.rules import CALLS
 from behavio.suggest.settings import DAY_US, SuggestSettings, microseconds, moment
@@ -49,6 +48,9 @@ WATCH_SCHEMA: dict[str, pl.DataType] = {
 }
 """watch.parquet: cases of high value that are hardly reached, whether or not something is suggested."""
 
+PART = 50_000
+"""Cases whose candidates and messages stand in memory at once."""
+
 NO_LIMIT = 10**6
 NO_ACCESS = ("no_consent", "do_not_call", "medical_firewall", "channel_policy", "dismissed_for_good")
 """Rules that close the door to a case, not only for the moment."""
@@ -73,7 +75,7 @@ def cycle_days(as_of: int, settings: SuggestSettings) -> list[dt.date]:
 
 
 def make_cycle(
-    plan: pl.DataFrame, t: Timeline, shown: pl.DataFrame, settings: SuggestSettings
+    plan: pl.DataFrame, t: Timeline, shown: pl.DataFrame, scores: pl.DataFrame, settings: SuggestSettings
 ) -> pl.DataFrame:
     """PLAN_SCHEMA: the first suggestion of each case and what follows it within the cycle.
 
@@ -120,8 +122,13 @@ def make_cycle(
         due,
         chosen,
     )
-    steps = _steps(offers, due, chosen)
-    return _messages(steps, shown, t, settings)
+    steps = _steps(offers, due, chosen).sort("case", "step")
+    usable = fresh_messages(scores, t.as_of, settings)
+    parts = []
+    for start in range(0, t.n_cases, PART):
+        own = pl.col("case").is_between(start, start + PART - 1)
+        parts.append(_messages(steps.filter(own), shown.filter(own), usable))
+    return pl.concat(parts)
 
 
 def _cap(first: pl.DataFrame) -> np.ndarray:
@@ -170,20 +177,17 @@ def _steps(offers: pl.DataFrame, due: np.ndarray, chosen: np.ndarray) -> pl.Data
     return rows.with_columns(step=pl.Series(step, dtype=pl.Int32), due=days)
 
 
-def fresh_messages(shown: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
-    """action, brand, message, score of what may still be used, best first."""
+def fresh_messages(scores: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """action, brand, message, score of what may still be used, best first; see `message_scores`."""
     usable = (pl.col("last_us") > as_of - microseconds(settings.message_fresh)) & ~pl.col("message").is_in(
         settings.expired_messages
     )
-    found = message_scores(shown).filter(usable).select("action", "brand", "message", "score")
+    found = scores.filter(usable).select("action", "brand", "message", "score")
     return found.sort(["action", "score", "message"], descending=[False, True, False])
 
 
-def _messages(
-    steps: pl.DataFrame, shown: pl.DataFrame, t: Timeline, settings: SuggestSettings
-) -> pl.DataFrame:
+def _messages(steps: pl.DataFrame, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
     """A message for every step: first what she was never shown of her brand, then the best of the others."""
-    usable = fresh_messages(shown, t.as_of, settings)
     heard = shown.select("case", "message").unique().with_columns(heard=pl.lit(True))
     keys = steps.select("case", "action", brand="case_brand").unique()
     lists = keys.join(usable, on=["action", "brand"], how="inner")
@@ -215,14 +219,12 @@ def _messages(
     return out.sort("case", "step").select(pl.col(c).cast(k) for c, k in PLAN_SCHEMA.items())
 
 
-def missing_messages(
-    candidates: pl.DataFrame, shown: pl.DataFrame, t: Timeline, settings: SuggestSettings
-) -> pl.DataFrame:
-    """MISSING_SCHEMA, for every case with a brand."""
-    usable = fresh_messages(shown, t.as_of, settings).sort("score", "message", descending=[True, False])
+def missing_messages(cases: pl.DataFrame, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
+    """MISSING_SCHEMA, for every case with a brand; `cases` has case, case_id and case_brand."""
+    usable = usable.sort("score", "message", descending=[True, False])
     usable = usable.unique(["brand", "message"], keep="first", maintain_order=True).drop("action")
     usable = usable.filter(pl.col("brand").is_not_null())
-    cases = candidates.select("case", "case_id", brand="case_brand").unique("case").drop_nulls("brand")
+    cases = cases.select("case", "case_id", brand="case_brand").drop_nulls("brand")
     every = usable.group_by("brand").agg(pl.len().cast(pl.Int64).alias("n_messages"))
     offers = cases.join(usable.select("brand", "message", "score"), on="brand", how="inner")
     offers = offers.join(shown.select("case", "message").unique(), on=["case", "message"], how="anti")

@@ -69,11 +69,11 @@ class Judged:
 
 
 def judge_policy(
-    situations: Situations, actions: pl.DataFrame, judged: pl.DataFrame, settings: SuggestSettings
+    situations: Situations, actions: pl.DataFrame, closed: pl.DataFrame, settings: SuggestSettings
 ) -> dict[str, Any]:
     """The estimate as plain facts (policy.json); with `note` alone where it cannot be made.
 
-    `judged` is the candidate table with the rules asked: what is closed to a case for good is not suggested.
+    `closed` (case, action) is what a rule of STANDING_RULES forbids: that is not suggested.
     """
     names = actions["action"].to_list()
     touched = seen_touches(situations, names).filter("observed")
@@ -85,7 +85,7 @@ def judge_policy(
     if later.height < FEWEST or before.height < FEWEST:
         return {"note": f"{later.height} contacts after the policy was learned are too few to judge it"}
     cells = learned(situations, names, before, later.select(SITUATION).unique().sort(SITUATION), settings)[0]
-    chosen = _chosen(later, cells, actions, judged, settings)
+    chosen = _chosen(later, cells, actions, closed, settings)
     features = _features(situations, later, names)
     facts = _estimates(chosen, features)
     facts |= {
@@ -106,7 +106,7 @@ def _chosen(
     later: pl.DataFrame,
     cells: pl.DataFrame,
     actions: pl.DataFrame,
-    judged: pl.DataFrame,
+    closed: pl.DataFrame,
     settings: SuggestSettings,
 ) -> Judged:
     """The best action for every later contact among those that are sure and open to the case."""
@@ -118,8 +118,7 @@ def _chosen(
     offers = rows.join(sure, on=SITUATION, how="inner").join(
         actions.select("action", "channel"), on="action", how="left"
     )
-    closed = judged.filter(pl.col("rule").is_in(STANDING_RULES)).select(pl.col("case").alias("own"), "action")
-    offers = offers.join(closed, on=["own", "action"], how="anti")
+    offers = offers.join(closed.rename({"case": "own"}), on=["own", "action"], how="anti")
     offers = offers.with_columns(
         case=pl.col("contact").cast(pl.Int64),
         trigger=pl.lit(None, dtype=pl.String),
