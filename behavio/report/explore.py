@@ -199,7 +199,7 @@ class Explorer:
         blocks += list(running.over_time(scene) or ())
         blocks = [_looked(b, asked) for b in blocks]
         tables = [b.table for b in blocks if isinstance(b, Figure | Levels) and b.table is not None]
-        tables += [b.more for b in blocks if isinstance(b, Levels) and b.more is not None]
+        tables += [b.more for b in blocks if isinstance(b, Figure | Levels) and b.more is not None]
         kpis, table = _strip(part, graph.activities, scene)
         sub = say(
             "What directly follows what, counted again for this part of the log. Groups, patterns, "
@@ -259,7 +259,7 @@ def _looked(block: Block, asked: Asked) -> Block:
 
     if isinstance(block, Levels):
         return replace(block, table=again(block.table), more=again(block.more))
-    return replace(block, table=again(block.table))
+    return replace(block, table=again(block.table), more=again(block.more))
 
 
 def _strip(part: SequenceSet, activities: pl.DataFrame, s: Scene) -> tuple[list[Kpi], Table]:
