@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from behavio.audience import Audience
     from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
+    from behavio.holdout import Readout
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 Frame = Any
 Data = Any
 Note = Callable[[str], None]
+ASKED = ("as_of", "top", "min_history", "min_evidence")
+"""Settings of models that say what is asked, not what is learnt."""
 CUTS = {"sessions", "groups"}
 """Options that change what is counted, so that a run's own table does not answer."""
 
@@ -427,6 +431,43 @@ def _optional(folder: Path | None, name: str) -> pl.DataFrame | None:
     return pl.read_parquet(path) if path is not None and path.is_file() else None
 
 
+def holdout(
+    data: Data,
+    out: str | Path,
+    *,
+    share: float = 0.1,
+    by: Sequence[str] = (),
+    day: date,
+    seed: int = 7,
+    **columns: Any,
+) -> tuple[pl.DataFrame, int]:
+    """Draw a group that is left alone into the file `out`, going on from what it holds; how many are new.
+
+    by  columns of the cases, or "segment" for the segments of a run
+    """
+    from behavio import holdout as room
+
+    log, folder, path = read(data, **columns), run_folder(data), Path(out)
+    cases = log.cases.with_columns(pl.col("case_id").cast(pl.String))
+    labels = _optional(folder, "segments/segments")
+    if "segment" in by and labels is not None and "segment" not in cases.columns:
+        own = labels.select(pl.col("case_id").cast(pl.String), "segment")
+        cases = cases.join(own, on="case_id", how="left")
+    kept = room.read_holdout(path) if path.is_file() else None
+    table = room.draw(cases, share=share, by=by, seed=seed, day=day, kept=kept)
+    room.write_holdout(table, path)
+    return table, table.height - (0 if kept is None else kept.height)
+
+
+def readout(
+    data: Data, drawn: str | Path, outcome: Sequence[str], since: date | None = None, **columns: Any
+) -> Readout:
+    """What contacts caused: those left alone by lot against the others, everybody as she was drawn."""
+    from behavio import holdout as room
+
+    return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
+
+
 def segments_page(folder: str | Path) -> dict[str, Any]:
     """What a run says of its segments: sizes, names, what sets each apart, the curve of k, the proof."""
     return dict(read_json(needed(checked_run(folder), "segments/profiles.json")))
@@ -455,7 +496,7 @@ def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
     return challenged(Path(folder), other, seed)
 
 
-def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+def segment_alike(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
     """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
     from behavio.segments.asked import nearest
 
@@ -476,10 +517,25 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
-    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
-    from behavio.models import ModelSettings, predict_next
+def predict(data: Data, *, model: str | Path | None = None, seed: int = 7, **settings: Any) -> Frame:
+    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence.
 
+    A case with not enough history has one row of rank 0 that says so. `model` is a run whose models are
+    asked instead of learning from `data`; ModelError where they do not fit it.
+    """
+    from behavio.models import ModelSettings, predict_next, predict_saved
+
+    if model is not None:
+        own, columns = _split(ModelSettings, settings)
+        needed(Path(model), "models/metrics.json")
+        idle = [name for name in own if name not in ASKED]
+        if idle:
+            raise JobError(
+                f"{model} has learnt already: {', '.join(idle)} would change nothing",
+                hint=f"leave it out (of use are {', '.join(ASKED)}), or leave out the model",
+            )
+        asked = _settings(ModelSettings, own)
+        return _like(data, predict_saved(_sequences(data, columns), Path(model) / "models", asked))
     table = table_of(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)

@@ -247,7 +247,8 @@ def _change(table: dict[str, Any], change: str) -> None:
 def demo_job(extracts: Path, seed: int) -> Job:
     """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
-    for part in (*table["source"].values(), table["cases"], table["consents"], table["plan"]):
+    beside = (table[name] for name in ("cases", "consents", "plan", "survey"))
+    for part in (*table["source"].values(), *beside):
         part["path"] = Path(part["path"]).name
     table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -9,8 +9,9 @@ telling-labels  the segments of the real log dealt anew among the cases: segment
 telling-order   activities dealt anew inside cases, segments found in that log: order tells no segment from
                 another (they differ in how much of what happens)
 telling-forced  the same, but four segments asked for, whether or not the log carries any
-telling-planted every other case has its activities put in order by threes, the rest dealt
-                anew; segments found in that log: here there is something to find, it is the power of the test
+telling-planted activities drawn anew for the times of each case, all as often; half of the time the next
+                one of a ring, in every other case the one before it; segments found in that log: here order
+                does tell them apart, and finding it is the power of the test
 outcomes        the outcomes of every case given to another case: what came before says nothing
 communications  everything inbound of every case given to another case: no sequence is answered more
 
@@ -82,12 +83,15 @@ def given_away(log: SequenceSet, moved: np.ndarray, rng: np.random.Generator) ->
 
 
 def ordered(log: SequenceSet, rng: np.random.Generator) -> SequenceSet:
-    """Every other case with each three activities in order, the rest dealt anew among their times."""
-    traces = [rng.permutation(t) for t in log]
-    for i in range(0, len(traces), 2):
-        whole = len(traces[i]) // 3 * 3
-        traces[i][:whole] = np.sort(traces[i][:whole].reshape(-1, 3), axis=1).ravel()
-    return replace(log, tokens=np.concatenate(traces), known=None)
+    """Activities of a ring: half of the time the next one, in every other case the one before, else any."""
+    used = np.unique(log.tokens)
+    drawn = rng.integers(0, len(used), log.n_events)
+    along = rng.random(log.n_events) < 0.5
+    along[log.offsets[:-1]] = False
+    way = np.where(log.case_of_event % 2 == 0, 1, -1)
+    for i in np.flatnonzero(along):
+        drawn[i] = (drawn[i - 1] + way[i]) % len(used)
+    return replace(log, tokens=used[drawn].astype(np.int32), known=None)
 
 
 def grouped(log: SequenceSet, k: int | str = "auto") -> Found:

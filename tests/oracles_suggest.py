@@ -55,7 +55,8 @@ def log_of(
         row |= {"actor_id": "rep" if team == "sales" else None, "source": "hand", "source_row": number}
         rows.append(row | (more[0] if more else {}))
     schema = {k: v for k, v in EVENT_SCHEMA.items() if k != "event_index"} | ATTRIBUTES
-    frame = pl.DataFrame(rows, schema=schema)
+    own = sorted({k for row in rows for k in row} - set(schema))
+    frame = pl.DataFrame(rows, schema=schema | dict.fromkeys(own, pl.String()))
     count = SourceCount("hand", "table", "hand.csv", len(rows), len(rows), 0, 0)
     source = SourceEvents(count, frame, empty(REJECTED_SCHEMA), timed)
     said = [{**dict.fromkeys(CONSENT_SCHEMA), **c} for c in consents]

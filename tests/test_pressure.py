@@ -17,8 +17,8 @@ from behavio.cli import cli
 from behavio.errors import JobError, ModelError
 from behavio.log import EventLog
 from behavio.pressure import PressureSettings, pressure, read_pressure, write_pressure
-from behavio.pressure.contacts import read_contacts
-from behavio.pressure.within import Contacts, _likelihood, explained, hinge
+from behavio.pressure.contacts import _exposure, read_contacts
+from behavio.pressure.within import FALLS, STEP, Contacts, Explained, explained, hinge
 from behavio.sources import read
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -47,20 +47,73 @@ def test_contacts_are_counted_by_hand() -> None:
     assert found.today.tolist() == [0, 0]  # newest event: day 90
 
 
+def contacts_of(stratum: np.ndarray, level: np.ndarray, answered: np.ndarray, given: np.ndarray) -> Contacts:
+    owner = np.arange(int(stratum.max()) + 1)
+    return Contacts(stratum, stratum, owner, level, answered, given, np.ones(len(level)))
+
+
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.floats(-2, 2)), min_size=1, max_size=10))
-def test_likelihood_is_that_of_a_multinomial(rows) -> None:
-    case, answered, g = (np.array(v) for v in zip(*rows, strict=True))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.booleans(), st.integers(1, 5), st.floats(0.1, 1)),
+        min_size=2,
+        max_size=10,
+    )
+)
+def test_the_hinge_has_the_best_likelihood_of_a_multinomial(rows) -> None:
+    case, answered, level, exposure = (np.array(v) for v in zip(*rows, strict=True))
     used, stratum = np.unique(case, return_inverse=True)
     c = Contacts(
-        stratum, stratum, np.arange(len(used)), np.ones(len(g)), answered.astype(float), np.zeros((len(g), 0))
+        stratum,
+        stratum,
+        np.arange(len(used)),
+        level.astype(float),
+        answered.astype(float),
+        np.zeros((len(level), 0)),
+        exposure,
     )
-    found = _likelihood(c, g)
-    for s in range(len(used)):
-        weights = [math.exp(v) for v, k in zip(g, stratum, strict=True) if k == s]
-        hits = [math.exp(v) for v, k, y in zip(g, stratum, answered, strict=True) if k == s and y]
-        slow = sum(math.log(h / sum(weights)) for h in hits)
-        assert found[s] == pytest.approx(slow, abs=1e-9)
+    flat = Explained(np.zeros(len(level)), np.zeros(2), np.zeros(2), np.zeros((len(used), 0)))
+    found = hinge(c, flat, 1)
+
+    def slow(optimum: float, fall: float) -> float:
+        told = 0.0
+        for s in range(len(used)):
+            own = [i for i in range(len(level)) if stratum[i] == s]
+            weights = {i: exposure[i] * math.exp(-fall * max(0.0, level[i] - optimum)) for i in own}
+            before = {i: exposure[i] for i in own}
+            for i in own:
+                if answered[i]:
+                    told += math.log(weights[i] / sum(weights.values()))
+                    told -= math.log(before[i] / sum(before.values()))
+        return told
+
+    grid = [slow(o, f) for o in np.arange(0, max(level.max(), 1), STEP) for f in FALLS]
+    assert found.gain == pytest.approx(max(2 * max(grid), 0.0), abs=1e-9)
+    if found.gain > 0:
+        assert 2 * slow(found.optimum, found.fall) == pytest.approx(found.gain, abs=1e-9)
+
+
+def test_exposure_is_the_hazard_used_up() -> None:
+    # channel 0: answers after 1 and 2 days, one contact waited all 3: hazards 1/3 then 1/2, together 5/6
+    wait, answered = np.array([2.0, 1.0, 3.0, 3.0]), np.array([1.0, 1.0, 0.0, 0.0])
+    found = _exposure(np.array([0, 0, 0, 1]), wait, answered)
+    assert found.tolist() == pytest.approx([1.0, (1 / 3) / (5 / 6), 1.0, 1.0])
+
+
+def test_where_nearly_all_is_answered_the_optimum_is_not_moved() -> None:
+    # hazard 0.9 a day up to 3 contacts, then falling by 0.5 for each: at first 93 % answer in three days
+    rng = np.random.default_rng(3)
+    n, size = 6_000, 20
+    stratum, level = np.arange(n) // size, rng.integers(1, 8, n).astype(float)
+    rate = 0.9 * np.exp(-0.5 * np.maximum(0, level - 3))
+    wait = rng.exponential(1 / rate)
+    answered = (wait < 3.0).astype(float)
+    exposure = _exposure(np.zeros(n, np.int64), np.minimum(wait, 3.0), answered)
+    c = Contacts(stratum, stratum, np.arange(n // size), level, answered, np.zeros((n, 0)), exposure)
+    best = hinge(c, explained(c, 7), 1)
+    assert best.low <= 3.0 <= best.high and abs(best.optimum - 3.0) <= 0.5
+    plain = contacts_of(stratum, level, answered, np.zeros((n, 0)))
+    assert hinge(plain, explained(plain, 7), 1).optimum > best.optimum
 
 
 def people(n: int, fall: float, optimum: float, seed: int) -> list[tuple[str, str, float]]:
@@ -122,11 +175,11 @@ def test_what_else_explains_an_answer_is_told_apart() -> None:
     answered = (
         rng.random(n) < 0.2 * np.exp(0.8 * given[:, 0]) * np.exp(-0.3 * np.maximum(0, level - 3))
     ).astype(float)
-    c = Contacts(stratum, stratum, np.arange(n // 20), level, answered, given)
-    offset, value, error = explained(c, 5)
-    assert np.ptp(offset) == pytest.approx(0.8, abs=0.2)
-    assert value[5] == pytest.approx(-0.6, abs=3 * error[5]) and error[5] < 0.15
-    best = hinge(c, offset, 1)
+    c = contacts_of(stratum, level, answered, given)
+    known = explained(c, 5)
+    assert np.ptp(known.offset) == pytest.approx(0.8, abs=0.2)
+    assert known.value[5] == pytest.approx(-0.6, abs=3 * known.error[5]) and known.error[5] < 0.15
+    best = hinge(c, known, 1)
     assert best.low <= 3.0 <= best.high and best.gain > 20
 
 

@@ -14,7 +14,14 @@ import pytest
 from test_segments import BRIEF, hcp_log, log_of
 
 from behavio.errors import JobError, ModelError
-from behavio.segments import SegmentSettings, SemiMarkovMixture, find, find_segments
+from behavio.segments import (
+    Segmenter,
+    SegmentSettings,
+    SemiMarkovMixture,
+    find,
+    find_segments,
+    write_segments,
+)
 from behavio.segments.agreement import adjusted_rand
 from behavio.segments.choose import CurvePoint, ranked
 from behavio.segments.facts import facts_of
@@ -23,7 +30,7 @@ from behavio.segments.proof import Yardstick, shuffled
 from behavio.segments.questions import four_answers
 from behavio.segments.rules import NEVER, Feature, Rules, learn_rules, measure, told
 from behavio.segments.spaces import Embeddings
-from behavio.segments.subgroups import neighbours, subgroups
+from behavio.segments.subgroups import likest, subgroups
 from behavio.segments.vectors import DensitySegmenter, VectorKMeans
 from behavio.segments.views import View, is_state_log, phase_of, spells, views_of
 from behavio.sequences import Field, SequenceSet, Vocabulary
@@ -227,7 +234,7 @@ def test_four_questions_have_data_or_say_unknown() -> None:
     assert first["content"]["text"].startswith("unknown: the log has no content")
 
 
-def test_subgroups_and_neighbours() -> None:
+def test_subgroups_and_the_cases_most_alike() -> None:
     log, truth = hcp_log(360)
     sequences = SequenceSet.from_log(log)
     kind = np.unique(truth, return_inverse=True)[1]
@@ -237,7 +244,7 @@ def test_subgroups_and_neighbours() -> None:
     assert email["subgroup_id"].n_unique() == 2
     inside = adjusted_rand(kind[label == 0], email["subgroup_id"].to_numpy())
     assert inside > 0.9 and found.height == 360
-    near = neighbours(sequences, 0, np.flatnonzero(label == 0), 10, 7)
+    near = likest(sequences, 0, np.flatnonzero(label == 0), 10, 7)
     same = [truth[int(c[1:])] == truth[0] for c in near["case_id"]]
     assert near.height == 10 and sum(same) >= 8 and near["distance"].is_sorted()
 
@@ -306,3 +313,35 @@ def test_the_experiment_as_typed(tmp_path: Path) -> None:
         check=False,
     )
     assert wrong.returncode == 1 and "no case of" in wrong.stderr and "hint" in wrong.stderr
+
+
+def test_vectors_learned_by_contrast_are_those_of_a_saved_model(tmp_path: Path) -> None:
+    log, truth = hcp_log(150)
+    sequences = SequenceSet.from_log(log)
+    found = find(sequences, replace(BRIEF, kind="vectors", space="contrast", k=3), 7)
+    label = found.segmentation.segment_id
+    assert adjusted_rand(np.unique(truth, return_inverse=True)[1], label) > 0.8
+    again = find(sequences, replace(BRIEF, kind="vectors", space="contrast", k=3), 7)
+    assert (again.segmentation.segment_id == label).all()
+    found.model.save(tmp_path)
+    read = Segmenter.load(tmp_path)
+    some = sequences.select(np.arange(0, 150, 3))
+    assert np.allclose(read.posterior(some), found.model.posterior(some), atol=1e-4)
+    # a case that has gone on is read again, not looked up
+    cut = sequences.select(np.arange(20)).until(int(np.median(sequences.times)))
+    assert np.allclose(read.posterior(cut), found.model.posterior(cut), atol=1e-4)
+    assert read.posterior(cut).shape == (cut.n_cases, 3)
+
+
+def test_a_frozen_run_makes_vectors_with_last_years_encoder(tmp_path: Path) -> None:
+    log, _ = hcp_log(90)
+    sequences = SequenceSet.from_log(log)
+    own = replace(BRIEF, kind="vectors", space="contrast", k=3, subgroups=False)
+    for name in ("one", "two"):
+        (tmp_path / name / "segments").mkdir(parents=True)
+    write_segments(log, sequences, own, 7, tmp_path / "one" / "segments")
+    next_year = replace(own, previous=str(tmp_path / "one"), frozen=True)
+    write_segments(log, sequences, next_year, 7, tmp_path / "two" / "segments")
+    one, two = (pl.read_parquet(tmp_path / n / "segments/segments.parquet") for n in ("one", "two"))
+    assert (one["segment"] == two["segment"]).all()
+    assert (tmp_path / "two/segments/model/encoder/learned.npz").is_file()

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from oracles_segments import planted, slow_log_likelihood
 from sklearn.metrics import adjusted_rand_score
 
+from behavio.engine import Count
 from behavio.engine.local import LocalEngine
 from behavio.errors import ModelError, NotFittedError
 from behavio.kernels.semi_markov import evidence
@@ -302,3 +304,25 @@ def test_case_ids_play_no_part() -> None:
     log, _ = planted("mix", 100, 4)
     other = replace(log, case_ids=pl.Series("case_id", [f"z{i}" for i in range(100)][::-1]))
     assert (fitted(log, 3).predict(log)[0] == fitted(other, 3).predict(other)[0]).all()
+
+
+def test_refined_over_shards_is_refined_over_the_whole() -> None:
+    log, truth = planted("all", 240, 6)
+    model = fitted(log.select(np.arange(0, 240, 2)), 4, seed=3)
+
+    class Cut:
+        """Seven shards, whatever the size of the log."""
+
+        def run(self, count: Count[Any], cases: SequenceSet) -> Any:
+            return reduce(count.merge, [count.of(s) for s in cases.shards(7)])
+
+    whole, cut = model.refined(LocalEngine(), log), model.refined(Cut(), log)  # type: ignore[arg-type]
+    for name in ("shares_", "start_", "transitions_", "waits_"):
+        assert getattr(cut, name) == pytest.approx(getattr(whole, name), abs=1e-9)
+    assert (whole.transitions_ != model.transitions_).any()
+    before = adjusted_rand_score(truth, model.predict(log)[0])
+    assert adjusted_rand_score(truth, whole.predict(log)[0]) >= before - 0.02
+    table = Cut().run(whole.labels(0.5, 3), log)
+    label, strength = whole.placed(log, 0.5, 3)
+    assert table["segment_id"].to_list() == label.tolist()
+    assert table["strength"].to_numpy() == pytest.approx(strength, abs=2e-6)

@@ -16,13 +16,13 @@ from behavio.errors import JobError, ModelError
 from behavio.log import EventLog
 from behavio.suggest import SuggestSettings, suggest, write_suggestions
 from behavio.suggest.controls import with_base
+from behavio.suggest.make import NO_CLOCK, NO_OUTBOUND, NO_SUCCESS, SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.suggest.plan import make_plan, working_days
 from behavio.suggest.reasons import contact_name, date, did
 from behavio.suggest.scoring import Cells, Levels, shrink
 from behavio.suggest.settings import DAY_US, moment
 from behavio.suggest.situations import read_situations, seen_touches
 from behavio.suggest.timeline import read_timeline
-from behavio.suggest.write import NO_CLOCK, NO_OUTBOUND, NO_SUCCESS, SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.words import percent, touchpoint
 
 LOOSE = SuggestSettings(min_evidence=5, cap_per_28d=99, max_per_owner_day=99, message_fresh="1000d")
@@ -450,7 +450,8 @@ def test_the_same_input_gives_the_same_bytes(real: EventLog, tmp_path: Path) -> 
         facts.append(write_suggestions(real, None, None, None, LOOSE, 7, tmp_path / name))  # type: ignore[arg-type]
     assert facts[0] == facts[1]
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
-    assert files == ["affinity.parquet", "content.parquet", "suggestions.parquet", "suppressed.parquet"]
+    tables = ["affinity", "content", "missing", "plan", "suggestions", "suppressed"]
+    assert files == sorted([*(f"{t}.parquet" for t in tables), "policy.json"])
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 

@@ -55,6 +55,8 @@ COMMANDS = {
     "neighbours": "alike",
     "view": "ask",
     "audience": "audience",
+    "holdout": "lots",
+    "readout": "lots",
 }
 SHORT = {
     "demo": "Simulate a year of HCPs, run the whole job, say where the report is.",
@@ -86,6 +88,8 @@ SHORT = {
     "neighbours": "What those did next who were lately where one case is now.",
     "view": "The whole story of one case.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
+    "holdout": "Leave a group alone by lot, so that effects can be measured.",
+    "readout": "What contacts caused: those left alone against the others.",
     "report": "Write a run's report again: page, slides, summary or tables.",
     "explore": "Look at a run in the browser, filtered, on this machine only.",
     "deliver": "Bring labels and suggestions into the CRM, or write files for it.",

@@ -43,6 +43,7 @@ class Comparison:
                 ratio of b's to a's pace
     variants    variant, share of cases in a and b, difference
     notes       what a reader should know before believing the tables
+    length      of two periods: how long each is ("91d"), for `behavio compare --last`
     """
 
     names: tuple[str, str]
@@ -54,6 +55,7 @@ class Comparison:
     next: pl.DataFrame
     variants: pl.DataFrame
     notes: tuple[str, ...] = ()
+    length: str = ""
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -113,7 +115,7 @@ def steps_by_case(s: SequenceSet) -> pl.DataFrame:
     """One row per case, source and target: how often (x), out of how many (n), median wait in seconds."""
     steps, here = steps_of(s)
     steps = steps.with_columns(wait=pl.Series((s.times[here + 1] - s.times[here]) / 1e6))
-    counted = steps.group_by("case", "source", "target").agg(
+    counted = steps.group_by("case", "source", "target", maintain_order=True).agg(
         x=pl.len().cast(pl.Float64), wait=pl.median("wait")
     )
     return counted.with_columns(n=pl.col("x").sum().over("case", "source"))
@@ -155,7 +157,9 @@ def _activities(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.Dat
     sums = []
     for per_case, days in counts:
         x, n = pl.col("x"), pl.col("n")
-        found = per_case.group_by("source").agg(x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len())
+        found = per_case.group_by("source", maintain_order=True).agg(
+            x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len()
+        )
         found = keys.join(found, on="source", how="left", maintain_order="left").fill_null(0)
         every = {"n": days.sum(), "nn": (days * days).sum(), "cases": len(days)}
         whole = {k: np.full(keys.height, float(v)) for k, v in every.items()}
@@ -181,7 +185,7 @@ def _per_case(s: SequenceSet, end: int) -> tuple[pl.DataFrame, np.ndarray]:
     """Events per case and activity with the case's days under observation, and those days of every case."""
     days = np.maximum((_seen_until(s, end) - s.times[s.offsets[:-1]]) / DAY, 1.0)
     rows = pl.DataFrame({"case": s.case_of_event, "source": s.tokens})
-    counted = rows.group_by("case", "source").agg(x=pl.len().cast(pl.Float64))
+    counted = rows.group_by("case", "source", maintain_order=True).agg(x=pl.len().cast(pl.Float64))
     return counted.with_columns(n=pl.Series(days).gather(counted["case"])), days
 
 
@@ -292,7 +296,8 @@ def finished(columns: dict, found: Contrast, more: dict | None = None) -> pl.Dat
         }
     )
     numbers = [c for c, t in table.schema.items() if t.is_float()]
-    table = table.with_columns(pl.col(numbers).fill_nan(None))
+    found_in_one = pl.col(numbers).is_finite()
+    table = table.with_columns(pl.when(found_in_one).then(pl.col(numbers)))
     first = [c for c in columns if not c.startswith(("cases", "frequency"))]
     return table.sort("q_value", "p_value", *first, nulls_last=True)
 

@@ -88,6 +88,7 @@ def periods(sequences: SequenceSet, last: str | None = None) -> Comparison:
         pl.DataFrame(),
         _variants(a, b),
         _notes(a, b),
+        last or f"{(end - middle) / DAY:.6g}d",
     )
 
 
@@ -118,10 +119,10 @@ def paired(keys: pl.DataFrame, on: list[str], x: Sides, n: Sides) -> tuple[Ratio
     sides = [_sums(keys, on, x[i], n[i]) for i in (0, 1)]
     own = keys.columns
     again = [x[1].rename({"x": "y"}), n[1].rename({"n": "m"}), n[0].rename({"n": "m"})]
-    both = _total(x[0].join(again[0], on=["case", *own]), own, "x", "y")
-    x_m = _total(x[0].join(again[1], on=["case", *on]), own, "x", "m")
-    m_x = _total(x[1].join(again[2], on=["case", *on]), own, "x", "m")
-    n_m = _total(n[0].join(again[1], on=["case", *on]), on, "n", "m")
+    both = _total(x[0].join(again[0], on=["case", *own], maintain_order="left"), own, "x", "y")
+    x_m = _total(x[0].join(again[1], on=["case", *on], maintain_order="left"), own, "x", "m")
+    m_x = _total(x[1].join(again[2], on=["case", *on], maintain_order="left"), own, "x", "m")
+    n_m = _total(n[0].join(again[1], on=["case", *on], maintain_order="left"), on, "n", "m")
     xy, xm, mx = (_along(keys, s, own) for s in (both, x_m, m_x))
     nm = _along(keys, n_m, on)
     r_a, r_b = (s.value for s in sides)
@@ -133,12 +134,12 @@ def paired(keys: pl.DataFrame, on: list[str], x: Sides, n: Sides) -> tuple[Ratio
 def _sums(keys: pl.DataFrame, on: list[str], x: pl.DataFrame, n: pl.DataFrame) -> RatioSums:
     own, a, b = keys.columns, pl.col("x"), pl.col("n")
     top = (
-        x.join(n, on=["case", *on])
-        .group_by(own)
+        x.join(n, on=["case", *on], maintain_order="left")
+        .group_by(own, maintain_order=True)
         .agg(a.sum(), xx=(a * a).sum(), xn=(a * b).sum(), hits=pl.len())
     )
     whole = [b.sum().alias("n"), (b * b).sum().alias("nn"), pl.len().alias("cases")]
-    below = n.group_by(on).agg(whole) if on else n.select(whole)
+    below = n.group_by(on, maintain_order=True).agg(whole) if on else n.select(whole)
     found = keys.join(top, on=own, how="left", maintain_order="left")
     found = (
         found.join(below, on=on, how="left", maintain_order="left")
@@ -151,7 +152,7 @@ def _sums(keys: pl.DataFrame, on: list[str], x: pl.DataFrame, n: pl.DataFrame) -
 
 def _total(rows: pl.DataFrame, by: list[str], one: str, other: str) -> pl.DataFrame:
     product = (pl.col(one) * pl.col(other)).sum().alias("total")
-    return rows.group_by(by).agg(product) if by else rows.select(product)
+    return rows.group_by(by, maintain_order=True).agg(product) if by else rows.select(product)
 
 
 def _along(keys: pl.DataFrame, sums: pl.DataFrame, on: list[str]) -> np.ndarray:
@@ -166,7 +167,11 @@ def _activities(a: Period, b: Period) -> pl.DataFrame:
     counts = []
     for p in (a, b):
         rows = pl.DataFrame({"case": p.part.case_of_event, "activity": p.part.tokens})
-        counts.append(p.numbered(rows).group_by("case", "activity").agg(x=pl.len().cast(pl.Float64)))
+        counts.append(
+            p.numbered(rows)
+            .group_by("case", "activity", maintain_order=True)
+            .agg(x=pl.len().cast(pl.Float64))
+        )
     keys = most(pl.concat(counts), ["activity"], "x")
     watched = (a.watched, b.watched)
     ones = tuple(c.with_columns(x=pl.lit(1.0)) for c in counts)
@@ -195,7 +200,7 @@ def _activities(a: Period, b: Period) -> pl.DataFrame:
 def _edges(vocabulary: Vocabulary, steps: Sides) -> pl.DataFrame:
     keys = most(pl.concat(steps), ["source", "target"], "x")
     x = tuple(s.select("case", "source", "target", "x") for s in steps)
-    n = tuple(s.group_by("case", "source").agg(pl.col("n").first()) for s in steps)
+    n = tuple(s.group_by("case", "source", maintain_order=True).agg(pl.col("n").first()) for s in steps)
     a, b, alike = paired(keys, ["source"], (x[0], x[1]), (n[0], n[1]))
     columns = {
         **named(vocabulary, keys),
@@ -212,7 +217,10 @@ def _waits(vocabulary: Vocabulary, steps: Sides) -> pl.DataFrame:
     keys = most(pl.concat(steps), ["source", "target"], "x")
     none = (np.zeros(0), np.zeros(0, np.int64))
     by_key = [
-        {k: (g["wait"].to_numpy(), g["case"].to_numpy()) for k, g in s.group_by("source", "target")}
+        {
+            k: (g["wait"].to_numpy(), g["case"].to_numpy())
+            for k, g in s.group_by("source", "target", maintain_order=True)
+        }
         for s in steps
     ]
     sides = [[waits.get(k, none) for waits in by_key] for k in keys.iter_rows()]

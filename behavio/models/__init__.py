@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from behavio.models.neural import CNN, GRU, Transformer
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
-    from behavio.models.stages import evaluate, predict_next, predict_within, write_models, write_next
+    from behavio.models.stages import (
+        evaluate,
+        predict_next,
+        predict_saved,
+        predict_within,
+        write_models,
+        write_next,
+    )
 
 _HOME = {
     "Activity2Vec": "activity2vec",
@@ -48,6 +55,7 @@ _HOME = {
     "evaluate": "stages",
     "fields_asked": "fields",
     "predict_next": "stages",
+    "predict_saved": "stages",
     "predict_within": "stages",
     "write_models": "stages",
     "with_cases": "fields",
@@ -78,6 +86,7 @@ __all__ = [
     "evaluate",
     "fields_asked",
     "predict_next",
+    "predict_saved",
     "predict_within",
     "with_cases",
     "write_models",

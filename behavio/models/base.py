@@ -221,6 +221,10 @@ class SequenceModel(Coded):
         """
         raise NotImplementedError
 
+    def reads(self) -> tuple[str, ...]:
+        """Names of the attributes it learnt to read beside activities and times."""
+        return ()
+
     def clock(self) -> SequenceModel | None:
         """The model that answers `when`: itself, a member, or None."""
         return None

@@ -196,6 +196,10 @@ class Counting(SequenceModel):
         nodes: np.ndarray = kernel.nodes_asked(*asked, tally.child, tally.symbol)
         return nodes
 
+    def reads(self) -> tuple[str, ...]:
+        """The attributes of its views."""
+        return tuple(v.removeprefix("field:") for v in self.views_.tolist() if v.startswith("field:"))
+
     def _weighted(self, newest: int, asked: dict[str, np.ndarray] | None = None) -> list[Table]:
         """One table per view of what was counted before period `newest`, weighed by age.
 

@@ -98,6 +98,10 @@ class Learner(SequenceModel):
         """A net knows when."""
         return self
 
+    def reads(self) -> tuple[str, ...]:
+        """The fields."""
+        return tuple(self.fields_.tolist())
+
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report passes to `progress(what, share done)`."""
         self._progress, self._told = progress, 0.0

@@ -19,6 +19,7 @@ from behavio.models.ngram import NGram
 from behavio.models.roster import TO_BEAT
 from behavio.models.settings import ModelSettings, moment
 from behavio.models.training import Progress, Training, known_at, silent, train
+from behavio.models.unfit import refuse_unfit
 from behavio.sequences import SequenceSet
 
 HORIZON_TOP = 5
@@ -137,6 +138,21 @@ def write_next(
         "not_dated": int(steps["median_days"].null_count()),
         "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
     }
+
+
+def predict_saved(
+    sequences: SequenceSet, folder: Path, settings: ModelSettings | None = None, progress: Progress = silent
+) -> pl.DataFrame:
+    """Next steps of another log's cases by the models in `folder`: the columns of next_steps.parquet.
+
+    ModelError where the models do not fit the log, see `unfit.refuse_unfit`.
+    """
+    settings = settings or ModelSettings()
+    model, ngram, gaps = read_models(folder)
+    refuse_unfit(model, gaps, sequences)
+    known = known_at(sequences, settings)
+    clock = model.clock() if told_by_net(read_json(folder / "metrics.json")) else None
+    return next_steps(known, model, ngram, gaps, settings, None, progress, clock)
 
 
 def within_days(known: SequenceSet, model: Horizons, settings: ModelSettings) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.clock import better_clock
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
+from behavio.models.promises import kept_promises, promises_in_words
 from behavio.models.roster import ROSTER, TO_BEAT
 from behavio.models.settings import ModelSettings, moment
 from behavio.sequences import SequenceSet
@@ -150,6 +151,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "reliability": [],
         "gap": None,
         "when": None,
+        "promises": None,
         "oracle": None,
         "notes": [reason, "The n-gram is used unjudged."],
     }
@@ -170,6 +172,9 @@ def judged(
         gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
     default, notes, gains = choose(scores, split, settings, seed)
     when = better_clock(models[default], times, split) if times is not None else None
+    promises = kept_promises(models[default], split)
+    told = (when or {}).get((when or {}).get("by", "")) or gap
+    covered = None if told is None else told["coverage"]
     new_cases, identical = judge.repeated_cases(split)
     return {
         "judged": True,
@@ -187,7 +192,8 @@ def judged(
         "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
         "default": default,
         "gain_over_ngram": gains,
-        "notes": notes,
+        "promises": promises,
+        "notes": [*notes, *promises_in_words(promises, default, covered)],
         "reliability": scores[default].reliability(),
         "gap": gap,
         "when": when,

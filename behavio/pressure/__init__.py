@@ -59,7 +59,7 @@ CURVES = {
 class Pressure:
     """Bands per group, curves behind them, and where each case stands.
 
-    bands   BANDS: contacts per window up to which answers hold (90 % interval low to high), share of answers
+    bands   BANDS: contacts per window up to which answers hold (95 % interval low to high), share of answers
             lost with each contact beyond (`fall`), `sign` False where no fall shows: then no optimum is told
     curves  CURVES: share of contacts answered at each level, and the same person's answers relative to one or
             two contacts per window (95 % interval)
@@ -91,17 +91,20 @@ def pressure(
     groups = _groups(found, segments)
     names = [EVERYBODY, *sorted({g for g in groups.to_list() if g is not None})]
     bands, curves = [], []
+    usual: float | None = None
     for place, name in enumerate(names):
         progress("contact pressure", place / len(names))
         own = (
             np.ones(len(groups), bool) if name == EVERYBODY else (groups == name).fill_null(False).to_numpy()
         )
-        band, curve = _group(name, found, own, seed)
+        band, curve = _group(name, found, own, seed, usual)
         if name == EVERYBODY and band["optimum"] is None and band["n_contacts"] < FEWEST:
             raise ModelError(
                 f"{band['n_contacts']} contacts can be judged, too few to see pressure",
                 hint=f"at least {FEWEST} are needed, one window after the log begins",
             )
+        if name == EVERYBODY and band["sign"]:
+            usual = float(-np.log(1 - band["fall"]))
         bands.append(band)
         curves += curve
     table = pl.DataFrame(bands, schema=BANDS)
@@ -152,7 +155,7 @@ def _groups(found: ContactTable, segments: pl.DataFrame | None) -> pl.Series:
 
 
 def _group(
-    name: str, found: ContactTable, own: np.ndarray, seed: int
+    name: str, found: ContactTable, own: np.ndarray, seed: int, usual: float | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The band and the curve of one group."""
     c = found.of(own)
@@ -169,8 +172,9 @@ def _group(
         return band, []
     counts = np.bincount(c.level.astype(np.int64))
     most = int(np.flatnonzero(counts >= SHOWN).max(initial=2))
-    offset, value, error = explained(c, most)
-    best = hinge(c, offset, seed)
+    known = explained(c, most)
+    value, error = known.value, known.error
+    best = hinge(c, known, seed, usual)
     if best.gain > SIGN:
         band |= {"sign": True, "optimum": best.optimum, "low": best.low, "high": best.high}
         band["fall"] = float(1 - np.exp(-best.fall))

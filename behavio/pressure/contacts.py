@@ -18,6 +18,8 @@ DAY_US = 86_400_000_000
 RECENT = (2, 5, 9, 14, 28)
 """Days since the last contact or answer, in bins: an answer to the last one is no answer to this one."""
 MONTH_US = 30 * DAY_US
+MOST = 200_000
+"""Contacts of a group that are looked at; of more, those of every k-th case."""
 CHANNELS = 4
 """So many channels are told apart; the others count as one."""
 
@@ -32,6 +34,7 @@ class ContactTable:
     answered           bool (n,)
     whole              bool (n,) the window is seen whole, no other contact comes before the answer ends
     given              float64 (n, k) what else may explain an answer
+    wait               float64 (n,) days until the first answer, the time to answer where there was none
     today              int64 (cases,) contacts in the window before the newest event
     """
 
@@ -42,11 +45,13 @@ class ContactTable:
     answered: np.ndarray
     whole: np.ndarray
     given: np.ndarray
+    wait: np.ndarray
     today: np.ndarray
 
     def of(self, cases: np.ndarray) -> Contacts:
         """Contacts that count, of these cases (bool per case)."""
         keep = np.flatnonzero(self.whole & cases[self.case])
+        keep = _some(keep, self.case)
         own, stratum = np.unique(self.case[keep] * (CHANNELS + 1) + self.channel[keep], return_inverse=True)
         ids, owner = np.unique(own // (CHANNELS + 1), return_inverse=True)
         return Contacts(
@@ -56,6 +61,7 @@ class ContactTable:
             self.level[keep].astype(np.float64),
             self.answered[keep].astype(np.float64),
             self.given[keep],
+            _exposure(self.channel[keep], self.wait[keep], self.answered[keep]),
         )
 
 
@@ -78,6 +84,10 @@ def read_contacts(log: EventLog, settings: PressureSettings) -> ContactTable:
     since = time[touch] - start
     number, channel = _channels(events.filter(masks["touch"])["channel"])
     until = np.searchsorted(answers, at + within, side="right")
+    next_one = np.searchsorted(answers, at, side="right")
+    came = until > next_one
+    wait = np.full(len(at), within, dtype=np.float64)
+    wait[came] = answers[next_one[came]] - at[came]
     gap = np.diff(at, append=np.iinfo(np.int64).max)
     whole = (gap >= within) & (since >= window) & (time[touch] + within <= end)
     others = masks["inbound"].to_numpy() & ~answer
@@ -86,17 +96,45 @@ def read_contacts(log: EventLog, settings: PressureSettings) -> ContactTable:
     first = channel == 0
     month = (since // MONTH_US).astype(np.int64)
     months = np.eye(int(month.max()) + 1)[month][:, 1:]
+    # who reads at weekends answers within days what came late in the week
+    weekday = np.eye(7)[(time[touch] // DAY_US + 3) % 7][:, 1:]
     newest = np.arange(len(ids)) * (end - start + 2 * window) + (end - start)
     return ContactTable(
         case_ids=ids,
         case=case[touch],
         channel=channel,
         level=np.arange(1, len(at) + 1) - np.searchsorted(at, at - window, side="right"),
-        answered=until > np.searchsorted(answers, at, side="right"),
+        answered=came,
         whole=whole,
-        given=np.hstack([recent, recent * first[:, None], months]),
+        given=np.hstack([recent, recent * first[:, None], weekday, weekday * first[:, None], months]),
+        wait=wait / DAY_US,
         today=np.searchsorted(at, newest, side="right") - np.searchsorted(at, newest - window, side="right"),
     )
+
+
+def _some(keep: np.ndarray, case: np.ndarray) -> np.ndarray:
+    """All of these contacts, or those of every k-th case where there are more than MOST."""
+    every = -(-len(keep) // MOST)
+    return keep if every < 2 else keep[np.unique(case[keep], return_inverse=True)[1] % every == 0]
+
+
+def _exposure(channel: np.ndarray, wait: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """How much of the time to answer of its channel each contact waited for: float64 (n,), > 0.
+
+    The cumulative hazard of a first answer after contacts of the channel (Nelson & Aalen) at the wait, 1 at
+    its end; the same for all contacts of a channel without answers.
+    """
+    found = np.ones(len(wait))
+    for one in np.unique(channel):
+        own = np.flatnonzero(channel == one)
+        order = own[np.argsort(wait[own], kind="stable")]
+        risk = np.arange(len(order), 0, -1)
+        hazard = np.cumsum(answered[order] / risk)
+        # ties share the value at their end
+        last = np.searchsorted(wait[order], wait[order], side="right") - 1
+        if hazard[-1] > 0:
+            found[order] = np.maximum(hazard[last] / hazard[-1], 1e-3)
+    return found
 
 
 def _events(log: EventLog) -> pl.DataFrame:

@@ -28,6 +28,9 @@ from behavio.errors import JobError
 
 BUILT_IN = ("en", "de")
 ARROW = " → "
+THEN, TIMES = ", then ", " × "
+PLURAL = "s"
+"""The place of an English plural ending, which other languages may leave out."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -54,18 +57,29 @@ class Language:
         """The text in this language; a path of steps is said step by step."""
         if not self.texts or not english:
             return english
+        said = english.strip()
+        start = len(english) - len(english.lstrip())
+        before, after = english[:start], english[start + len(said) :]
+        return before + self._said(_joined(said)) + after
+
+    def _said(self, english: str) -> str:
         known = self.texts.get(english)
         if known is not None:
             return known
         small = self.texts.get(english[:1].lower() + english[1:])
         if small is not None:
             return small[:1].upper() + small[1:]
-        if ARROW in english:
-            return ARROW.join(self._step(part) for part in english.split(ARROW))
+        for between in (ARROW, THEN):
+            if between in english:
+                own = self.texts.get(between.strip(), between.strip())
+                gap = between.replace(between.strip(), own)
+                return gap.join(self._step(part) for part in english.split(between))
+        if TIMES in english:
+            return self._step(english)
         return self.sentence(english)
 
     def _step(self, text: str) -> str:
-        name, times, count = text.partition(" × ")
+        name, times, count = text.partition(TIMES)
         return self.text(name) + times + count
 
     def sentence(self, english: str) -> str:
@@ -112,8 +126,8 @@ def spoken() -> Language:
 def t(text: Any) -> Any:
     """A text in the language that is being written; markup stays markup, anything else stays as it is."""
     if isinstance(text, Markup):
-        found = _spoken.get().texts.get(str(text))
-        return text if found is None else Markup(found)
+        own = _spoken.get()
+        return text if "<" in text or not own.texts else Markup(own.text(str(text)))
     return _spoken.get().text(text) if isinstance(text, str) else text
 
 
@@ -134,7 +148,7 @@ def language(name: str) -> Language:
     """
     if name == "en":
         return ENGLISH
-    hint = f"{', '.join(BUILT_IN)}, or the path of a catalogue file (TOML), see docs/report.md"
+    hint = f"{', '.join(BUILT_IN)}, or the path of a catalogue file (TOML), see docs/guides/report.md"
     if name in BUILT_IN:
         text = resources.files("behavio.report").joinpath(f"languages/{name}.toml").read_text("utf-8")
     elif Path(name).is_file():
@@ -160,12 +174,18 @@ def _checked(name: str, told: dict[str, Any], hint: str) -> Language:
         raise JobError(f"{name} needs twelve months", hint=hint)
     for table in ("texts", "patterns"):
         for english, own in told.get(table, {}).items():
-            if places(english) != places(own):
+            gone = set(places(english)) - set(places(own)) - {PLURAL}
+            if gone or set(places(own)) - set(places(english)):
                 raise JobError(
                     f"{name}: the places in {own!r} are not those of {english!r}",
                     hint="keep every {place} of the English text, each as often",
                 )
     return Language(months=months, **told)
+
+
+def _joined(text: str) -> str:
+    """One line of what stands on several in the code."""
+    return re.sub(r"\s*\n\s*", " ", text)
 
 
 def places(text: str) -> list[str]:

@@ -30,10 +30,12 @@ from behavio.report.sections import (
     method,
     outlook,
     patterns,
+    perceptions,
     plan,
     pressure,
     readiness,
     suggestions,
+    trust,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.subset import only_group
@@ -41,9 +43,11 @@ from behavio.report.tables import Table
 
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "groups": groups.section,
+    "trust": trust.section,
     "journeys": journeys.section,
     "patterns": patterns.section,
     "before": before.section,
+    "perceptions": perceptions.section,
     "plan": plan.section,
     "pressure": pressure.section,
     "content": content.section,
@@ -54,7 +58,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "method": method.section,
     "glossary": method.glossary,
 }
-LISTS = ("suggestions", "pressure", "journey_map", "telling")
+LISTS = ("suggested_groups", "pressure", "journey_map", "telling")
 """Tables with a row a group, which its card leads to."""
 
 

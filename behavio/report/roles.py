@@ -8,14 +8,26 @@ SALES = (
     "pressure",
     "suggestions",
     "groups",
+    "trust",
     "next",
+    "content",
+    "perceptions",
+    "changes",
+    "readiness",
+    "method",
+    "glossary",
+)
+MEDICAL = (
+    "groups",
+    "trust",
+    "journeys",
+    "perceptions",
     "content",
     "changes",
     "readiness",
     "method",
     "glossary",
 )
-MEDICAL = ("groups", "journeys", "content", "changes", "readiness", "method", "glossary")
 MEDICAL_NUMBERS = (
     "net_reaction",
     "portal",

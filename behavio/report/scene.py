@@ -9,6 +9,7 @@ import numpy as np
 
 from behavio.report.context import Context
 from behavio.report.kinds import SILENCE, Kinds
+from behavio.report.language import t
 from behavio.report.tables import Facts
 from behavio.report.traces import Traces
 from behavio.report.weekly import Calendar
@@ -63,5 +64,5 @@ class Scene:
 
 def label(activity: str) -> str:
     """The name as a drawing says it; scripts from right to left keep the numbers beside them in place."""
-    said = touchpoint(activity)
+    said: str = t(touchpoint(activity))
     return f"{ISOLATE}{said}{POP}" if any("\u0590" <= letter <= "\u08ff" for letter in said) else said

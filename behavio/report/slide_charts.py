@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from behavio.report.language import t
+from behavio.report.language import ARROW, t
 from behavio.report.tables import Column, Table
 
 Box = tuple[int, int, int, int]
@@ -21,7 +21,7 @@ FORMATS = {
     "signed": "+0.00;-0.00",
     "nats": "0.00",
 }
-MIDDLES = ("lift", "relative", "net", "times")
+MIDDLES = ("lift", "relative", "net")
 
 
 def add_chart(slide: Any, table: Table, box: Box, hues: Mapping[str, str], alt: str) -> None:
@@ -74,20 +74,13 @@ def _positive(table: Table, middle: str) -> bool:
 
 
 def labels(table: Table) -> list[str]:
-    """What each row is called: its texts up to the first number; without any, its first cell."""
-    texts: list[str] = []
-    for c in table.columns:
-        if c.kind != "text":
-            break
-        texts.append(c.name)
+    """What each row is called: its first two texts; without any, its first cell."""
+    texts = [c.name for c in table.columns if c.kind == "text"][:2]
     found = []
     for i, row in enumerate(table.rows):
-        said = [str(t(row[name])) for name in texts[:2] if row[name] is not None]
-        if not said:
-            said = [table.text(i, table.columns[0].name)]
-            other = next((c.name for c in table.columns if c.kind == "text" and row[c.name]), None)
-            said = [str(t(row[other]))] if other is not None else said
-        found.append(clean(" · ".join(said)))
+        said = [str(t(row[name])) for name in texts if row[name] is not None]
+        between = ARROW if table.name == "flows" else " · "
+        found.append(clean(between.join(said or [table.text(i, table.columns[0].name)])))
     return found
 
 
@@ -105,6 +98,8 @@ def _bars(slide: Any, table: Table, column: Column, box: Box) -> Any:
     _dress(frame.chart, column.kind, reverse=True)
     _fill(frame.chart.plots[0].series[0], ACCENT)
     _value_labels(frame.chart.plots[0], column.kind)
+    frame.chart.value_axis.visible = False
+    frame.chart.plots[0].gap_width = 60
     return frame
 
 
@@ -129,7 +124,7 @@ def _intervals(slide: Any, table: Table, middle: Column, box: Box) -> Any:
     series[0].format.fill.background()
     _fill(series[1], ACCENT)
     _fill(series[2], "7FA9C4")
-    frame.chart.plots[0].overlap = 100
+    frame.chart.plots[0].overlap, frame.chart.plots[0].gap_width = 100, 80
     return frame
 
 
@@ -150,6 +145,7 @@ def _stacked(slide: Any, table: Table, box: Box, hues: Mapping[str, str]) -> Any
         _fill(series, hues.get(c.name, MUTED).lstrip("#") if c.name in hues else SILENT)
     chart.plots[0].gap_width, chart.plots[0].overlap = 0, 100
     chart.value_axis.maximum_scale = 1.0
+    _seldom(chart, len(table.rows) // 10)
     chart.has_legend = True
     chart.legend.position = XL_LEGEND_POSITION.BOTTOM
     chart.legend.include_in_layout = False
@@ -175,7 +171,7 @@ def _line(slide: Any, table: Table, box: Box) -> Any:
 def _dots(slide: Any, table: Table, box: Box) -> Any:
     """Said against seen, with the line on which it comes as often as said."""
     from pptx.chart.data import XyChartData
-    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.enum.chart import XL_CHART_TYPE, XL_MARKER_STYLE
 
     data = XyChartData(number_format="0%")
     seen = data.add_series(clean(t("Came true")))
@@ -189,6 +185,10 @@ def _dots(slide: Any, table: Table, box: Box) -> Any:
     _dress(chart, "share")
     series = chart.plots[0].series
     series[0].format.line.fill.background()
+    series[0].marker.size, series[0].marker.style = 10, XL_MARKER_STYLE.CIRCLE
+    series[0].marker.format.fill.solid()
+    series[0].marker.format.fill.fore_color.rgb = _rgb(ACCENT)
+    series[1].marker.style = XL_MARKER_STYLE.NONE
     series[1].format.line.color.rgb = _rgb(MUTED)
     for axis in (chart.value_axis, chart.category_axis):
         axis.minimum_scale, axis.maximum_scale = 0.0, 1.0
@@ -206,9 +206,27 @@ def _dress(chart: Any, kind: str, reverse: bool = False) -> None:
     value.minimum_scale = None if kind == "signed" else 0.0
     value.tick_labels.number_format = FORMATS.get(kind, "General")
     value.tick_labels.number_format_is_linked = False
-    if reverse:
+    if reverse:  # the first row on top, the axis of values at the bottom all the same
+        from pptx.enum.chart import XL_TICK_LABEL_POSITION
+
         chart.category_axis.reverse_order = True
         chart.category_axis.has_major_gridlines = False
+        value.tick_label_position = XL_TICK_LABEL_POSITION.HIGH
+        value.format.line.fill.background()
+
+
+def _seldom(chart: Any, every: int) -> None:
+    """Name every so many-th category only."""
+    from lxml import etree
+
+    axis = chart.category_axis._element
+    skip = etree.Element(f"{{{axis.nsmap['c']}}}tickLblSkip")
+    skip.set("val", str(max(every, 1)))
+    last = axis.find(f"{{{axis.nsmap['c']}}}noMultiLvlLbl")
+    if last is not None:
+        last.addprevious(skip)
+    else:
+        axis.append(skip)
 
 
 def _value_labels(plot: Any, kind: str) -> None:

@@ -36,12 +36,13 @@ class Place:
     foot: int
     title_layout: Any
     body_layout: Any
+    own: bool = True  # no company template: everything is placed here
 
 
 def write_slides(page: Page, path: Path, template: Path | None = None) -> int:
     """Write the slides; returns how many there are. Raises JobError for a template that is none."""
     deck = _deck(template)
-    place = _place(deck)
+    place = _place(deck, template is None)
     _title_slide(deck, place, page)
     _sentences(deck, place, page)
     _numbers(deck, place, page)
@@ -89,15 +90,14 @@ def _deck(template: Path | None) -> Any:
     return deck
 
 
-def _place(deck: Any) -> Place:
+def _place(deck: Any, own: bool) -> Place:
     layouts = list(deck.slide_layouts)
     with_title = [x for x in layouts if _has_title(x)] or layouts
     body = min(with_title, key=lambda x: len(list(x.placeholders)))
     width, height = int(deck.slide_width), int(deck.slide_height)
     edge = width // 20
-    return Place(
-        edge, height * 22 // 100, width - 2 * edge, height * 66 // 100, height * 92 // 100, layouts[0], body
-    )
+    top, tall, foot = height * 22 // 100, height * 64 // 100, height * 92 // 100
+    return Place(edge, top, width - 2 * edge, tall, foot, layouts[0], body, own)
 
 
 def _has_title(layout: Any) -> bool:
@@ -153,7 +153,15 @@ def _text(
 def _title_slide(deck: Any, place: Place, page: Page) -> None:
     slide = _new(deck, place, page.head.title, place.title_layout)
     others = [p for p in slide.placeholders if p.placeholder_format.type not in (1, 3)]
-    if others:
+    if place.own:
+        head = slide.shapes.title
+        head.left, head.top, head.width, head.height = place.left, place.top, place.width, place.top * 3 // 2
+        head.text_frame.paragraphs[0].alignment = 1
+        for other in others:
+            other._element.getparent().remove(other._element)
+        box = (place.left, place.top * 11 // 4, place.width, place.top)
+        _text(slide, [plain(page.head.sub)], box, 18, True)
+    elif others:
         others[0].text_frame.text = plain(page.head.sub)
     else:
         _text(slide, [plain(page.head.sub)], (place.left, place.foot // 2, place.width, place.top), 18, True)

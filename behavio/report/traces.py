@@ -17,6 +17,8 @@ KNOWN = 60
 ENDED, OTHER = -1, -2
 """Codes of no further event, and of activities too rare to be told apart among the first steps."""
 DAY = 86_400_000_000
+CHUNK = 4096
+"""Journeys looked at in one go, so that memory stays small."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,16 +217,20 @@ def states(
     A journey whose bin holds two kinds counts half for each. kind_of: int (names,); times in µs; a negative
     origin counts from each journey's own first event.
     """
-    case = np.repeat(np.arange(traces.n_cases), traces.lengths)
-    start = traces.times[traces.offsets[:-1]][case] if origin < 0 else origin
-    place = (traces.times - start) // length
-    inside = (place >= 0) & (place < bins)
-    cell = np.unique((case[inside] * bins + place[inside]) * n_kinds + kind_of[traces.tokens[inside]])
-    where = cell // n_kinds
-    _, inverse, several = np.unique(where, return_inverse=True, return_counts=True)
-    slot = (where % bins) * n_kinds + cell % n_kinds
-    people = np.bincount(slot, minlength=bins * n_kinds)
-    weight = np.bincount(slot, weights=1.0 / several[inverse], minlength=bins * n_kinds)
+    people = np.zeros((bins, n_kinds), np.int64)
+    weight = np.zeros((bins, n_kinds))
+    for first in range(0, traces.n_cases, CHUNK):
+        bounds = traces.offsets[first : first + CHUNK + 1]
+        times, tokens = traces.times[bounds[0] : bounds[-1]], traces.tokens[bounds[0] : bounds[-1]]
+        case = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        start = traces.times[bounds[:-1]][case] if origin < 0 else origin
+        place = (times - start) // length
+        inside = (place >= 0) & (place < bins)
+        held = np.zeros((len(bounds) - 1, bins, n_kinds), bool)
+        held[case[inside], place[inside], kind_of[tokens[inside]]] = True
+        several = held.sum(axis=2, keepdims=True)
+        people += held.sum(axis=0)
+        weight += (held / np.maximum(several, 1)).sum(axis=0)
     share = weight / max(traces.n_cases, 1)
     share[(people > 0) & (people < k)] = np.nan
-    return share.reshape(bins, n_kinds)
+    return share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,27 @@ def climb(
     # of the likelihood what is not due to the parameters: the groups' shares and the doubt who is in which
     belonging = found.log_likelihood - float((found.statistics * chains.coefficients).sum())
     return following, belonging + Beliefs.found(found.statistics, habits, edges).evidence
+
+
+def refine(
+    ask: Callable[[Chains], Expectation], chains: Chains, edges: Edges, smoothing: float, steps: int
+) -> Chains:
+    """EM from chains that are near already, over cases that are not here.
+
+    `ask` makes one E-step wherever the cases are, shard by shard or on a cluster: what comes back is added
+    up, and as large as the chains. Group j stays group j.
+    """
+    found = ask(chains)
+    habits = Habits.of(found.statistics.sum(axis=1), edges)
+    for _ in range(steps):
+        beliefs = Beliefs.even(smoothing, edges)
+        if smoothing == 0:
+            beliefs = Beliefs.found(found.statistics, habits, edges)
+        chains, before = m_step(found.statistics, found.cases, habits, edges, beliefs), found.log_likelihood
+        found = ask(chains)
+        if found.log_likelihood - before < TOLERANCE * abs(found.log_likelihood):
+            break
+    return chains
 
 
 def search(

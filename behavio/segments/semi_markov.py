@@ -14,12 +14,13 @@ from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
+import polars as pl
 
-from behavio.engine import Count
+from behavio.engine import Count, Encoded, Engine
 from behavio.engine.local import LocalEngine
 from behavio.segments.chains import PARAMETERS, Beliefs, Chains, Habits, m_step
 from behavio.segments.contract import Segmenter
-from behavio.segments.em import Expectation, e_step, posteriors, search, weighted
+from behavio.segments.em import Expectation, e_step, posteriors, refine, search, weighted
 from behavio.segments.statistics import (
     CaseStatistics,
     Edges,
@@ -30,6 +31,9 @@ from behavio.segments.statistics import (
 )
 from behavio.segments.views import GIVEN, View
 from behavio.sequences import SequenceSet
+
+REFINE_STEPS = 5
+"""Each pass reads all of the log; groups found in a sample of it are near already."""
 
 
 @dataclass
@@ -117,6 +121,25 @@ class SemiMarkovMixture(Segmenter):
         found = found.order(np.argsort(-found.shares, kind="stable"))
         return self._with(found)
 
+    def refined(self, engine: Engine, log: Encoded, steps: int = REFINE_STEPS) -> Self:
+        """The same groups, estimated from all of a log that is larger than what they were found in.
+
+        log  whatever `engine` counts: a SequenceSet of many shards, a log on a cluster; activities this model
+        never met are unknown to it. Raises NotFittedError without chains to start from.
+        """
+        self.check_fitted()
+
+        def ask(chains: Chains) -> Expectation:
+            return engine.run(self.alike()._with(chains).expectation(), log)
+
+        found = refine(ask, self.chains, self.edges, self.smoothing, steps)
+        return self.alike()._with(found)
+
+    def labels(self, min_strength: float, min_events: int) -> Count[pl.DataFrame]:
+        """Who belongs where, as a question to shards: case_id, segment_id (−1 none), strength."""
+        of = partial(_labels_of, model=self, min_strength=min_strength, min_events=min_events)
+        return Count(of=of, merge=_both)
+
     def of_groups(self, cases: CaseStatistics, posterior: np.ndarray) -> Self:
         """The chains of known groups, float64 (n_cases, k): no group is looked for."""
         edges = self.edges
@@ -147,3 +170,20 @@ class SemiMarkovMixture(Segmenter):
 
 def _expectation_of(shard: SequenceSet, model: SemiMarkovMixture) -> Expectation:
     return e_step(model.chains, model.statistics().of(model.known(shard)))
+
+
+def _labels_of(
+    shard: SequenceSet, model: SemiMarkovMixture, min_strength: float, min_events: int
+) -> pl.DataFrame:
+    label, strength = model.placed(shard, min_strength, min_events)
+    return pl.DataFrame(
+        {
+            "case_id": shard.case_ids.cast(pl.String),
+            "segment_id": pl.Series(label, dtype=pl.Int32),
+            "strength": strength,
+        }
+    )
+
+
+def _both(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([one, other])

@@ -11,13 +11,16 @@ what the channel policy says; from `triggers.py` which rule of the users asks fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
 from behavio.errors import JobError
+from behavio.holdout import read_holdout
 from behavio.log import EventLog
 from behavio.suggest.consents import consent_states, spoken_of
 from behavio.suggest.scoring import SITUATION
@@ -67,20 +70,44 @@ def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
     return actions.drop("contacts").sort("action")
 
 
-def read_candidates(
+@dataclass(frozen=True, eq=False)
+class Offers:
+    """Candidates that are made part by part, so that a million cases never stand in memory at once.
+
+    cases     what is known per case, in order of `case`, 0 to n − 1
+    actions   what can be done
+    lookups   tables by keys of a candidate: (table, keys), joined in this order
+    finish    made of the joined columns, one group after the other
+    """
+
+    cases: pl.DataFrame
+    actions: pl.DataFrame
+    lookups: tuple[tuple[pl.DataFrame, list[str]], ...]
+    finish: tuple[dict[str, pl.Expr], ...]
+
+    def part(self, first: int = 0, stop: int | None = None) -> pl.DataFrame:
+        """The candidates of the cases from `first` to before `stop`, in order of case and action."""
+        cases = self.cases.slice(first, None if stop is None else stop - first)
+        frame = cases.join(self.actions, how="cross")
+        for table, keys in self.lookups:
+            frame = frame.join(table, on=keys, how="left", maintain_order="left")
+        for columns in self.finish:
+            frame = frame.with_columns(**columns)
+        return frame.sort("case", "action")
+
+
+def read_offers(
     situations: Situations,
     actions: pl.DataFrame,
     cells: pl.DataFrame,
     now: pl.DataFrame,
     log: EventLog,
     settings: SuggestSettings,
-) -> pl.DataFrame:
-    """Cross every case with every action and put what is known beside it; messages come later."""
+) -> Offers:
+    """Every case with every action and what is known beside it; standing, policy and messages come later."""
     t = situations.timeline
     cases = _case_facts(log, situations, now, settings)
     cases = cases.join(_flags(log, t, settings), on="case_id", how="left", maintain_order="left")
-    frame = cases.join(actions, how="cross")
-    frame = frame.join(_channel_facts(t), on=["case", "channel"], how="left", maintain_order="left")
     answers = t.events[t.inbound.position]["channel"].unique().drop_nulls().to_list()
     channels = actions["channel"].drop_nulls().unique().sort().to_list()
     until = t.as_of + microseconds(settings.expires)
@@ -89,18 +116,22 @@ def read_candidates(
     )
     states = consent_states(known, channels, t.as_of, until).select("case_id", "channel", "consent")
     needed = spoken_of(known) if settings.needs_consent is None else settings.needs_consent
-    frame = frame.join(states, on=["case_id", "channel"], how="left", maintain_order="left")
-    frame = frame.with_columns(
-        pl.col("channel_touches", "channel_answers").fill_null(0),
-        consent=pl.when((pl.col("email_opt_type") == "never") & (pl.col("channel") == "email"))
-        .then(pl.lit("never"))
-        .otherwise("consent"),
-        consent_needed=pl.col("channel").is_in(list(needed)).fill_null(False),
-        channel_answers_anybody=pl.col("channel").is_in(answers).fill_null(False),
-        cooldown_h=pl.lit(seconds(settings.cooldown) / 3600),
-    ).with_columns(other_answers=pl.col("answers") - pl.col("channel_answers"))
-    frame = frame.join(cells, on=["action", *SITUATION], how="left", maintain_order="left")
-    return frame.sort("case", "action")
+    never = (pl.col("email_opt_type") == "never") & (pl.col("channel") == "email")
+    first = {
+        "channel_touches": pl.col("channel_touches").fill_null(0),
+        "channel_answers": pl.col("channel_answers").fill_null(0),
+        "consent": pl.when(never).then(pl.lit("never")).otherwise("consent"),
+        "consent_needed": pl.col("channel").is_in(list(needed)).fill_null(False),
+        "channel_answers_anybody": pl.col("channel").is_in(answers).fill_null(False),
+        "cooldown_h": pl.lit(seconds(settings.cooldown) / 3600),
+    }
+    lookups = (
+        (_channel_facts(t), ["case", "channel"]),
+        (states, ["case_id", "channel"]),
+        (cells, ["action", *SITUATION]),
+    )
+    then = {"other_answers": pl.col("answers") - pl.col("channel_answers")}
+    return Offers(cases, actions, lookups, (first, then))
 
 
 def _case_facts(
@@ -238,6 +269,9 @@ def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFram
     kept = once.select(pl.col("case_id").cast(pl.String), holdout=held.str.to_lowercase().is_in(YES))
     everybody = t.case_ids.to_frame().join(flags, on="case_id", how="left", maintain_order="left")
     everybody = everybody.join(kept, on="case_id", how="left", maintain_order="left")
+    if settings.holdout is not None:
+        drawn = read_holdout(Path(settings.holdout)).filter("holdout")["case_id"]
+        everybody = everybody.with_columns(pl.col("holdout") | pl.col("case_id").is_in(drawn.implode()))
     named = ("do_not_call", "privacy_opt_out", "pdrp_opt_out", "inactive", "holdout")
     return everybody.with_columns(pl.col(c).fill_null(False) for c in named)
 

@@ -117,13 +117,8 @@ def case_values(log: EventLog, settings: SuggestSettings) -> pl.DataFrame:
     return table.with_columns(worth=pl.when(high).then(pl.lit("high")).when(~high).then(pl.lit("low")))
 
 
-def add_policy(
-    frame: pl.DataFrame, cells: tuple[Cell, ...], values: pl.DataFrame, segments: list[str], stages: list[str]
-) -> pl.DataFrame:
-    """Add policy_cell, policy_channels, policy_forbids and policy_place (place of the channel in its cell).
-
-    JobError for a group or stage that the run does not have: a policy that fits nobody obeys nobody.
-    """
+def check_policy(cells: tuple[Cell, ...], segments: list[str], stages: list[str]) -> None:
+    """JobError for a group or stage that the run does not have: a policy that fits nobody obeys nobody."""
     for cell in cells:
         for named, known, what in ((cell.segment, segments, "group"), (cell.stage, stages, "stage")):
             for name in named:
@@ -131,7 +126,13 @@ def add_policy(
                     near = get_close_matches(name, known, 1, 0.3)
                     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
                     raise JobError(f"the channel policy names a {what} {name!r} that is not there", hint=hint)
-    frame = frame.join(values, on="case_id", how="left", maintain_order="left")
+
+
+def add_policy(frame: pl.DataFrame, cells: tuple[Cell, ...]) -> pl.DataFrame:
+    """Add policy_cell, policy_channels, policy_forbids and policy_place (place of the channel in its cell).
+
+    The frame has segment, stage, channel, worth and told (see `case_values`).
+    """
     number = pl.lit(None, dtype=pl.Int32)
     for k, cell in reversed(list(enumerate(cells))):
         fits = pl.lit(True)
@@ -166,7 +167,10 @@ def add_policy(
 
 
 def policy_conflicts(candidates: pl.DataFrame, affinity: pl.DataFrame) -> pl.DataFrame:
-    """CONFLICT_SCHEMA: where the policy and what a case answers to disagree; the policy is followed."""
+    """CONFLICT_SCHEMA: where the policy and what a case answers to disagree; the policy is followed.
+
+    `candidates` needs case_id, policy_cell and policy_channels.
+    """
     bound = candidates.filter(pl.col("policy_cell").is_not_null())
     cases = bound.select("case_id", cell="policy_cell", channels="policy_channels").unique("case_id")
     liked = affinity.filter(pl.col("low") > pl.col("usual")).sort(

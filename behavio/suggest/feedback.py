@@ -130,9 +130,10 @@ def dismissals(feedback: pl.DataFrame, actions: pl.DataFrame, as_of: int) -> pl.
     both = vague.join(meant, how="cross").filter(
         pl.col("channel").is_null() | call | (pl.col("media") == pl.col("channel"))
     )
-    wide = feedback.filter(pl.col("action").is_not_null() & (pl.col("meaning") == "channel")).drop("action")
-    others = wide.join(meant, how="cross").filter(pl.col("media") == pl.col("channel"))
-    others = others.with_columns(meaning=pl.lit("never"))
+    # turned down for its channel: every other action of the channel is meant too
+    wide = feedback.filter(pl.col("action").is_not_null() & (pl.col("meaning") == "channel"))
+    others = wide.rename({"action": "own"}).join(meant, how="cross")
+    others = others.filter((pl.col("media") == pl.col("channel")) & (pl.col("action") != pl.col("own")))
     rows = pl.concat([named, both, others], how="diagonal_relaxed")
     turned_down = (pl.col("state") == "dismissed") & (pl.col("meaning") != "none")
     days = (pl.lit(as_of) - pl.col("at").dt.epoch("us")) / 86_400_000_000

@@ -91,14 +91,16 @@ def choose_messages(
     as_of: int,
     settings: SuggestSettings,
     unwanted: pl.DataFrame | None = None,
+    scores: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Add message, brand, message_n, message_score, messages (how many were considered) and messages_ever.
 
-    `candidates` has case, action, case_brand; `unwanted` (case, message) was turned
-    down by a rep. Messages of the case's own brand come first, then by score,
-    then by name; what the case is tired of is left out. An action that never named a message gets none.
+    `candidates` has case, action, case_brand; `unwanted` (case, message) was turned down by a rep; `scores`
+    are those over all cases where `candidates` and `shown` are a part of them. Messages of the case's own brand
+    come first, then by score, then by name; what the case is tired of is left out. An action that never named
+    a message gets none.
     """
-    scores = message_scores(shown)
+    scores = message_scores(shown) if scores is None else scores
     ever = scores.group_by("action").agg(pl.len().cast(pl.Int64).alias("messages_ever"))
     scores = scores.filter(
         (pl.col("last_us") > as_of - microseconds(settings.message_fresh))

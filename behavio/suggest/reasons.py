@@ -10,13 +10,18 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
 from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
+from behavio.suggest.timeline import Moments, Timeline
 from behavio.words import duration, percent, shorten, touchpoint
+
+PART = 50_000
+"""Cases whose events stand in memory as rows at once."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TOLD_US = 90 * DAY_US
@@ -69,12 +74,34 @@ def row_name(event: dict[str, Any]) -> str:
 
 
 def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `reason` and `evidence_rows` to the chosen suggestions."""
+    """Add `reason` and `evidence_rows` to the chosen suggestions, in their order."""
     t = situations.timeline
+    plan = plan.with_row_index("__place__").sort("case", "__place__")
+    case = plan["case"].to_numpy()
+    parts = []
+    for start in range(0, t.n_cases, PART):
+        own = plan[np.searchsorted(case, start) : np.searchsorted(case, start + PART)]
+        if own.height:
+            parts.append(_reasons(own, t, start, situations, settings))
+    empty = plan.with_columns(
+        reason=pl.lit(None, dtype=pl.String), evidence_rows=pl.lit(None, dtype=pl.List(pl.String))
+    )
+    return (pl.concat(parts) if parts else empty).sort("__place__").drop("__place__")
+
+
+def _reasons(
+    plan: pl.DataFrame, t: Timeline, start: int, situations: Situations, settings: SuggestSettings
+) -> pl.DataFrame:
+    """The reasons of the cases from `start` on, PART of them at most."""
+
+    def of(moments: Moments) -> pl.DataFrame:
+        first, last = np.searchsorted(moments.case, (start, start + PART))
+        return t.events[moments.position[first:last]]
+
     kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
-    came = t.events[t.inbound.position].select(kept)
+    came = of(t.inbound).select(kept)
     # medical contacts are no argument in a sales reason
-    done = t.events[t.touches.position].filter((pl.col("team") != "medical").fill_null(True)).select(kept)
+    done = of(t.touches).filter((pl.col("team") != "medical").fill_null(True)).select(kept)
     # by activity, so that the two newest kinds of answers are at hand
     newest = came.group_by("case", "activity").last().sort("case", "position", descending=[False, True])
     answers = _by_case(newest.group_by("case", maintain_order=True).head(2))

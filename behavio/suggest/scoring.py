@@ -163,14 +163,23 @@ def score(
     counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
     touched, now = seen_touches(situations, actions), situations.now()
-    counts = {
-        "n_touches": touched.height,
-        "n_touches_unobserved": touched.height - int(touched["observed"].sum()),
-        "n_touches_incomparable": 0,
-        "n_reference_windows": 0,
-    }
-    touched = touched.filter("observed")
+    observed = touched.filter("observed")
     wanted = now.select(SITUATION).unique().sort(SITUATION)
+    cells, counted = learned(situations, actions, observed, wanted, settings, progress)
+    counts = {"n_touches": touched.height, "n_touches_unobserved": touched.height - observed.height}
+    return cells, now, counts | counted
+
+
+def learned(
+    situations: Situations,
+    actions: Sequence[str],
+    touched: pl.DataFrame,
+    wanted: pl.DataFrame,
+    settings: SuggestSettings,
+    progress: Callable[[str, float], None] = lambda what, share: None,
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The cells of the wanted situations as these observed contacts tell them, and counts."""
+    counts = {"n_touches_incomparable": 0, "n_reference_windows": 0}
     parts = []
     for done, action in enumerate(actions):
         progress("weighing contacts", done / max(len(actions), 1))
@@ -181,7 +190,7 @@ def score(
         if contacts.height:
             parts.append(_gains(weigh(action, wanted, contacts, controls, settings)))
     cells = pl.concat(parts) if parts else _no_cells()
-    return _control_false_gains(cells), now, counts
+    return _control_false_gains(cells), counts
 
 
 def weigh(

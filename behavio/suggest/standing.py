@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from difflib import get_close_matches
 
 import polars as pl
 
 from behavio.errors import JobError
 from behavio.log import EventLog
+from behavio.suggest.candidates import Offers
 from behavio.suggest.feedback import dismissals
 from behavio.suggest.found import Found
 from behavio.suggest.rules import CALLS
-from behavio.suggest.settings import SuggestSettings
+from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.timeline import PRESSURE_DAYS, Timeline
 
 
 def add_standing(
-    frame: pl.DataFrame,
+    offers: Offers,
     t: Timeline,
     log: EventLog,
-    actions: pl.DataFrame,
     settings: SuggestSettings,
     found: Found,
     feedback: pl.DataFrame,
-) -> pl.DataFrame:
+) -> Offers:
     """Add to every candidate: stage, stage_sure, stage_since, stage_evidence; contacts, band_low, band_high;
     channel_28d, channel_cap, team_28d, team_cap, calls_365d, country, country_cap; in_a_row; specialty;
     sales_derived; dismissed, dismissed_days, unwanted, ignored."""
-    frame = _stage(frame, found.stages)
-    frame = _band(frame, found.pressure)
-    frame = _contacts(frame, t, actions, settings)
-    frame = _of_case(frame, log, settings)
-    frame = frame.join(_runs(t), on=["case", "action"], how="left", maintain_order="left")
-    turned = dismissals(feedback, actions, t.as_of)
-    frame = frame.join(turned, on=["case_id", "action"], how="left", maintain_order="left")
+    cases = _band(_stage(offers.cases, found.stages), found.pressure)
+    cases = _of_case(cases, log, settings)
+    calls, recent = _contacts(t)
+    cases = cases.join(calls, on="case", how="left", maintain_order="left")
+    lookups = (
+        *recent,
+        (_runs(t), ["case", "action"]),
+        (dismissals(feedback, offers.actions, t.as_of), ["case_id", "action"]),
+    )
     won = t.events[t.success.position]["direction"]
     sales = bool(t.objective.names) and not bool((won == "inbound").fill_null(False).all())
     counts = ("channel_28d", "team_28d", "calls_365d", "in_a_row", "dismissed", "ignored")
-    return frame.with_columns(
-        pl.col(*counts).fill_null(0),
-        pl.col("unwanted").fill_null(False),
-        sales_derived=pl.lit(sales),
-    )
+    finish = {c: pl.col(c).fill_null(0) for c in counts} | {
+        "unwanted": pl.col("unwanted").fill_null(False),
+        "sales_derived": pl.lit(sales),
+        "channel_cap": _cap("channel", dict(settings.channel_caps)),
+        "team_cap": _cap("team", dict(settings.team_caps)),
+    }
+    return Offers(cases, offers.actions, (*offers.lookups, *lookups), (*offers.finish, finish))
+
+
+def _cap(column: str, caps: dict[str, int]) -> pl.Expr:
+    """The cap that a column names; null without one."""
+    none = pl.lit(None, dtype=pl.Int64)
+    return pl.col(column).replace_strict(caps, default=None, return_dtype=pl.Int64) if caps else none
 
 
 def _stage(frame: pl.DataFrame, stages: pl.DataFrame | None) -> pl.DataFrame:
@@ -75,31 +84,18 @@ def _band(frame: pl.DataFrame, pressure: pl.DataFrame | None) -> pl.DataFrame:
     return frame.join(own, on="case_id", how="left", maintain_order="left")
 
 
-def _contacts(
-    frame: pl.DataFrame, t: Timeline, actions: pl.DataFrame, settings: SuggestSettings
-) -> pl.DataFrame:
-    """Recent contacts by channel and by team of the action, calls of a year, and the caps on them."""
+def _contacts(t: Timeline) -> tuple[pl.DataFrame, tuple[tuple[pl.DataFrame, list[str]], ...]]:
+    """Calls of a year per case; recent contacts by channel and by team."""
     touches = t.events[t.touches.position].select("case", "channel", "team", "timestamp")
     us = pl.col("timestamp").dt.epoch("us")
-    recent = touches.filter(us > t.as_of - PRESSURE_DAYS * 86_400_000_000)
+    recent = touches.filter(us > t.as_of - PRESSURE_DAYS * DAY_US)
     n = pl.len().cast(pl.Int64)
     by_channel = recent.group_by("case", "channel").agg(n.alias("channel_28d"))
     by_team = recent.group_by("case", "team").agg(n.alias("team_28d"))
-    calls = touches.filter(
-        pl.col("channel").is_in(CALLS)
-        & (us > t.as_of - dt.timedelta(days=365) // dt.timedelta(microseconds=1))
-    )
-    calls = calls.group_by("case").agg(n.alias("calls_365d"))
-    for table, keys in ((by_channel, ["case", "channel"]), (by_team, ["case", "team"]), (calls, ["case"])):
-        frame = frame.join(table, on=keys, how="left", maintain_order="left")
-
-    def cap(column: str, caps: dict[str, int]) -> pl.Expr:
-        none = pl.lit(None, dtype=pl.Int64)
-        return pl.col(column).replace_strict(caps, default=None, return_dtype=pl.Int64) if caps else none
-
-    return frame.with_columns(
-        channel_cap=cap("channel", dict(settings.channel_caps)),
-        team_cap=cap("team", dict(settings.team_caps)),
+    calls = touches.filter(pl.col("channel").is_in(CALLS) & (us > t.as_of - 365 * DAY_US))
+    return calls.group_by("case").agg(n.alias("calls_365d")), (
+        (by_channel, ["case", "channel"]),
+        (by_team, ["case", "team"]),
     )
 
 
@@ -119,10 +115,7 @@ def _of_case(frame: pl.DataFrame, log: EventLog, settings: SuggestSettings) -> p
     own = log.cases.unique("case_id", keep="first", maintain_order=True)
     own = own.select(pl.col("case_id").cast(pl.String), **columns)
     frame = frame.join(own, on="case_id", how="left", maintain_order="left")
-    caps = dict(settings.country_caps)
-    none = pl.lit(None, dtype=pl.Int64)
-    cap = pl.col("country").replace_strict(caps, default=None, return_dtype=pl.Int64) if caps else none
-    return frame.with_columns(country_cap=cap)
+    return frame.with_columns(country_cap=_cap("country", dict(settings.country_caps)))
 
 
 def _runs(t: Timeline) -> pl.DataFrame:

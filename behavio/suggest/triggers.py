@@ -54,8 +54,8 @@ def read_conditions(when: str, activities: list[str]) -> tuple[Condition, ...]:
         if said:
             span = round(seconds(said.group(1).replace(" ", "")) * 1e6)
             text = IN.sub("", f" {part}").strip()
-        absent = text.startswith("no ")
-        text = text.removeprefix("no ").strip()
+        absent = text == "no" or text.startswith("no ")
+        text = text.removeprefix("no").strip() if absent else text
         if not text:
             raise JobError(
                 f"the trigger {when!r} has an empty condition", hint='"portal_visit and no call in 30d"'
@@ -102,10 +102,10 @@ def holding(log: EventLog, t: Timeline, rule: TriggerRule) -> pl.DataFrame:
     return cases
 
 
-def add_triggers(frame: pl.DataFrame, log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `trigger`: the name of the first trigger that asks for this action now; null without one."""
+def triggered(log: EventLog, t: Timeline, actions: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
+    """case_id, action, trigger: the name of the first trigger that asks for an action of a case now."""
     asked = pl.DataFrame(schema={"case_id": pl.String, "action": pl.String, "trigger": pl.String})
-    known = frame["action"].unique().sort().to_list()
+    known = actions["action"].unique().sort().to_list()
     for rule in settings.trigger:
         if rule.action not in known:
             raise JobError(
@@ -116,5 +116,4 @@ def add_triggers(frame: pl.DataFrame, log: EventLog, t: Timeline, settings: Sugg
             action=pl.lit(rule.action), trigger=pl.lit(rule.name or rule.when)
         )
         asked = pl.concat([asked, own])
-    asked = asked.unique(["case_id", "action"], keep="first", maintain_order=True)
-    return frame.join(asked, on=["case_id", "action"], how="left", maintain_order="left")
+    return asked.unique(["case_id", "action"], keep="first", maintain_order=True)

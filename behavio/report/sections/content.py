@@ -85,12 +85,18 @@ def _table(c: Context, shown: pl.DataFrame) -> Table | None:
 def _heading(c: Context, shown: pl.DataFrame, table: Table) -> Markup:
     told = [i for i, r in enumerate(table.rows) if r["net"] is not None]
     if len(told) > 1:
-        best = max(told, key=lambda i: table.rows[i]["low"])
+        best = max(told, key=lambda i: table.rows[i]["net"])
+        worst = min(told, key=lambda i: table.rows[i]["net"])
+        if table.rows[best]["low"] <= table.rows[worst]["high"]:
+            return say("No message is taken clearly better than another")
         return say(
-            "“{m}” is taken best: net reaction {n} {ci}",
-            m=table.rows[best]["message"],
-            n=table.show(best, "net"),
+            "“{x}” is taken better than “{y}”: net reaction {a} {ci} against {b} {cj}",
+            x=table.rows[best]["message"],
+            y=table.rows[worst]["message"],
+            a=table.show(best, "net"),
             ci=table.between(best, "low", "high"),
+            b=table.show(worst, "net"),
+            cj=table.between(worst, "low", "high"),
         )
     people = shown["case_id"].n_unique()
     n = c.facts.add("message_cases", people, "count", f"{c.many} who were shown a message")
@@ -138,14 +144,7 @@ def _taken(table: Table) -> Figure | None:
         )
         for i in told
     ]
-    best, worst = told[0], told[-1]
-    title = say(
-        "From {a} for “{x}” to {b} for “{y}”",
-        a=table.show(best, "net"),
-        x=table.rows[best]["message"],
-        b=table.show(worst, "net"),
-        y=table.rows[worst]["message"],
-    )
+    title = say("How each message is taken, best first")
     alt = "; ".join(f"{table.rows[i]['message']}: {table.text(i, 'net')}" for i in told)
     caption = say(
         "Net reaction by message, 95 % interval. Hollow: as many positive as negative, as far as known."

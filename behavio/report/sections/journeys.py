@@ -16,7 +16,7 @@ from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.scene import Scene
-from behavio.report.sections import running, single, staying
+from behavio.report.sections import funnels, periods, running, single, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -55,7 +55,14 @@ def section(c: Context) -> Section:
             tables.append(block.table)
         if block is not None:
             blocks.append(block)
-    parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
+    parts = (
+        funnels.funnel(c),
+        staying.phase_map(c),
+        staying.retention(c),
+        staying.times_and_repeats(c),
+        staying.changed(c),
+        *periods.side_by_side(c),
+    )
     for part in parts:
         if isinstance(part, Sheet | Figure) and part.table is not None:
             tables.append(part.table)

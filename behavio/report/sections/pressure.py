@@ -116,15 +116,7 @@ def _curve(c: Context, table: Table) -> Figure:
         for i, r in enumerate(table.rows)
     ]
     axis = ratio_axis([r.low for r in rows], [r.high for r in rows], str(say("as often")))
-    last = len(table.rows) - 1
-    title = say(
-        "With {n} contacts in {d} days the same {one} answers {t} times as often as with one {ci}",
-        n=table.show(last, "contacts"),
-        d=_window(c),
-        one=c.one,
-        t=table.show(last, "relative"),
-        ci=table.between(last, "low", "high"),
-    )
+    title = _curve_title(c, table)
     alt = "; ".join(f"{r['contacts']}: {table.text(i, 'relative')}" for i, r in enumerate(table.rows))
     caption = say(
         "Dot: how many times as often a contact is answered as with one contact in {d} days; line: 95 % "
@@ -134,6 +126,25 @@ def _curve(c: Context, table: Table) -> Figure:
     )
     head = (str(say("Lately")), str(say("Times as often")), str(say("How many")))
     return Figure(title, track(rows, axis, head), alt, caption, table)
+
+
+def _curve_title(c: Context, table: Table) -> Markup:
+    """The highest level that differs from one contact for sure; or that none does."""
+    sure = [i for i, r in enumerate(table.rows) if r["contacts"] > 1 and not r["low"] <= 1 <= r["high"]]
+    if not sure:
+        return say(
+            "Up to {n} contacts in {d} days no level is surely answered more, or less, than one contact",
+            n=table.show(len(table.rows) - 1, "contacts"),
+            d=_window(c),
+        )
+    return say(
+        "With {n} contacts in {d} days the same {one} answers {t} times as often as with one {ci}",
+        n=table.show(sure[-1], "contacts"),
+        d=_window(c),
+        one=c.one,
+        t=table.show(sure[-1], "relative"),
+        ci=table.between(sure[-1], "low", "high"),
+    )
 
 
 def _stand(c: Context, bands: pl.DataFrame, cases: pl.DataFrame) -> Table | None:

@@ -14,10 +14,11 @@ from behavio.report.charts import icicle as icicles
 from behavio.report.charts import sankey as sankeys
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
-from behavio.report.charts.svg import for_widths
+from behavio.report.charts.svg import for_widths, tag
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import say
 from behavio.report.kinds import SILENCE, sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import write
 from behavio.report.scene import Scene, label
 from behavio.report.tables import Column, Table
@@ -59,10 +60,11 @@ def map_levels(
     drawings, heights = [], []
     for n in sorted({min(n, graph.activities.height) for n in nodes}):
         choice = choose(graph, n)
-        drawn = _drawings(s, graph, n, _bars(shown, choice.n_edges))
+        drawn = _drawings(s, graph, n)
         if drawn is None:
             continue
         names = activities.filter(pl.col("activity").is_in(choice.names))
+        barred = sum(int(r["frequency"]) for r in shown.rows[: choice.n_edges])
         steps = round(choice.share * max(int(graph.edges["frequency"].sum()), 1))
         rows.append(
             {
@@ -72,16 +74,18 @@ def map_levels(
                 "of_steps": edges.height,
                 "events_hidden": 1 - int(names["frequency"].sum()) / max(total_events, 1),
                 "steps_hidden": 1 - steps / max(total_steps, 1),
+                "bars": min(choice.n_edges, len(shown.rows)),
+                "bars_hidden": 1 - barred / max(total_steps, 1),
             }
         )
-        drawings.append(drawn[0])
+        drawings.append(drawn)
         heights.append(drawn[1])
     if not rows:
         return None
     table = _level_table(rows)
     made = tuple(
-        Level(_level_said(table, i), drawing, _map_alt(s, table, i, shown))
-        for i, drawing in enumerate(drawings)
+        Level(_level_said(table, i), _sized(table, i, drawn[0], shown), _map_alt(s, table, i, shown))
+        for i, drawn in enumerate(drawings)
     )
     fits = [i for i, r in enumerate(rows) if r["activities"] <= USUAL and heights[i] <= USUALLY]
     usual = max(fits, default=0)
@@ -112,6 +116,8 @@ def _level_table(rows: list[dict[str, Any]]) -> Table:
         Column("of_steps", "of", "count"),
         Column("events_hidden", "Events hidden", "share"),
         Column("steps_hidden", "Steps hidden", "share"),
+        Column("bars", "As bars, where narrow", "count"),
+        Column("bars_hidden", "Steps hidden by bars", "share"),
     )
     return Table.of("map_levels", "What each setting of the map hides", columns, rows, "behavio graph RUN")
 
@@ -127,6 +133,22 @@ def _level_said(table: Table, i: int) -> Markup:
         e=table.show(i, "events_hidden"),
         s=table.show(i, "steps_hidden"),
     )
+
+
+def _sized(table: Table, i: int, drawn: list[Markup | None], shown: Table) -> Markup:
+    """One setting of the map at each width, with what it hides there; bars where the map does not fit."""
+    parts = []
+    for drawing in drawn:
+        if drawing is not None:
+            parts.append(tag("p", _level_said(table, i), class_="said") + drawing)
+            continue
+        said = say(
+            "The {n} most frequent steps; hidden: {s} of all steps. A wider page shows the map",
+            n=table.show(i, "bars"),
+            s=table.show(i, "bars_hidden"),
+        )
+        parts.append(tag("p", said, class_="said") + _bars(shown, int(table.rows[i]["bars"])))
+    return for_widths(*parts)
 
 
 def _map_alt(s: Scene, table: Table, i: int, shown: Table) -> str:
@@ -149,33 +171,28 @@ def _map_title(s: Scene, edges: pl.DataFrame, total: int) -> Markup:
     )
 
 
-def _drawings(s: Scene, graph: object, nodes: int, instead: Markup) -> tuple[Markup, int] | None:
-    """The map with so many activities for three widths, and its height on a wide page; None if too tall.
-
-    Where it does not fit the width, `instead` stands there.
+def _drawings(s: Scene, graph: object, nodes: int) -> tuple[list[Markup | None], int] | None:
+    """The map with so many activities for three widths, None for one it does not fit; its height on a wide
+    page. None if it gets too tall.
     """
     from behavio.journeys import DirectlyFollowsGraph, process_map
 
     assert isinstance(graph, DirectlyFollowsGraph)
-    words = {name: touchpoint(name) for name in graph.activities["activity"].to_list()}
-    found, heights = [], []
+    words = {name: t(touchpoint(name)) for name in graph.activities["activity"].to_list()}
+    found: list[Markup | None] = []
+    heights = []
     for width in PAGES:
         if nodes > SMALL and width < SMALL_PAGE:
-            found.append(instead)
+            found.append(None)
             continue
         drawn = process_map(graph, nodes, width, noted=False)
         size = re.search(r'viewBox="0 0 (\d+) (\d+)"', drawn)
         if size is None or int(size[2]) > TALLEST:
             return None
         heights.append(int(size[2]))
-        if int(size[1]) > width * 1.04:
-            found.append(instead)
-            continue
-        taken = embedded(drawn, words, s.many if s.many != "cases" else None)
-        if taken is None:
-            return None
-        found.append(taken)
-    return for_widths(*found), heights[0]
+        fits = int(size[1]) <= width * 1.04
+        found.append(embedded(drawn, words, s.many if s.many != "cases" else None) if fits else None)
+    return found, heights[0]
 
 
 def _bars(shown: Table, most: int) -> Markup:
@@ -362,7 +379,7 @@ def over_time(s: Scene) -> tuple[Key, Figure] | None:
         unit=s.calendar.unit,
         share=fact.shown,
         many=s.many,
-        kind=s.kinds.names[loudest].lower(),
+        kind=touchpoint(s.kinds.names[loudest].lower()),
     )
     if s.calendar.relative:
         caption = say(

@@ -33,7 +33,7 @@
   });
   document.querySelectorAll("table[data-table]").forEach((table) => {
     const rows = [...table.tBodies[0].rows];
-    if (rows.length < 10) return;
+    if (rows.length < 15 || !rows[0].querySelector("td.text")) return;
     const label = document.createElement("label");
     const input = document.createElement("input");
     label.className = "filter";
@@ -53,7 +53,9 @@
     const levels = [...figure.querySelectorAll(".level")];
     const show = () => {
       levels.forEach((level, i) => (level.hidden = i !== input.value - 1));
-      input.setAttribute("aria-valuetext", levels[input.value - 1].querySelector(".said").textContent);
+      const said = [...levels[input.value - 1].querySelectorAll(".said")];
+      const seen = said.find((p) => p.getClientRects().length) || said[0];
+      input.setAttribute("aria-valuetext", seen.textContent);
     };
     slider.hidden = false;
     input.addEventListener("input", show);
