@@ -72,6 +72,28 @@ def test_texts_paths_and_what_is_put_in() -> None:
         assert "<script>" not in say("{share} of {many} begin with {a}", share="<script>", many="x", a="y")
 
 
+def test_sentences_of_other_stages_are_said_clause_by_clause() -> None:
+    english = (
+        "They open emails 1.5 h after they are sent (median, others 7.4 h); 62 % of email opens are "
+        "followed directly "
+        "by a portal visit (others 5 %); and email opens make up 21 % of their touchpoints (others 10 %)."
+    )
+    with speaking(language("de")):
+        assert t(english) == (
+            "Sie öffnen E-Mails 1,5 Std. nach dem Versand (Median, andere 7,4 Std.); auf 62 % der "
+            "E-Mail-Öffnungen "
+            "folgt unmittelbar ein Portalbesuch (andere 5 %); Anteil der E-Mail-Öffnungen an ihren "
+            "Kontaktpunkten: 21 % (andere 10 %)."
+        )
+        assert t("Emails make up 9 % of their events (others 3 %): 2.5 times as often (2–3)") == (
+            "Anteil der E-Mails an ihren Ereignissen: 9 % (andere 3 %): 2,5-mal so oft (2–3)"
+        )
+        late = t("A download comes 8.1 h after a positive reaction (median, others 30 days)")
+        assert late == "eine positive Reaktion, dann ein Download: 8,1 Std. später (Median, andere 30 Tage)"
+        half = "They open emails 1.5 h after they are sent (median, others 7.4 h); and nobody knows this."
+        assert t(half) == half  # never half in one language
+
+
 def test_the_german_catalogue_is_nearly_whole() -> None:
     told = tomllib.loads((ROOM / "languages/de.toml").read_text(encoding="utf-8"))["texts"]
     texts = literals()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from run_folder import build
 
 from behavio.report import ReportSettings, write_report
+from behavio.report.numbers import write
 from behavio.report.traces import DAY, Traces, answered_after, flow, prefix_tree, states, walk
 
 
@@ -179,3 +180,23 @@ def test_every_drawing_of_journeys_has_three_widths(run: Path) -> None:
     page = html(run)
     for name in ("icicle", "sankey"):
         assert page.count(f'class="{name}"') == 3
+
+
+def test_every_number_in_a_drawing_stands_in_its_table(run: Path) -> None:
+    page = html(run)
+    for name, table, columns in (
+        ("icicle", "first_steps", ("share", "answered")),
+        ("sankey", "flow_steps", ("share",)),
+    ):
+        known = {write(float(r[c]), "share") for r in rows(run, table) for c in columns if r[c]}
+        drawn = re.findall(rf'class="{name}".*?</svg>', page, re.DOTALL)
+        said = [n for d in drawn for n in re.findall(r"(?:under |over )?\d+\u00a0%", d)]
+        assert len(said) > 10 and set(said) <= known
+
+
+def test_everybody_of_a_small_group_has_a_row(run: Path) -> None:
+    """Those whose every week is too rare to be shown have an empty one."""
+    assert [(int(r["drawn"]), int(r["n_cases"])) for r in rows(run, "single_journeys")] == [
+        (30, 30),
+        (24, 24),
+    ]

@@ -17,6 +17,7 @@ class Figure:
     """A chart: heading that says the finding, the drawing, caption, and the table it is drawn from.
 
     alt is read aloud instead of the drawing and carries the finding. again: the table is printed further up.
+    more: a second table it is drawn from.
     """
 
     macro: ClassVar[str] = "figure"
@@ -27,6 +28,7 @@ class Figure:
     table: Table | None = None
     classes: str = ""
     again: bool = False
+    more: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)

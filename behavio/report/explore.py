@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import polars as pl
@@ -196,8 +197,9 @@ class Explorer:
         if edges is not None and part.timed:
             blocks.append(journeys.times_between(edges))
         blocks += list(running.over_time(scene) or ())
+        blocks = [_looked(b, asked) for b in blocks]
         tables = [b.table for b in blocks if isinstance(b, Figure | Levels) and b.table is not None]
-        tables += [b.more for b in blocks if isinstance(b, Levels) and b.more is not None]
+        tables += [b.more for b in blocks if isinstance(b, Figure | Levels) and b.more is not None]
         kpis, table = _strip(part, graph.activities, scene)
         sub = say(
             "What directly follows what, counted again for this part of the log. Groups, patterns, "
@@ -242,6 +244,22 @@ class Explorer:
             return events
         days = period(asked.first or self.first.date(), asked.last or self.last.date())
         return Markup(" · ").join([Markup(days), events])
+
+
+def _looked(block: Block, asked: Asked) -> Block:
+    """The block with the line that shows this very look again: a command for the whole log would not."""
+    if not isinstance(block, Figure | Levels):
+        return block
+    days = {"from": asked.first, "to": asked.last}
+    chosen = {"brand": asked.brand, "specialty": asked.specialty, "segment": asked.segment}
+    line = f"behavio explore RUN, /?{urlencode({k: v for k, v in {**days, **chosen}.items() if v})}"
+
+    def again(table: Table | None) -> Table | None:
+        return None if table is None else replace(table, command=line)
+
+    if isinstance(block, Levels):
+        return replace(block, table=again(block.table), more=again(block.more))
+    return replace(block, table=again(block.table), more=again(block.more))
 
 
 def _strip(part: SequenceSet, activities: pl.DataFrame, s: Scene) -> tuple[list[Kpi], Table]:

@@ -29,6 +29,7 @@ from behavio.errors import JobError
 BUILT_IN = ("en", "de")
 ARROW = " → "
 THEN, TIMES = ", then ", " × "
+CLAUSES = re.compile(r"; (?:and )?")
 PLURAL = "s"
 """The place of an English plural ending, which other languages may leave out."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -83,13 +84,23 @@ class Language:
         return self.text(name) + times + count
 
     def sentence(self, english: str) -> str:
-        """A sentence made elsewhere, by the first pattern it fits; its numbers are put into this language."""
+        """A sentence made elsewhere, clause by clause; as it is where one clause fits no pattern."""
+        body, stop = (english[:-1], ".") if english.endswith(".") else (english, "")
+        own = [self._clause(part) for part in CLAUSES.split(body)]
+        said = [part for part in own if part is not None]
+        if len(said) < len(own):
+            return english
+        whole = "; ".join(said)
+        return (whole[:1].upper() + whole[1:] if body[:1].isupper() or len(own) > 1 else whole) + stop
+
+    def _clause(self, english: str) -> str | None:
+        """A clause by the first pattern it fits; its numbers are put into this language."""
         for expression, target in self._expressions:
             fits = expression.fullmatch(english)
             if fits:
-                said = {k: self.number(self.text(v)) for k, v in fits.groupdict().items()}
+                said = {k: self.number(self.text(_inner(v))) for k, v in fits.groupdict().items()}
                 return target.format(**said)
-        return english
+        return None
 
     @cached_property
     def _expressions(self) -> list[tuple[re.Pattern[str], str]]:
@@ -181,6 +192,11 @@ def _checked(name: str, told: dict[str, Any], hint: str) -> Language:
                     hint="keep every {place} of the English text, each as often",
                 )
     return Language(months=months, **told)
+
+
+def _inner(text: str) -> str:
+    """An article that began an English sentence need not begin the other."""
+    return text[:1].lower() + text[1:] if text.startswith(("A ", "An ")) else text
 
 
 def _joined(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from behavio.report.charts.svg import for_widths, join, tag, text_width
+from behavio.report.charts.svg import for_widths, join, tag, text_width, wrapped
 from behavio.report.traces import Node
 
 SIZES = ((916.0, 420.0, 5), (600.0, 420.0, 4), (340.0, 460.0, 3))
@@ -131,8 +131,8 @@ def _said(said: list[str], x: float, top: float, height: float, width: float) ->
         tries.append([" · ".join([name, *there])])
         if there:
             tries += [[name, " · ".join(there)], [name, *there]]
-    for words in _lines(name, width):
-        tries.append([*words, share] if share else words)
+    words = wrapped(name, width, FONT)
+    tries += [[*words, share] if share else words, words]
     for lines in tries:
         if height >= LINE * len(lines) + 1 and all(text_width(t, FONT) <= width for t in lines):
             y = top + min(height / 2 - LINE * len(lines) / 2, 8.0) + 12
@@ -141,15 +141,3 @@ def _said(said: list[str], x: float, top: float, height: float, width: float) ->
                 for i, line in enumerate(lines)
             ]
     return []
-
-
-def _lines(name: str, width: float) -> list[list[str]]:
-    """The name over two or more lines, if its words allow."""
-    lines = [""]
-    for word in name.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, FONT) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return [lines] if len(lines) > 1 else []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from behavio.report.charts.svg import for_widths, join, tag, text_width
+from behavio.report.charts.svg import for_widths, join, tag, text_width, wrapped
 from behavio.report.traces import Flow
 
 SIZES = ((916.0, 330.0, 5), (600.0, 330.0, 4), (340.0, 360.0, 3))
@@ -103,28 +103,12 @@ def _layer(
     for i, n in enumerate(sizes):
         if n < k:
             continue
-        lines = (*_wrapped(said[i], room), words.share(n / max(total, 1)))
+        lines = (*wrapped(said[i], room, FONT), words.share(n / max(total, 1)))
         if n * scale < LINE * 1.6 and text_width(" ".join(lines), FONT) <= room:
             lines = (" ".join(lines),)
         layer[i] = _Node(x, top, n * scale, hues[i], tuple(lines))
         top += max(n * scale, LINE * len(lines)) + GAP
     return layer
-
-
-def _wrapped(text: str, room: float) -> list[str]:
-    """The name in lines that fit; a word too long is broken, never cut."""
-    lines = [""]
-    for word in text.split(" "):
-        while text_width(word, FONT) > room:
-            cut = max(1, int(room / (FONT * 0.6)))
-            lines.append(word[:cut])
-            word = word[cut:]
-        longer = f"{lines[-1]} {word}".strip()
-        if text_width(longer, FONT) <= room:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return [line for line in lines if line]
 
 
 def _bands(found: Flow, d: int, layers: list[dict[int, _Node]], k: int, scale: float) -> list[Markup]:

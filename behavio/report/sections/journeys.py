@@ -47,7 +47,7 @@ def section(c: Context) -> Section:
     for began in (running.first_steps(scene), running.flows(scene)):
         if began is not None and began.table is not None:
             blocks.append(began)
-            tables.append(began.table)
+            tables += [began.table] if began.more is None else [began.table, began.more]
     if edges is not None and c.run.timed:
         blocks.append(times_between(edges))
     for block in (*(running.over_time(scene) or ()), single.single_journeys(c, scene)):

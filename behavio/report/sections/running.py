@@ -22,7 +22,7 @@ from behavio.report.language import t
 from behavio.report.numbers import write
 from behavio.report.scene import Scene, label
 from behavio.report.tables import Column, Table
-from behavio.report.traces import ANSWER_DAYS, flow, prefix_tree, states, walk
+from behavio.report.traces import ANSWER_DAYS, Flow, flow, prefix_tree, states, walk
 from behavio.words import touchpoint
 
 DEPTH, NAMES = 5, 5
@@ -344,7 +344,32 @@ def flows(s: Scene) -> Figure | None:
         x=NAMES,
         k=s.k,
     )
-    return Figure(title, drawing, alt, caption, table)
+    return Figure(title, drawing, alt, caption, table, more=_flow_steps(s, found, others, ended))
+
+
+def _flow_steps(s: Scene, found: Flow, others: str, ended: str) -> Table:
+    """How many journeys stand at each name of each step."""
+    rows = []
+    for d, names in enumerate(found.names):
+        said = [*(touchpoint(n) for n in names), others]
+        sizes = [int(n) for n in found.sizes[d]]
+        if d:
+            said.append(ended)
+            sizes.append(int(found.counts[d - 1][:, -1].sum()))
+        rows += [
+            {"step": d + 1, "activity": name, "cases": n, "share": n / s.traces.n_cases}
+            for name, n in zip(said, sizes, strict=True)
+            if n >= max(s.k, 1)
+        ]
+    columns = (
+        Column("step", "Step", "count"),
+        Column("activity", "What"),
+        Column("cases", sentence_case(s.many), "count", bar=True),
+        Column("share", "Share of all", "share"),
+    )
+    return Table.of(
+        "flow_steps", "Where journeys stand at each step", columns, rows, "behavio report RUN --as csv"
+    )
 
 
 def over_time(s: Scene) -> tuple[Key, Figure] | None:

@@ -13,7 +13,7 @@ from behavio.report.charts.svg import tag
 from behavio.report.context import Context, say
 from behavio.report.numbers import write
 from behavio.report.scene import Scene
-from behavio.report.sections.groups import Group, sizes
+from behavio.report.sections.groups import sizes
 from behavio.report.tables import Column, Table
 
 ROWS, GROUPS = 40, 8
@@ -33,9 +33,10 @@ def single_journeys(c: Context, s: Scene) -> Figure | None:
     drawn = []
     for group in groups:
         mine = cells.filter(pl.col("segment_id") == group.id)
-        lines = _lines(mine, s, group)
-        if not lines:
+        if not mine.height:
             continue
+        members = c.run.segments.filter(pl.col("segment_id") == group.id)["case_id"]
+        lines = _lines(mine, members, s)
         rows.append({"segment": group.name, "drawn": len(lines), "n_cases": group.n})
         drawn.append((group, lines))
     if not rows:
@@ -104,14 +105,13 @@ def _cells(c: Context, s: Scene) -> pl.DataFrame:
     )
 
 
-def _lines(mine: pl.DataFrame, s: Scene, group: Group) -> list[list[int]]:
-    """An even sample of the group's journeys, by the mean bin of what is shown of them."""
-    if not mine.height:
-        return []
+def _lines(mine: pl.DataFrame, members: pl.Series, s: Scene) -> list[list[int]]:
+    """An even sample of the group, by the mean bin of what is shown of each; those with nothing come last."""
     centre = mine.group_by("case_id").agg(
         pl.col("bin").mean().alias("at"), pl.col("bin").min().alias("first")
     )
-    order = centre.sort("at", "first", "case_id")["case_id"].to_list()
+    everybody = pl.DataFrame({"case_id": members}).join(centre, on="case_id", how="left")
+    order = everybody.sort("at", "first", "case_id", nulls_last=True)["case_id"].to_list()
     step = max(1.0, len(order) / ROWS)
     chosen = [order[int(i * step)] for i in range(min(ROWS, len(order)))]
     lines: dict[Any, list[int]] = {case: [-1] * s.calendar.bins for case in chosen}
