@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from behavio.audience import Audience
     from behavio.conformance import Conformance, Plan
     from behavio.erase import Erasure
+    from behavio.holdout import Readout
     from behavio.journeys import Journeys
     from behavio.journeys.compare import Comparison
     from behavio.journeys.drift import Drift
     from behavio.models import Alike
     from behavio.patterns import Matches
+    from behavio.perceptions import Perceptions
     from behavio.pressure import Pressure
+    from behavio.report.serve import Server
     from behavio.run import Result, Watcher
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
 Frame = Any
 Data = Any
 Note = Callable[[str], None]
+ASKED = ("as_of", "top", "min_history", "min_evidence")
+"""Settings of models that say what is asked, not what is learnt."""
 CUTS = {"sessions", "groups"}
 """Options that change what is counted, so that a run's own table does not answer."""
 
@@ -196,25 +202,31 @@ def compare(
     other: Data | None = None,
     *,
     split: str | None = None,
+    last: str | None = None,
     by: str | None = None,
     values: tuple[str, ...] = (),
     **columns: Any,
 ) -> Comparison:
     """Two groups of cases side by side, with intervals and control for many tests.
 
-    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones)
-    or by `by` (a column of cases or events, with one or two `values` of it).
+    Either two logs or runs; or one, cut by `split` (a date: cases that began before it against later ones),
+    by `last` (a length of time: the newest "91d" against as long before, the same cases in both) or by `by`
+    (a column of cases or events, with one or two `values` of it).
     """
     from behavio.journeys import compare as side
 
-    if sum(v is not None for v in (other, split, by)) != 1:
-        hint = "behavio compare A B · --split 2025-07-01 · --by specialty"
+    if sum(v is not None for v in (other, split, last, by)) != 1:
+        hint = "behavio compare A B · --split 2025-07-01 · --last 91d · --by specialty"
         raise JobError("say what to compare: a second log, a date or a column", hint=hint)
     if other is not None:
         names = tuple(
             Path(str(d)).name if isinstance(d, str | Path) else n for d, n in ((data, "a"), (other, "b"))
         )
         return side.compare(_sequences(data, columns), _sequences(other, columns), names)  # type: ignore[arg-type]
+    if last is not None:
+        from behavio.journeys.periods import periods
+
+        return periods(_sequences(data, columns), last)
     if split is not None:
         moment = sources.moment(split)
         return side.compare(
@@ -385,9 +397,75 @@ def pressure(data: Data, *, seed: int = 7, **settings: Any) -> Pressure:
         refuse_settings(folder, settings)
         return room.read_pressure(folder / "pressure")
     own, columns = _split(room.PressureSettings, settings)
-    labels = folder / "segments" / "segments.parquet" if folder else None
-    groups = pl.read_parquet(labels) if labels is not None and labels.is_file() else None
+    groups = _optional(folder, "segments/segments")
     return room.pressure(read(data, **columns), groups, _settings(room.PressureSettings, own), seed)
+
+
+def perceptions(
+    data: Data, survey: str | Path | None = None, *, seed: int = 7, **settings: Any
+) -> tuple[Perceptions, tuple[str, ...]]:
+    """What a sample answered in market research, projected where behaviour tells it; and notes.
+
+    survey  a table of case_id, question, answer (rater, timestamp), for a log or a run without one
+    """
+    from behavio import perceptions as room
+
+    folder = run_folder(data)
+    if folder and survey is None:
+        refuse_settings(folder, settings)
+        needed(folder, "perceptions/facts.json")
+        return room.read_perceptions(folder / "perceptions"), ()
+    own, columns = _split(room.PerceptionSettings, settings)
+    log = read(data, **columns)
+    notes: tuple[str, ...] = ()
+    if survey is not None:
+        answers, notes = sources.read_survey(Path(survey))
+        log = replace(log, survey=answers)
+    vectors, labels = _optional(folder, "models/embeddings"), _optional(folder, "segments/segments")
+    return room.perceptions(log, vectors, labels, _settings(room.PerceptionSettings, own), seed), notes
+
+
+def _optional(folder: Path | None, name: str) -> pl.DataFrame | None:
+    """A table of a run that may have none."""
+    path = None if folder is None else folder / f"{name}.parquet"
+    return pl.read_parquet(path) if path is not None and path.is_file() else None
+
+
+def holdout(
+    data: Data,
+    out: str | Path,
+    *,
+    share: float = 0.1,
+    by: Sequence[str] = (),
+    day: date,
+    seed: int = 7,
+    **columns: Any,
+) -> tuple[pl.DataFrame, int]:
+    """Draw a group that is left alone into the file `out`, going on from what it holds; how many are new.
+
+    by  columns of the cases, or "segment" for the segments of a run
+    """
+    from behavio import holdout as room
+
+    log, folder, path = read(data, **columns), run_folder(data), Path(out)
+    cases = log.cases.with_columns(pl.col("case_id").cast(pl.String))
+    labels = _optional(folder, "segments/segments")
+    if "segment" in by and labels is not None and "segment" not in cases.columns:
+        own = labels.select(pl.col("case_id").cast(pl.String), "segment")
+        cases = cases.join(own, on="case_id", how="left")
+    kept = room.read_holdout(path) if path.is_file() else None
+    table = room.draw(cases, share=share, by=by, seed=seed, day=day, kept=kept)
+    room.write_holdout(table, path)
+    return table, table.height - (0 if kept is None else kept.height)
+
+
+def readout(
+    data: Data, drawn: str | Path, outcome: Sequence[str], since: date | None = None, **columns: Any
+) -> Readout:
+    """What contacts caused: those left alone by lot against the others, everybody as she was drawn."""
+    from behavio import holdout as room
+
+    return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
 
 
 def segments_page(folder: str | Path) -> dict[str, Any]:
@@ -418,7 +496,7 @@ def challenge(folder: str | Path, other: str, *, seed: int = 7) -> Challenge:
     return challenged(Path(folder), other, seed)
 
 
-def segment_neighbours(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
+def segment_alike(folder: str | Path, case: str, *, n: int = 10, seed: int = 7) -> Frame:
     """The cases of the same segment whose journeys are most like that of one case: case_id, distance."""
     from behavio.segments.asked import nearest
 
@@ -439,10 +517,25 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def predict(data: Data, *, seed: int = 7, **settings: Any) -> Frame:
-    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence."""
-    from behavio.models import ModelSettings, predict_next
+def predict(data: Data, *, model: str | Path | None = None, seed: int = 7, **settings: Any) -> Frame:
+    """Next steps of every case: activity, probability, when (median and 80 % interval), evidence.
 
+    A case with not enough history has one row of rank 0 that says so. `model` is a run whose models are
+    asked instead of learning from `data`; ModelError where they do not fit it.
+    """
+    from behavio.models import ModelSettings, predict_next, predict_saved
+
+    if model is not None:
+        own, columns = _split(ModelSettings, settings)
+        needed(Path(model), "models/metrics.json")
+        idle = [name for name in own if name not in ASKED]
+        if idle:
+            raise JobError(
+                f"{model} has learnt already: {', '.join(idle)} would change nothing",
+                hint=f"leave it out (of use are {', '.join(ASKED)}), or leave out the model",
+            )
+        asked = _settings(ModelSettings, own)
+        return _like(data, predict_saved(_sequences(data, columns), Path(model) / "models", asked))
     table = table_of(data, "next/next_steps.parquet", settings)
     if table is None:
         own, columns = _split(ModelSettings, settings)
@@ -598,15 +691,30 @@ def demo_data(
     return data / "extracts"
 
 
-def report(folder: str | Path, **settings: Any) -> Path:
-    """Write a finished run's report again; the path of the HTML file."""
-    from behavio.report import ReportSettings, write_report
+def report(folder: str | Path, *, out: str | Path | None = None, form: str = "html", **settings: Any) -> Path:
+    """Write a finished run's report again; the path of what was asked for.
+
+    form    "html", "pptx", "markdown", "csv" or "parquet" (the last two: the folder of tables)
+    out     where to; default RUN/report, or RUN/reports/… for one group, role or language alone
+    """
+    from behavio.report import ReportSettings, forms, write_report
 
     run_folder = checked_run(folder)
-    target = run_folder / "report"
-    target.mkdir(exist_ok=True)
-    write_report(run_folder, _settings(ReportSettings, settings), target)
-    return target / "report.html"
+    also = tuple(settings.pop("also", ()))
+    wanted = _settings(ReportSettings, {**settings, "also": (*also, *(() if form == "html" else (form,)))})
+    target = forms.place(run_folder, wanted) if out is None else Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    write_report(run_folder, wanted, target)
+    return target / forms.NAMES[form]
+
+
+def explore(folder: str | Path, *, port: int = 0, **settings: Any) -> Server:
+    """A server on this machine that shows a finished run, filtered as asked; call its serve_forever()."""
+    from behavio.report import ReportSettings
+    from behavio.report.explore import Explorer
+    from behavio.report.serve import listen
+
+    return listen(Explorer(checked_run(folder), _settings(ReportSettings, settings)), port)
 
 
 def deliver(

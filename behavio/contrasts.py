@@ -82,16 +82,17 @@ def _two_by_two(n_a: np.ndarray, of_a: int, n_b: np.ndarray, of_b: int) -> np.nd
     return np.asarray(p_value)
 
 
-def ratios(a: RatioSums, b: RatioSums) -> Contrast:
+def ratios(a: RatioSums, b: RatioSums, covariance: np.ndarray | float = 0.0) -> Contrast:
     """Shares of events, of which a case has many: difference with the spread between cases (linearised).
 
+    covariance  of the two ratios, where the same cases stand on both sides
     Cochran, Sampling Techniques (1977), section 6.4. Fewer than 5 cases on a side: no test.
     """
     from scipy.stats import norm
 
     p_a, p_b = a.value, b.value
     difference = p_b - p_a
-    wide = np.sqrt(a.variance + b.variance)
+    wide = np.sqrt(np.maximum(a.variance + b.variance - 2 * covariance, 0.0))
     few = np.minimum(a.cases, b.cases) < 5
     with np.errstate(divide="ignore", invalid="ignore"):
         p_value = 2 * norm.sf(np.abs(difference) / wide)
@@ -99,16 +100,20 @@ def ratios(a: RatioSums, b: RatioSums) -> Contrast:
     return Contrast(p_a, p_b, difference, difference - Z * wide, difference + Z * wide, p_value)
 
 
-def rates(a: RatioSums, b: RatioSums) -> Contrast:
-    """Events per time: ratio b / a with an interval on the logarithm, spread taken between cases."""
+def rates(a: RatioSums, b: RatioSums, covariance: np.ndarray | float = 0.0) -> Contrast:
+    """Events per time: ratio b / a with an interval on the logarithm, spread taken between cases.
+
+    covariance  of the two rates, where the same cases stand on both sides
+    """
     from scipy.stats import norm
 
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = b.value / a.value
-        wide = np.sqrt(a.variance / a.value**2 + b.variance / b.value**2)
+        spread = a.variance / a.value**2 + b.variance / b.value**2 - 2 * covariance / (a.value * b.value)
+        wide = np.sqrt(np.maximum(spread, 0.0))
         p_value = 2 * norm.sf(np.abs(np.log(ratio)) / wide)
         low, high = ratio * np.exp(-Z * wide), ratio * np.exp(Z * wide)
-    open_ended = ~np.isfinite(wide) | (np.minimum(a.hits, b.hits) < 5)
+    open_ended = ~np.isfinite(wide) | ~(wide > 0) | (np.minimum(a.hits, b.hits) < 5)
     for values in (p_value, low, high):
         values[open_ended] = np.nan
     return Contrast(a.value, b.value, ratio, low, high, p_value)
@@ -161,6 +166,38 @@ def larger(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
     spread = area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)
     wide = Z * float(np.sqrt(max(spread, 0.0) / (m * n)))
     return area, max(area - wide, 0.0), min(area + wide, 1.0), float(test.pvalue)
+
+
+def larger_alike(
+    a: np.ndarray, case_a: np.ndarray, b: np.ndarray, case_b: np.ndarray
+) -> tuple[float, float, float, float]:
+    """`larger` where cases may stand on both sides, each at most once on a side.
+
+    What each value adds to the share of pairs is known, so is what each case adds on both sides together
+    (DeLong, DeLong & Clarke-Pearson 1988, for one curve with shared cases: Obuchowski 1997).
+    """
+    from scipy.stats import norm
+
+    if min(len(a), len(b)) < 5:
+        return float("nan"), float("nan"), float("nan"), float("nan")
+    rises = _share_above(a, b)
+    falls = 1 - _share_above(b, a)
+    area = float(rises.mean())
+    one, other = (rises - area) / len(a), (falls - area) / len(b)
+    _, here, there = np.intersect1d(case_a, case_b, assume_unique=True, return_indices=True)
+    spread = float((one**2).sum() + (other**2).sum() + 2 * (one[here] * other[there]).sum())
+    wide = float(np.sqrt(max(spread, 0.0)))
+    if wide == 0:
+        return area, float("nan"), float("nan"), float("nan")
+    p_value = float(2 * norm.sf(abs(area - 0.5) / wide))
+    return area, max(area - Z * wide, 0.0), min(area + Z * wide, 1.0), p_value
+
+
+def _share_above(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each value the share of the others that are larger, ties half."""
+    ordered = np.sort(others)
+    below, up_to = np.searchsorted(ordered, values), np.searchsorted(ordered, values, side="right")
+    return np.asarray(1 - (below + up_to) / (2 * len(ordered)))
 
 
 def survival_median(times: np.ndarray, ended: np.ndarray) -> float:

@@ -113,7 +113,7 @@ def _wanted(ids: Sequence[str]) -> list[str]:
 
 def _known(log: EventLog, ids: Sequence[str]) -> list[str]:
     """Those of the ids that any table of the log knows."""
-    tables = (log.events, log.cases, log.consents, log.plan, log.affiliations)
+    tables = (log.events, log.cases, log.consents, log.plan, log.affiliations, log.survey)
     there = pl.concat([t["case_id"].cast(pl.String) for t in tables]).unique()
     return sorted(there.filter(there.is_in(list(ids))).to_list())
 
@@ -141,7 +141,7 @@ def _write_log(folder: Path, log: EventLog, ids: Sequence[str]) -> dict[str, int
     SequenceSet.from_log(shorter).write(draft / "encoded")
     shutil.rmtree(folder / "log")
     draft.rename(folder / "log")
-    tables = ("events", "cases", "consents", "plan", "affiliations")
+    tables = ("events", "cases", "consents", "plan", "affiliations", "survey")
     gone = {f"log/{t}.parquet": getattr(log, t).height - getattr(shorter, t).height for t in tables}
     return {name: n for name, n in gone.items() if n}
 
@@ -167,9 +167,15 @@ def without(log: EventLog, ids: Sequence[str]) -> EventLog:
         consents=log.consents.filter(~own),
         plan=log.plan.filter(~own),
         affiliations=log.affiliations.filter(~belongs),
+        survey=_unnamed(log.survey.filter(~own), ids),
         rejected=log.rejected.with_columns(raw=pl.when(named).then(pl.lit(HIDDEN)).otherwise("raw")),
         sources=tuple(_counted(c, log, events, gone, own) for c in log.sources),
     )
+
+
+def _unnamed(survey: pl.DataFrame, ids: Sequence[str]) -> pl.DataFrame:
+    """Answers of others, whoever rated them left out."""
+    return survey.with_columns(rater=pl.when(~pl.col("rater").is_in(list(ids))).then("rater"))
 
 
 def _counted(

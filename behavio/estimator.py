@@ -12,6 +12,9 @@ from behavio.errors import ModelError, NotFittedError
 from behavio.files import read_json, whole_file, write_json
 from behavio.sequences import Vocabulary
 
+FORMAT = 1
+"""Of saved estimators; a file without it is of the first."""
+
 
 @dataclass
 class Estimator:
@@ -41,7 +44,12 @@ class Estimator:
         self.check_fitted()
         vocabulary = getattr(self, "vocabulary_", None)
         names = list(vocabulary.names) if vocabulary is not None else None
-        facts = {"class": type(self).__name__, "settings": asdict(self), "vocabulary": names}
+        facts = {
+            "format": FORMAT,
+            "class": type(self).__name__,
+            "settings": asdict(self),
+            "vocabulary": names,
+        }
         write_json(folder / "model.json", facts)
         with whole_file(folder / "learned.npz") as draft, draft.open("wb") as out:
             np.savez(out, allow_pickle=False, **{n: np.asarray(getattr(self, n)) for n in self.learned})
@@ -50,6 +58,12 @@ class Estimator:
     def load(cls, folder: Path) -> Self:
         """Read a saved estimator; the class is named in model.json and must be `cls` or below it."""
         facts = read_json(folder / "model.json")
+        saved = facts.get("format", 1)
+        if saved != FORMAT:
+            raise ModelError(
+                f"{folder} was saved in format {saved}, this behavio reads format {FORMAT}",
+                hint="run the job again: it learns the model anew; or use the behavio that saved it",
+            )
         kind = cls.kinds.get(facts["class"])
         if kind is None or not issubclass(kind, cls):
             raise ModelError(f"{folder} holds a {facts['class']}, not a {cls.__name__}")

@@ -19,6 +19,7 @@ from behavio.errors import JobError
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
+from behavio.perceptions import PerceptionSettings
 from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
@@ -31,6 +32,7 @@ from behavio.sources import (
     LogSettings,
     PlanSettings,
     SourceSettings,
+    SurveySettings,
 )
 from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
@@ -52,6 +54,7 @@ class Job:
     consents: ConsentSettings | Mapping[str, ConsentSettings] | None = None
     plan: PlanSettings | Mapping[str, PlanSettings] | None = None
     affiliations: AffiliationSettings | Mapping[str, AffiliationSettings] | None = None
+    survey: SurveySettings | Mapping[str, SurveySettings] | None = None
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
     journeys: JourneySettings | None = None
@@ -60,6 +63,7 @@ class Job:
     segments: SegmentSettings | None = None
     stages: StageSettings | None = None
     pressure: PressureSettings | None = None
+    perceptions: PerceptionSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None
@@ -78,6 +82,11 @@ class Job:
                     f"[{stage}] needs the stage [{needs}]", hint=f"add the table [{needs}] to the job"
                 )
 
+        if self.perceptions is not None and self.survey is None:
+            raise JobError(
+                "[perceptions] needs answers to learn from",
+                hint='add [survey] with path = "answers.csv": case_id, question, answer',
+            )
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
@@ -238,7 +247,8 @@ def _change(table: dict[str, Any], change: str) -> None:
 def demo_job(extracts: Path, seed: int) -> Job:
     """The embedded default, pipelines/demo.toml, on the simulated extracts in `extracts`."""
     table = tomllib.loads(resources.files("behavio").joinpath("demo.toml").read_text(encoding="utf-8"))
-    for part in (*table["source"].values(), table["cases"], table["consents"], table["plan"]):
+    beside = (table[name] for name in ("cases", "consents", "plan", "survey"))
+    for part in (*table["source"].values(), *beside):
         part["path"] = Path(part["path"]).name
     table["model"]["truth"] = "../truth/" + Path(table["model"]["truth"]).name
     return replace(job_from(table, name="demo", base=extracts), seed=seed)

@@ -80,6 +80,17 @@ AFFILIATION_SCHEMA: dict[str, pl.DataType] = {
 }
 """Who belongs to what, since when and until when."""
 
+SURVEY_SCHEMA: dict[str, pl.DataType] = {
+    "case_id": pl.String(),
+    "question": pl.String(),
+    "answer": pl.String(),
+    "rater": pl.String(),  # who asked or rated; empty where nobody stands between
+    "timestamp": TIME,
+    "source": pl.String(),
+    "source_row": pl.Int64(),
+}
+"""Answers of market research: one row per case and question, the newest answer counts."""
+
 REJECTED_SCHEMA: dict[str, pl.DataType] = {
     "source": pl.String(),
     "file": pl.String(),
@@ -91,7 +102,7 @@ REJECTED_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-TABLES = ("events", "cases", "consents", "rejected", "plan", "affiliations")
+TABLES = ("events", "cases", "consents", "rejected", "plan", "affiliations", "survey")
 """Tables of an EventLog, each a Parquet file of its folder."""
 
 
@@ -103,7 +114,7 @@ class SourceCount:
     `merged` that the mapping leaves out on purpose (a planned call is no fact). `left_out` says why each
     merged row is no event of its own (its values sum to `merged`); `notes` are what a reader of the
     numbers should know: the delimiter, the zone that was assumed, events in the future. `role` is what
-    the rows are: events, cases, consents, plan or affiliations.
+    the rows are: events, cases, consents, plan, affiliations or survey.
 
     `behind_days` is how far the newest event lies behind the newest of all sources; `exported` is the day
     in the file's name, or the newest change of a record in it; `delay` holds seconds from an event to the
@@ -208,6 +219,7 @@ class EventLog:
     timed     False when the source has an order but no clock: times then only count positions
     plan      PLAN_SCHEMA, empty without a plan
     affiliations   AFFILIATION_SCHEMA, empty where none are known
+    survey    SURVEY_SCHEMA, empty without market research
     """
 
     events: pl.DataFrame
@@ -218,6 +230,7 @@ class EventLog:
     timed: bool = True
     plan: pl.DataFrame = field(default_factory=lambda: empty(PLAN_SCHEMA))
     affiliations: pl.DataFrame = field(default_factory=lambda: empty(AFFILIATION_SCHEMA))
+    survey: pl.DataFrame = field(default_factory=lambda: empty(SURVEY_SCHEMA))
 
     def __post_init__(self) -> None:
         for name, kind in EVENT_SCHEMA.items():

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from behavio import (
     journeys,
     models,
     patterns,
+    perceptions,
     pressure,
     report,
     segments,
@@ -36,8 +37,10 @@ from behavio import (
     suggest,
     targets,
 )
+from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, sample_of, write_streamed
+from behavio.engine.local import LocalEngine
 from behavio.engine.spark import SparkEngine, SparkLog
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
@@ -209,24 +212,49 @@ def _counted(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         engine, whole = c.cluster, SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
         try:
-            return journeys.write_journeys(c.sequences, settings, folder, progress, engine, whole, labels)
+            return journeys.write_journeys(
+                c.sequences, settings, folder, progress, engine, whole, labels, planned=_flow(c.job)
+            )
         finally:
             c.cluster.forget()
+    sample = c.learnt if c.sampled else None
     return journeys.write_journeys(
-        c.sequences, settings, folder, progress, segments=labels, sample=c.learnt if c.sampled else None
+        c.sequences, settings, folder, progress, segments=labels, sample=sample, planned=_flow(c.job)
     )
+
+
+def _flow(job: Job) -> tuple[tuple[str, ...], str | None]:
+    """Required steps of the job's first planned flow and the time for all of them, None without a limit."""
+    flows = job.conformance.flow if job.conformance is not None else ()
+    steps = [step for step in flows[0].step if not step.optional] if flows else []
+    limits = [seconds(step.within) for step in steps if step.within]
+    whole = f"{sum(limits) / 86_400:g}d" if len(limits) == len(steps) - 1 and limits else None
+    return tuple(step.activity for step in steps), whole
 
 
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
-    return models.write_models(c.learnt, settings, c.job.seed, folder, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
     for name in ("previous", "overrides"):
         settings = _placed(settings, name, c.job.base)
+    if settings.challenge not in c.log.cases.columns:
+        settings = _placed(settings, "challenge", c.job.base)
     vectors = c.table("models/embeddings.parquet") if settings.space == "model" else None
-    return segments.write_segments(c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
+    given = (c.log, c.learnt, settings, c.job.seed, folder, c.watcher.progress, vectors)
+    if c.job.engine != "spark":
+        parts = max(8, c.sequences.n_events // 1_000_000)
+        whole = segments.Whole(LocalEngine(parts), c.sequences) if c.sampled else None
+        return segments.write_segments(*given, whole)
+    log = SparkLog.read(c.folder / "log" / "spark.json", c.job.base)
+    try:
+        more = log.n_events > c.learnt.n_events
+        return segments.write_segments(*given, segments.Whole(c.cluster, log) if more else None)
+    finally:
+        c.cluster.forget()
 
 
 def _stages(c: Context, settings: Any, folder: Path) -> Facts:
@@ -238,19 +266,28 @@ def _pressure(c: Context, settings: Any, folder: Path) -> Facts:
     return pressure.write_pressure(c.log, labels, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _perceptions(c: Context, settings: Any, folder: Path) -> Facts:
+    vectors, labels = c.table("models/embeddings.parquet"), c.table("segments/segments.parquet")
+    return perceptions.write_perceptions(
+        c.log, vectors, labels, settings, c.job.seed, folder, c.watcher.progress
+    )
+
+
 def _patterns(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress)
+    place = None if labels is None else partial(segments.placed, c.folder / "segments" / "model")
+    return patterns.write_patterns(c.learnt, settings, c.job.seed, folder, labels, c.watcher.progress, place)
 
 
 def _next(c: Context, settings: Any, folder: Path) -> Facts:
     labels = c.table("segments/segments.parquet")
-    return models.write_next(c.learnt, c.folder / "models", settings, folder, labels, c.watcher.progress)
+    known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
+    return models.write_next(known, c.folder / "models", settings, folder, labels, c.watcher.progress)
 
 
 def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     steps, labels = c.table("next/next_steps.parquet"), c.table("segments/segments.parquet")
-    settings = _placed(settings, "policy", c.job.base)
+    settings = _placed(_placed(settings, "policy", c.job.base), "holdout", c.job.base)
     found = suggest.Found(
         stages=c.table("stages/stages.parquet"),
         moves=c.table("stages/moves.parquet"),
@@ -263,7 +300,9 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
 
 
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
-    settings = _placed(settings, "previous", c.job.base)
+    settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
+    if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
+        settings = _placed(settings, "lang", c.job.base)
     return report.write_report(c.folder, settings, folder, c.watcher.progress)
 
 
@@ -286,6 +325,7 @@ STAGES = (
     Stage("segments", "segments", ("log",), _segments),
     Stage("stages", "stages", ("log",), _stages),
     Stage("pressure", "pressure", ("log", "segments"), _pressure),
+    Stage("perceptions", "perceptions", ("log", "models", "segments"), _perceptions),
     Stage("journeys", "journeys", ("log", "segments"), _journeys),
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
@@ -293,7 +333,10 @@ STAGES = (
     Stage(
         "report",
         "report",
-        ("log", "journeys", "models", "segments", "stages", "pressure", "patterns", "next", "suggestions"),
+        (
+            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+            *("next", "suggestions"),
+        ),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

@@ -8,6 +8,10 @@ patterns        the activities of every case dealt anew among its times: order s
 telling-labels  the segments of the real log dealt anew among the cases: segments say nothing
 telling-order   activities dealt anew inside cases, segments found in that log: order tells no segment from
                 another (they differ in how much of what happens)
+telling-forced  the same, but four segments asked for, whether or not the log carries any
+telling-planted activities drawn anew for the times of each case, all as often; half of the time the next
+                one of a ring, in every other case the one before it; segments found in that log: here order
+                does tell them apart, and finding it is the power of the test
 outcomes        the outcomes of every case given to another case: what came before says nothing
 communications  everything inbound of every case given to another case: no sequence is answered more
 
@@ -30,9 +34,10 @@ import polars as pl
 from behavio.files import read_json, write_json
 from behavio.log import EventLog
 from behavio.patterns import PatternSettings, communications, find, frequent, precedes
-from behavio.patterns.telling import telling
-from behavio.segments import SegmentSettings
+from behavio.patterns.telling import Place, telling, told_later
+from behavio.segments import Found, Segmentation, SegmentSettings
 from behavio.segments import find as find_segments
+from behavio.segments.finding import assign_labels
 from behavio.sequences import SequenceSet
 
 RESULT = Path(__file__).parent / "results" / "chance.json"
@@ -77,9 +82,31 @@ def given_away(log: SequenceSet, moved: np.ndarray, rng: np.random.Generator) ->
     )
 
 
-def grouped(log: SequenceSet) -> pl.DataFrame:
+def ordered(log: SequenceSet, rng: np.random.Generator) -> SequenceSet:
+    """Activities of a ring: half of the time the next one, in every other case the one before, else any."""
+    used = np.unique(log.tokens)
+    drawn = rng.integers(0, len(used), log.n_events)
+    along = rng.random(log.n_events) < 0.5
+    along[log.offsets[:-1]] = False
+    way = np.where(log.case_of_event % 2 == 0, 1, -1)
+    for i in np.flatnonzero(along):
+        drawn[i] = (drawn[i - 1] + way[i]) % len(used)
+    return replace(log, tokens=used[drawn].astype(np.int32), known=None)
+
+
+def grouped(log: SequenceSet, k: int | str = "auto") -> Found:
     """The segments of a log."""
-    return find_segments(log, SegmentSettings(), 7).segmentation.to_frame()
+    return find_segments(log, SegmentSettings(k=k), 7)
+
+
+def place(found: Found) -> Place:
+    """The segments of any cases as this model sees them."""
+
+    def of(cases: SequenceSet) -> pl.DataFrame:
+        label, strength = assign_labels(found.model, cases, 0.5, 3)
+        return Segmentation(cases.case_ids, label, strength, found.segmentation.names).to_frame()
+
+    return of
 
 
 def told(log: SequenceSet, segments: pl.DataFrame, settings: PatternSettings) -> int:
@@ -91,7 +118,7 @@ def told(log: SequenceSet, segments: pl.DataFrame, settings: PatternSettings) ->
 def nulls(log: SequenceSet, outcome: str) -> dict[str, Callable[[np.random.Generator], int]]:
     """For each test the number of findings in one log without any."""
     settings = PatternSettings(outcome=outcome)
-    labels = grouped(log)
+    labels = grouped(log).segmentation.to_frame()
     print(labels["segment"].value_counts(sort=True).rows(), flush=True)
     inbound = log.fields["direction"].vocabulary.id("inbound")
     answers = log.fields["direction"].codes == inbound
@@ -103,9 +130,9 @@ def nulls(log: SequenceSet, outcome: str) -> dict[str, Callable[[np.random.Gener
         mixed = labels.with_columns(case_id=pl.Series(rng.permutation(labels["case_id"].to_numpy())))
         return told(log, mixed, settings)
 
-    def order(rng: np.random.Generator) -> int:
-        dealt = dealt_inside(log, rng)
-        return told(dealt, grouped(dealt), settings)
+    def anew(made: SequenceSet, k: int | str) -> int:
+        found = grouped(made, k)
+        return told_later(made, found.segmentation.to_frame(), place(found), settings).frame.height
 
     def before(rng: np.random.Generator) -> int:
         wanted = log.tokens == log.vocabulary.id(outcome)
@@ -120,7 +147,9 @@ def nulls(log: SequenceSet, outcome: str) -> dict[str, Callable[[np.random.Gener
         "telling-labels": dealt_labels,
         "outcomes": before,
         "communications": sent,
-        "telling-order": order,
+        "telling-order": lambda rng: anew(dealt_inside(log, rng), "auto"),
+        "telling-forced": lambda rng: anew(dealt_inside(log, rng), 4),
+        "telling-planted": lambda rng: anew(ordered(log, rng), "auto"),
     }
 
 

@@ -7,7 +7,9 @@ Log: Parquet or CSV with case_id, activity, timestamp (and direction, where it i
 Truth: case_id and group. Without --truth: stability and held-out likelihood. `explains` is one measure for
 all methods: how much likelier, per event in nats, unseen cases become once their group's chain is known.
 `--regimes N` simulates N cases of each regime of `experiments.regimes` instead. `--vectors FILE` (case_id,
-vector: models/embeddings.parquet of a run) adds k-means and HDBSCAN on those vectors.
+vector: models/embeddings.parquet of a run) adds k-means and HDBSCAN on those vectors. `--typology 4,5` sets
+the groups beside what the literature on states does: Ward's clusters of optimal-matching distances with costs
+from transition rates, cut at these numbers (sizes; agreement with the default, and with the product's own k).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from behavio.distances import Distance, dissimilarities
 from behavio.files import write_json
 from behavio.log import EventLog
 from behavio.segments import SegmentSettings, find
@@ -41,6 +44,7 @@ METHODS: dict[str, SegmentSettings] = {
     "kmeans_aggregates": replace(DEFAULT, kind="vectors", space="aggregates"),
     "kmeans_transitions": replace(DEFAULT, kind="vectors"),
     "hdbscan_transitions": replace(DEFAULT, kind="hdbscan"),
+    "kmeans_contrast": replace(DEFAULT, kind="vectors", space="contrast"),
     "medoids_matching": replace(DEFAULT, kind="medoids"),
 }
 LEARNED = {
@@ -108,6 +112,7 @@ def run(
     seed: int,
     methods: dict[str, SegmentSettings],
     vectors: Embeddings | None,
+    wanted: list[int] | None = None,
 ) -> dict[str, Any]:
     """Every method on one log."""
     answer: dict[str, Any] = {"n_cases": sequences.n_cases, "n_events": sequences.n_events, "methods": {}}
@@ -118,7 +123,7 @@ def run(
         seconds = round(time.perf_counter() - began, 2)
         if measure is None:
             view = getattr(found.model, "view", "events")
-            measure = Yardstick.on(sequences, view, found.model.smoothing, seed)
+            measure = Yardstick.on(sequences, view, seed)
             answer["default"] = {"method": name, "k": found.choice.k, "view": view}
         label = found.segmentation.segment_id
         facts: dict[str, Any] = {
@@ -134,8 +139,36 @@ def run(
         if groups is not None:
             told = np.array([g is not None for g in groups])
             facts |= agreement(groups[told].astype(str), label[told])
+        facts["sizes"] = found.segmentation.sizes.tolist()
         answer["methods"][name] = facts
         _tell(name, facts)
+        if wanted and name == "default":
+            answer["optimal_matching_ward"] = typology(sequences, wanted, label, seed)
+    return answer
+
+
+def typology(sequences: SequenceSet, wanted: list[int], label: np.ndarray, seed: int) -> dict[str, Any]:
+    """Ward's clusters of optimal-matching distances, and how they agree with groups of the product."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    found = dissimilarities(sequences, Distance(substitution="transitions"))
+    group = found.traces.group
+    square = squareform(found.condensed.astype(np.float64))[np.ix_(group, group)]
+    tree = linkage(squareform(square, checks=False), "ward")
+    answer = {}
+    for k in wanted:
+        theirs = fcluster(tree, k, "maxclust")
+        own = find(sequences, replace(DEFAULT, k=k), seed, verify=False).segmentation
+        answer[str(k)] = {
+            "sizes": sorted(np.bincount(theirs)[1:].tolist(), reverse=True),
+            "ari_default": agreement(theirs, label)["ari"],
+            "ari_same_k": agreement(theirs, own.segment_id)["ari"],
+            "sizes_same_k": own.sizes.tolist(),
+            "names_same_k": list(own.names),
+        }
+        shown = {n: v for n, v in answer[str(k)].items() if not n.startswith("names")}
+        print(f"optimal matching, Ward, k = {k}: {shown}", flush=True)
     return answer
 
 
@@ -172,6 +205,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path)
     parser.add_argument("--regimes", type=int)
     parser.add_argument("--methods")
+    parser.add_argument("--typology")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
@@ -190,7 +224,9 @@ def main() -> None:
         truth = None if asked.truth is None else read_truth(asked.truth, sequences, asked.log)
         vectors = None if asked.vectors is None else Embeddings.of(pl.read_parquet(asked.vectors))
         print(f"{sequences.n_cases:,} cases, {sequences.n_events:,} events")
-        answer = run(sequences, truth, asked.seed, chosen(asked.methods, sequences, vectors), vectors)
+        wanted = None if asked.typology is None else [int(k) for k in asked.typology.split(",")]
+        methods = chosen(asked.methods, sequences, vectors)
+        answer = run(sequences, truth, asked.seed, methods, vectors, wanted)
     if asked.json is not None:
         write_json(asked.json, answer)
 

@@ -26,12 +26,10 @@ def slow_log_likelihood(model: SemiMarkovMixture, sequences: SequenceSet, group:
             if edges.n_classes and target != 0:
                 c = edges.gap_class[edge]
                 gap = (times[i] - times[i - 1]) / 1e6
-                tie, mean, sd = chains.ties[group, c], chains.mean[group, c], chains.sd[group, c]
-                if gap <= 1:
-                    total += math.log(tie)
-                else:
-                    off = (math.log(gap) - mean) / sd
-                    total += math.log(1 - tie) - 0.5 * off**2 - math.log(sd * math.sqrt(2 * math.pi))
+                part = 0  # of at most a second; else 1 and how many ends of twelfths lie below the gap
+                if gap > 1:
+                    part = 1 + sum(math.floor(16 * math.log2(gap)) > end for end in edges.cuts[c])
+                total += math.log(chains.waits[group, c, part])
         found.append(total * min(1.0, model.effective_length / len(tokens)))
     return found
 

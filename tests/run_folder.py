@@ -16,7 +16,10 @@ from typing import Any
 import polars as pl
 
 from behavio.files import write_json
+from behavio.journeys import funnel
+from behavio.journeys.periods import periods
 from behavio.log import CONSENT_SCHEMA, REJECTED_SCHEMA, EventLog, SourceCount
+from behavio.sequences import SequenceSet
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 CHANNEL = {"call": "f2f", "reaction": "f2f", "email": "email", "portal": "portal"}
@@ -65,7 +68,7 @@ def build(
     log = _log(rows, known)
     log.write(folder / "log")
     writers: dict[str, Any] = {
-        "journeys": lambda out: _write_journeys(rows, out),
+        "journeys": lambda out: _write_journeys(rows, out, log, rename or {}),
         "patterns": lambda out: _write_patterns(rename or {}, out),
         "models": _write_models,
         "next": lambda out: _write_next(rows, out),
@@ -145,7 +148,13 @@ def _traces(rows: list[tuple[str, str, datetime]]) -> dict[str, list[tuple[str, 
     return dict(traces)
 
 
-def _write_journeys(rows: list[tuple[str, str, datetime]], out: Path) -> None:
+def _write_journeys(
+    rows: list[tuple[str, str, datetime]], out: Path, log: EventLog, rename: dict[str, str]
+) -> None:
+    _write_periods(log, out)
+    steps = [rename.get(a, a) for a in ("email_sent", "email_open", "portal_visit")]
+    found = funnel(SequenceSet.from_log(log), steps, "21d")
+    found.with_columns(within=pl.lit("21d"), chosen=pl.lit("plan")).write_parquet(out / "funnel.parquet")
     traces = _traces(rows)
     gaps: dict[tuple[str, str], list[float]] = defaultdict(list)
     people: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -222,6 +231,27 @@ def _write_journeys(rows: list[tuple[str, str, datetime]], out: Path) -> None:
         '<text x="12" y="32" font-size="13">rep visit</text></svg>',
         encoding="utf-8",
     )
+
+
+def _write_periods(log: EventLog, out: Path) -> None:
+    """Two periods of the log; of each table the most frequent row is made to differ by more than chance."""
+    found = periods(SequenceSet.from_log(log), "100d")
+    tables = {name: table for name, table in found.tables.items() if table.width}
+    for name, table in tables.items():
+        first = pl.col("cases_a") == pl.col("cases_a").max()
+        made: dict[str, Any] = {"q_value": 0.001, "cases_b": 20, "low": 0.1, "high": 0.4}
+        made |= {"waits": {"median_s_b": 9e4, "larger": 0.3}, "edges": {"b": 0.5, "difference": 0.25}}.get(
+            name, {}
+        )
+        changed = [pl.when(first).then(pl.lit(v)).otherwise(c).alias(c) for c, v in made.items()]
+        table.with_columns(changed).sort("q_value", nulls_last=True).write_parquet(
+            out / f"period_{name}.parquet"
+        )
+    both = zip(found.names, found.n_cases, found.n_events, strict=True)
+    sides = [{"name": n, "n_cases": c, "n_events": e} for n, c, e in both]
+    tested = {n: t.height for n, t in tables.items()}
+    told = {"written": True, "last": found.length, "sides": sides, "notes": [], "tested": tested}
+    write_json(out / "periods.json", told)
 
 
 def _write_staying(named: dict[str, list[list[str]]], out: Path) -> None:

@@ -58,6 +58,7 @@ def hostile(tmp_path_factory):
         "email_sent": "\"><img src='http://127.0.0.1:9/x' onerror=document.title='hacked'>",
         "email_open": "زيارة الطبيب في المستشفى",
         "portal_visit": "x" * 200,
+        "email_click": "🧪" * 12,
     }
     folder = build(tmp_path_factory.mktemp("hostile"), rename=names)
     write_report(folder, ReportSettings(), folder / "report")
@@ -108,7 +109,7 @@ def test_it_renders_without_errors_requests_or_sideways_scrolling(browser, repor
     complaints(browser), requests(browser)
     see(browser, report, width)
     keep(browser, f"report-{width}")
-    assert browser.execute_script("return document.querySelectorAll('section').length") == 9
+    assert browser.execute_script("return document.querySelectorAll('section').length") == 11
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     assert complaints(browser) == []
     assert requests(browser) == []
@@ -219,3 +220,119 @@ def test_it_prints_on_a4_with_everything_on_paper(browser, report):
     assert pdf.startswith(b"%PDF")
     assert b"/MediaBox [0 0 594" in pdf or b"/MediaBox [0 0 595" in pdf
     assert 3 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 20
+
+
+def test_the_slider_shows_one_degree_of_detail_and_says_what_it_hides(browser, report):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    see(browser, report, 1180)
+    shown = (
+        "return [...document.querySelectorAll('#map .level')].filter(l => l.getClientRects().length)"
+        ".map(l => [...l.querySelectorAll('.said')].find(p => p.getClientRects().length).textContent)"
+    )
+    slider = browser.find_element(By.CSS_SELECTOR, "#map input[type=range]")
+    first = browser.execute_script(shown)
+    assert len(first) == 1 and "hidden:" in first[0]
+    assert "activities" in first[0]
+    slider.send_keys(Keys.HOME)
+    fewest = browser.execute_script(shown)
+    assert len(fewest) == 1 and fewest != first
+    assert slider.get_attribute("aria-valuetext") == fewest[0]
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert browser.execute_script(shown) != fewest
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+    assert browser.execute_script(shown) == first  # paper shows the usual one, whatever is set
+    assert browser.execute_script("return document.querySelector('.slider').getClientRects().length") == 0
+
+
+def test_long_tables_filter(browser, report):
+    from selenium.webdriver.common.by import By
+
+    see(browser, report, 1180)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    field = browser.find_element(By.CSS_SELECTOR, "details#table-weekly .filter input")
+    visible = (
+        "return [...document.querySelectorAll('[data-table=weekly] tbody tr')]"
+        ".filter(r => r.getClientRects().length).length"
+    )
+    whole = browser.execute_script(visible)
+    field.send_keys("portal explorers")
+    some = browser.execute_script(visible)
+    assert 0 < some < whole
+    field.clear()
+    field.send_keys("no such step")
+    assert browser.execute_script(visible) == 0
+
+
+def test_groups_lead_to_their_journeys_and_lists_and_back(browser, report):
+    see(browser, report, 1180)
+    ways = browser.execute_script(
+        "return [...document.querySelectorAll('.card')].map(c => [...c.querySelectorAll('.more "
+        "a')].map(a => a.hash))"
+    )
+    assert len(ways) == 2 and all(w and w[0].startswith("#journeys-of-") for w in ways)
+    assert all(
+        browser.execute_script("return !!document.querySelector(arguments[0])", h) for w in ways for h in w
+    )
+    back = (
+        "return [...document.querySelectorAll('td a')].every(a => document.querySelector(a.hash + '.card'))"
+    )
+    assert browser.execute_script(back)
+    assert browser.execute_script("return document.querySelectorAll('td a').length") >= 2
+
+
+COLOURS = """
+const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => {
+  const f = (v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b);
+};
+const paper = parse(getComputedStyle(document.body).backgroundColor);
+const bad = [];
+for (const e of document.querySelectorAll('p,li,h1,h2,h3,td,button,a,summary,figcaption,dd,dt,code,label')) {
+  if (!e.getClientRects().length || !e.textContent.trim()) continue;
+  const ink = parse(getComputedStyle(e).color);
+  const [a, b] = [light(ink), light(paper)].sort((x, y) => y - x);
+  if ((a + 0.05) / (b + 0.05) < 4.5) bad.push(e.className + ': ' + e.textContent.trim().slice(0, 40));
+}
+return bad;
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_the_paper(browser, report, dark):
+    """WCAG AA: 4.5 to 1 for every text, in both modes."""
+    see(browser, report, 1180, dark=dark)
+    assert browser.execute_script(COLOURS) == []
+
+
+def test_everything_has_a_name_for_a_screen_reader(browser, report):
+    see(browser, report, 1180)
+    nameless = browser.execute_script(
+        """return [...document.querySelectorAll('[role=img],input,select,button,a,section,nav,[role=region]')]
+            .filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')
+                || e.textContent.trim() || (e.labels && e.labels.length)))
+            .map(e => e.outerHTML.slice(0, 80))"""
+    )
+    tables = browser.execute_script(
+        "return [...document.querySelectorAll('table')].filter(t => !t.caption || "
+        "!t.querySelector('th[scope]')).length"
+    )
+    assert (nameless, tables) == ([], 0)
+    svg = "return [...document.querySelectorAll('svg')].filter(s => s.getAttribute('aria-hidden') !== 'true'"
+    assert browser.execute_script(svg + " && !s.closest('[role=img]')).length") == 0
+
+
+def test_the_keyboard_reaches_every_control_in_order(browser, report):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    see(browser, report, 1180)
+    body = browser.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.TAB)
+    assert browser.execute_script("return document.activeElement.className") == "skip"
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert browser.execute_script("return location.hash") == "#contents"
+    odd = "return [...document.querySelectorAll('[tabindex]')].filter(e => Number(e.tabIndex) > 0).length"
+    assert browser.execute_script(odd) == 0

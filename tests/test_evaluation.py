@@ -15,6 +15,7 @@ from behavio.models.base import later_slice
 from behavio.models.evaluation import Scores, repeated_cases, score, seen_before
 from behavio.models.next import SCHEMA, sentence, spoken
 from behavio.models.ngram import NGram
+from behavio.models.promises import kept_promises, promises_in_words
 from behavio.sequences import SequenceSet
 
 COUNT = ModelSettings(kind="ngram")
@@ -164,6 +165,56 @@ def test_next_steps_by_hand(tmp_path: Path) -> None:
     shares = steps.group_by("case_id").agg(pl.col("probability").sum())["probability"]
     assert shares.max() <= 1.0  # type: ignore[operator]
     assert steps.sort("case_id", "rank").equals(steps)
+
+
+def test_promises_are_held_against_later_events() -> None:
+    # a is followed by b nine times and then by c, for good: no surprise; at last always by c: the alarm
+    turns = [["a", "c" if i % 10 == 9 else "b"] for i in range(400)]
+    moved = [*turns[:280], *([["a", "c"]] * 120)]
+    times = [[i * DAY, i * DAY + 60] for i in range(400)]
+    for traces, alarm in ((turns, False), (moved, True)):
+        split = later_slice(SequenceSet.from_traces(traces, times), 0.3)
+        assert split is not None
+        told = kept_promises(NGram(1, fixed=True).fit(split.train), split)
+        assert told["surprise"]["alarm"] is alarm and told["surprise"]["n"] == 120 and "sets90" not in told
+
+
+def test_what_is_said_of_promises() -> None:
+    surprise = {"mean": 0.2, "low": 0.1, "high": 0.3, "n": 9, "alarm": True}
+    kept = {"coverage": 0.914, "size": 2.25, "n": 9}
+    said = promises_in_words({"surprise": surprise, "sets90": kept}, "pool", 0.78)
+    assert "held 91 % (2.2 activities" in said[0] and said[1].endswith("held 78 %.")
+    assert said[2].startswith("Drift alarm: later events surprise the pool by 0.200 nats")
+    assert promises_in_words({"surprise": surprise | {"alarm": False}}, "ngram") == []
+    metrics = evaluate(planted(), COUNT)
+    assert set(metrics["promises"]) == {"surprise"}
+    assert any("80 % of the waits" in note for note in metrics["notes"])
+
+
+def test_where_little_is_known_nothing_is_said(tmp_path: Path) -> None:
+    # three activities that follow each other at random; x was never seen with anything after it
+    random = np.random.default_rng(2)
+    traces = [list(random.choice(list("abc"), 5)) for _ in range(60)] + [["a", "x"], ["b"], ["a", "b"]]
+    log = SequenceSet.from_traces(
+        traces, [[i + k * DAY for k in range(len(t))] for i, t in enumerate(traces)]
+    )
+    write_models(log, COUNT, 7, tmp_path)
+    (tmp_path / "next").mkdir()
+    facts = write_next(log, tmp_path, COUNT, tmp_path / "next")
+    steps = pl.read_parquet(tmp_path / "next/next_steps.parquet")
+    assert steps["case_id"].n_unique() == log.n_cases and steps.schema == SCHEMA
+    silent = steps.filter(pl.col("rank") == 0)
+    assert silent["case_id"].to_list() == ["c60", "c61"]
+    assert silent["evidence"].to_list() == [
+        "not enough history: nothing was ever seen after x, 3 of 4 activities could come",
+        "not enough history: 1 event, 2 are needed",
+    ]
+    assert silent["activity"].null_count() == silent["probability"].null_count() == 2
+    assert silent["as_of"].to_list() == steps["as_of"].to_list()[:2]
+    assert steps.filter(pl.col("case_id") == "c62")["activity"].null_count() == 0
+    assert facts["abstained"] == 2 and facts["n_cases"] == 61
+    assert list(facts["abstained_why"].values()) == [1, 1]
+    assert steps.equals(predict_next(log, COUNT))
 
 
 def test_segments_move_the_dates_and_as_of_hides_the_future() -> None:

@@ -49,6 +49,22 @@ def test_group_quantiles_of_many_ties_and_of_a_long_sorted_run():
     assert found.tolist() == [[0.0], [24_999.5]]
 
 
+@given(st.integers(0, 2**32), st.sampled_from([1, 2, 5, 63, 64]), st.sampled_from([2, 40, 3_000]))
+def test_sums_of_few_activities_are_those_of_many(seed, n_activities, n_cases):
+    """3,000 cases of random activities fill the table of sets many times over."""
+    rng = np.random.default_rng(seed)
+    offsets = readonly(np.cumsum([0, *rng.integers(1, 12, n_cases)]), np.int64)
+    tokens = readonly(rng.integers(0, n_activities, offsets[-1]), np.int32)
+    times = readonly(np.sort(rng.integers(0, 10**15, offsets[-1])), np.int64)
+    open_ = readonly(rng.random(n_cases) < 0.5, np.bool_)
+    sizes = (n_activities**2, n_activities)
+    steps, activities, total = graph.sum_steps(tokens, n_activities, tokens, offsets, times, open_, sizes)
+    few = graph.sum_steps_of_few(tokens, n_activities, offsets, times, open_, sizes)
+    assert (few[0][:, [0, 2, 3]] == steps[:, [0, 2, 3]]).all()
+    assert (few[1][:, [0, 2, 3, 4, 5]] == activities[:, [0, 2, 3, 4, 5]]).all()
+    assert few[2] == total
+
+
 @given(traces)
 def test_edges_by_hash_number_every_pair(made):
     log = SequenceSet.from_traces(made)

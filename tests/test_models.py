@@ -154,7 +154,7 @@ def test_prefixes_by_hand() -> None:
 
 
 def test_ties_rank_the_lower_id_first() -> None:
-    from behavio.kernels.ngram import score_rows, top_columns
+    from behavio.kernels.scoring import score_rows, top_columns
 
     rows = np.array([[0.0, 0.1, 0.3, 0.3, 0.3], [0.0, 0.7, 0.1, 0.1, 0.1]])
     assert top_columns(rows, 2).tolist() == [[2, 3], [2, 3]]

@@ -11,11 +11,27 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from behavio.kernels import moments as kernel
 from behavio.models import timeline
+from behavio.models.base import Prefixes
+from behavio.models.fields import with_cases
 from behavio.models.horizons import ANY, SCHEMA, Horizons, Moments
-from behavio.models.inputs import MOMENTS, asked_of, moments, readers, repeats, seen_as
+from behavio.models.inputs import (
+    FADES,
+    MOMENTS,
+    NUMBERS,
+    asked_of,
+    memories,
+    moments,
+    readers,
+    repeats,
+    seen_as,
+    width,
+)
+from behavio.models.learner import with_open
 from behavio.models.neural import CNN, GRU, Transformer
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
@@ -192,10 +208,12 @@ def test_moments_by_hand() -> None:
     assert table[:, 1].tolist() == [1, 2, 2] and table[:, 2].tolist() == [4, 4, 6]
     assert table[:, 4].tolist() == [1, 1, 2] and table[:, 5].tolist() == [1, 2, 3]
     assert (table < np.array(MOMENTS)).all()
-    no_clock, numbers = seen_as(log, 2, seasons=True)
-    assert (
-        (no_clock[:, :4] == 0).all() and (numbers[:, 3:] == 0).all() and no_clock[:, 5].tolist() == [1, 2, 3]
-    )
+    a = np.array([log.vocabulary.id("a")])
+    no_clock, numbers = seen_as(log, 2, seasons=True, followed=a)
+    assert (no_clock[:, :4] == 0).all() and no_clock[:, 5].tolist() == [1, 2, 3]
+    assert (numbers[:, 3:] == 0).all() and numbers.shape[1] == width(1)
+    assert np.array_equal(seen_as(log, 1, True, a)[1][:, NUMBERS:], memories(log, a))
+    assert (seen_as(replace(log, timed=False), 0, True, a)[1][:, NUMBERS:] == 0).all()
 
 
 @pytest.mark.parametrize("kind", [GRU, CNN, Transformer])
@@ -271,3 +289,106 @@ def test_slices_of_one_case_end_up_together() -> None:
     np.testing.assert_array_equal(Encoder(dimensions=16, epochs=25).fit(log).embed(log), found)
     alone = Encoder(dimensions=4, epochs=1).fit(SequenceSet.from_traces([["a"]]))
     assert np.isfinite(alone.embed(log)).all()
+
+
+def test_memories_by_hand() -> None:
+    day = FADES.index(129_600.0)  # a day and a half
+    log = SequenceSet.from_traces([["a", "b", "a"], ["b"]], [[0, 1800, DAY], [5]])
+    table = memories(log, np.array([log.vocabulary.id("a"), 0])).reshape(4, 2, len(FADES) + 2)
+    assert (table[:, 1, :-2] == 0).all() and (table[:, 1, -2] == 1).all()  # nothing is followed there
+    # half an hour after a its memory of half an hour is 1/e, after a day nothing but the new a is left
+    assert np.allclose(table[:3, 0, 0], np.log1p([1, np.exp(-1), 1]), atol=1e-3)
+    assert np.allclose(table[2, 0, day], np.log1p(1 + np.exp(-2 / 3)), atol=1e-3)
+    assert table[:, 0, -2].tolist() == [0, 0, 0, 1]  # the second case never had an a
+    assert np.allclose(table[:3, 0, -1], np.log1p([0, 0.5, 0]) / 5, atol=1e-3) and table[3, 0, -1] == 0
+
+
+STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**7)), min_size=1)
+
+
+@given(logs=st.lists(STEPS, min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_memories_match_a_slow_count(logs: list[list[tuple[str, int]]]) -> None:
+    times = [np.cumsum([gap for _, gap in case]).tolist() for case in logs]
+    log = SequenceSet.from_traces([[a for a, _ in case] for case in logs], times)
+    followed = np.array([log.vocabulary.id("b")])
+    table, row = memories(log, followed), 0
+    for case, moment in zip(logs, times, strict=True):
+        for now in range(len(case)):
+            past = [t for (a, _), t in zip(case[: now + 1], moment, strict=False) if a == "b"]
+            told = [np.log1p(sum(np.exp((t - moment[now]) / f) for t in past)) for f in FADES]
+            told += [float(not past), np.log1p((moment[now] - past[-1]) / 3600) / 5 if past else 0.0]
+            found = table[row] if followed[0] > 1 else told
+            assert np.allclose(found, told, atol=3e-3)
+            row += 1
+
+
+def test_a_case_that_still_waits_is_learnt_from() -> None:
+    log = SequenceSet.from_traces([["a", "b"], ["a"]], [[0, DAY], [DAY // 2]])
+    asked = with_open(log, Prefixes.of_cases(log, 0))
+    # one step, a then b, and the cases that are open at the newest event of the log
+    still = np.flatnonzero(log.open_cases().open)
+    assert asked.ends.tolist() == [1, *(log.offsets[1:][still])] and len(still) > 0
+
+
+def test_an_open_gap_speaks_against_what_would_have_come_at_once() -> None:
+    """Two activities, as likely as each other: b ends in the first step in 9 of 10 cases, c in 1 of 10.
+
+    After one silent step P = .5 * .1 + .5 * .9 = .5; after two .5 * .1 * .1 + .5 * .9 * .9 = .41.
+    """
+    import torch
+
+    from behavio.models.fitting import still_open
+
+    ends = torch.tensor([[0.9] * 3, [0.1] * 3], requires_grad=True)
+    score = torch.zeros(2, requires_grad=True)
+
+    class Said:
+        def scores(self, state: torch.Tensor) -> torch.Tensor:
+            return score.expand(len(state), 2)
+
+        def hazards(self, state: torch.Tensor, then: torch.Tensor) -> torch.Tensor:
+            return torch.logit(ends)[then]
+
+    what, when = still_open(Said(), torch.zeros(3, 1), torch.tensor([0, 1, 2]))  # type: ignore[arg-type]
+    assert torch.allclose(what, -torch.log(torch.tensor([1.0, 0.5, 0.41])), atol=1e-5)
+    assert torch.allclose(when, what)
+    (by_score,) = torch.autograd.grad(what[1], score, retain_graph=True)
+    assert by_score[0] > 0 > by_score[1]  # silence makes b less likely
+    assert torch.autograd.grad(when[1], score, allow_unused=True)[0] is None
+    assert (torch.autograd.grad(when[1], ends)[0][:, 0] > 0).all()  # and both slower
+
+
+def test_the_mean_of_the_parameters_by_hand() -> None:
+    import torch
+
+    from behavio.models.fitting import Mean
+
+    net = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+        mean = Mean(net)  # type: ignore[arg-type]
+        net.weight.fill_(3.0)
+        mean.add(0.25)  # 1 + (3 - 1) / 4
+        with mean.shown():
+            assert net.weight.item() == 1.5
+        assert net.weight.item() == 3.0
+        mean.keep(None)
+    assert net.weight.item() == 1.5
+
+
+def test_attributes_of_cases_stand_beside_their_events() -> None:
+    log = SequenceSet.from_traces([["a", "b"], ["a"], ["b"]])  # c0, c1, c2
+    names = pl.DataFrame({"case_id": ["c2", "c0"], "region": ["north", None], "tier": ["x", "y"]})
+    found = with_cases(log, names, ("region", "specialty"))
+    assert list(found.fields) == ["case region"] and found.fields["case region"].codes.tolist() == [
+        0,
+        0,
+        0,
+        2,
+    ]
+    assert found.fields["case region"].vocabulary.activities == ("north",)
+    many = pl.DataFrame({"case_id": [f"c{i}" for i in range(60)], "size": [i / 2 for i in range(60)]})
+    steps = with_cases(log, many, ("size",)).fields["case size"]  # amounts are cut into steps
+    assert steps.codes[0] == steps.codes[1] < steps.codes[2] < steps.codes[3]
+    assert with_cases(log, names, ()) is log and with_cases(log, None, ("region",)) is log

@@ -57,6 +57,18 @@ def test_a_prefix_is_answered_alike_in_any_company(gru: GRU) -> None:
         np.testing.assert_allclose(alone, rows[k], atol=1e-6)
 
 
+def test_a_prefix_asked_for_several_activities_is_answered_as_if_asked_alone(gru: GRU) -> None:
+    log = SequenceSet.from_traces([list("abcab"), list("bc"), list("cabca")])
+    coded = gru.coded(log)
+    asked = Prefixes(np.array([2, 0, 2, 1, 2, 0]), np.array([12, 5, 12, 7, 9, 5]))
+    then = np.array([0, 1, 2, 0, 1, 1])
+    together = gru.survival(coded, asked, then)
+    alone = np.stack([gru.survival(coded, asked[[i]], then[[i]])[0] for i in range(6)])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert not np.allclose(together[0], together[2])  # another activity, another wait
+    np.testing.assert_array_equal(together[1], together[5])
+
+
 def test_probability_of_the_truth_is_that_of_its_column(gru: GRU) -> None:
     log = gru.coded(SequenceSet.from_traces([list("abzacbb"), list("zz")]))
     asked = Prefixes.of_cases(log, 0)

@@ -19,6 +19,7 @@ from behavio.report.charts.embed import embedded
 from behavio.report.kinds import path
 from behavio.report.numbers import between, write
 from behavio.report.run_tables import RunTables
+from behavio.words import touchpoint
 
 STAGES = ("journeys", "patterns", "models", "next", "segments", "suggestions")
 
@@ -302,7 +303,7 @@ def test_a_case_has_the_name_the_job_gives_it(hostile, tmp_path):
 def test_a_missing_stage_is_said_and_the_rest_stands(missing, tmp_path):
     folder = build(tmp_path, drop=(missing,))
     facts = write_report(folder, ReportSettings(), folder / "report")
-    assert len(facts["sections"]) == 9 - (missing == "patterns")  # without patterns nothing comes before
+    assert len(facts["sections"]) == 11 - (missing == "patterns")  # without patterns nothing comes before
     assert len(page(folder)) > 20_000
 
 
@@ -420,4 +421,27 @@ def test_what_changed_since_when(run, tmp_path):
         path = folder / "journeys" / f"{name}.parquet"
         pl.read_parquet(path).head(0).write_parquet(path)
     write_report(folder, ReportSettings(), folder / "report")
-    assert "Nothing changed over time" in page(folder)
+    assert "What follows what did not change" in page(folder)
+
+
+def test_the_funnel_and_two_periods_side_by_side(run):
+    found, said = tables(run), page(run).replace("\u00a0", " ")
+    steps = pl.read_parquet(run / "journeys/funnel.parquet")
+    assert [int(r["cases"]) for r in found["funnel"]] == steps["cases"].to_list()
+    assert "come to portal within 21 days" in re.sub(r"<[^>]+>", "", said)
+    rates = pl.read_parquet(run / "journeys/period_activities.parquet")
+    for r in found["periods"]:
+        activity = next(a for a in rates["activity"] if touchpoint(a) == r["activity"])
+        row = rates.row(by_predicate=pl.col("activity") == activity, named=True)
+        assert float(r["rate_ratio"]) == pytest.approx(row["rate_ratio"])
+        assert all(row[n] == 0 or row[n] >= 10 for n in ("cases_a", "cases_b"))
+    assert {"period_steps", "period_waits"} <= set(found)
+    assert "behavio compare RUN --last 100d --table edges" in said
+
+
+def test_without_a_funnel_and_periods_the_rest_stands(tmp_path):
+    folder = build(tmp_path)
+    (folder / "journeys/funnel.parquet").unlink()
+    write_json(folder / "journeys/periods.json", {"written": False, "reason": "no clock"})
+    write_report(folder, ReportSettings(), folder / "report")
+    assert not {"funnel", "periods"} & set(tables(folder)) and "retention" in tables(folder)

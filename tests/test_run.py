@@ -35,6 +35,11 @@ COLUMNS = {
     "journeys/lifecycle.parquet": "date state cases share",
     "journeys/changes.parquet": "since earliest latest p_value n_edges",
     "journeys/changed_steps.parquet": "since source target before after difference low high q_value",
+    "journeys/funnel.parquet": "step activity cases share share_of_previous may_still median_s within chosen",
+    "journeys/period_activities.parquet": "activity cases_a cases_b a b rate_ratio rate_low rate_high",
+    "journeys/period_edges.parquet": "source target cases_a cases_b a b difference low high q_value",
+    "journeys/period_waits.parquet": "source target median_s_a median_s_b larger low high q_value",
+    "journeys/period_variants.parquet": "variant cases_a cases_b a b difference low high q_value",
     "journeys/dependencies.parquet": "source target frequency dependency",
     "journeys/phases.parquet": (
         "segment phase from until activity direction events cases share reach answered answer median_answer_s"
@@ -48,8 +53,10 @@ COLUMNS = {
         "plan kind place step cases conforming deviating open share low high"
     ),
     "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
+    "journeys/conformance_occurrences.parquet": "case_id plan occurrence began last state reached next",
+    "journeys/conformance_occurrence_steps.parquet": "plan place step cases occurrences share stopped open",
     "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
-    "patterns/patterns.parquet": "pattern n_cases support lift p_value segment",
+    "patterns/patterns.parquet": "pattern n_cases support lift p_value segment counted_in",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
         "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
@@ -63,6 +70,9 @@ COLUMNS = {
     "pressure/bands.parquet": "segment optimum low high fall sign n_cases n_contacts n_answered",
     "pressure/curves.parquet": "segment contacts n_contacts answered relative low high",
     "pressure/cases.parquet": "case_id segment contacts low high verdict",
+    "perceptions/questions.parquet": "question status reason n_answers skill low high",
+    "perceptions/cases.parquet": "case_id question answer basis probability value low high",
+    "perceptions/groups.parquet": "segment question answer n_answered answered low high projected",
     "stages/ladder.parquet": "stage n_cases reached left median_days up back",
     "suggestions/suggestions.parquet": "suggestion_id case_id action channel reason probability expires_on",
     "suggestions/suppressed.parquet": "case_id reason",
@@ -72,7 +82,7 @@ COLUMNS = {
 }
 FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "
-    "journeys/conformance.json "
+    "journeys/conformance.json journeys/periods.json "
     "models/metrics.json segments/profiles.json report/report.html delivery/plan.csv delivery/receipt.json "
     "delivery/rejected.csv"
 ).split()

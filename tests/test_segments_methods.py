@@ -14,16 +14,25 @@ import pytest
 from test_segments import BRIEF, hcp_log, log_of
 
 from behavio.errors import JobError, ModelError
-from behavio.segments import SegmentSettings, SemiMarkovMixture, find, find_segments
+from behavio.segments import (
+    Segmenter,
+    SegmentSettings,
+    SemiMarkovMixture,
+    find,
+    find_segments,
+    write_segments,
+)
 from behavio.segments.agreement import adjusted_rand
+from behavio.segments.chains import Habits
 from behavio.segments.choose import CurvePoint, ranked
+from behavio.segments.em import tempos
 from behavio.segments.facts import facts_of
 from behavio.segments.medoids import MatchingMedoids
 from behavio.segments.proof import Yardstick, shuffled
 from behavio.segments.questions import four_answers
 from behavio.segments.rules import NEVER, Feature, Rules, learn_rules, measure, told
 from behavio.segments.spaces import Embeddings
-from behavio.segments.subgroups import neighbours, subgroups
+from behavio.segments.subgroups import likest, subgroups
 from behavio.segments.vectors import DensitySegmenter, VectorKMeans
 from behavio.segments.views import View, is_state_log, phase_of, spells, views_of
 from behavio.sequences import Field, SequenceSet, Vocabulary
@@ -227,7 +236,7 @@ def test_four_questions_have_data_or_say_unknown() -> None:
     assert first["content"]["text"].startswith("unknown: the log has no content")
 
 
-def test_subgroups_and_neighbours() -> None:
+def test_subgroups_and_the_cases_most_alike() -> None:
     log, truth = hcp_log(360)
     sequences = SequenceSet.from_log(log)
     kind = np.unique(truth, return_inverse=True)[1]
@@ -237,7 +246,7 @@ def test_subgroups_and_neighbours() -> None:
     assert email["subgroup_id"].n_unique() == 2
     inside = adjusted_rand(kind[label == 0], email["subgroup_id"].to_numpy())
     assert inside > 0.9 and found.height == 360
-    near = neighbours(sequences, 0, np.flatnonzero(label == 0), 10, 7)
+    near = likest(sequences, 0, np.flatnonzero(label == 0), 10, 7)
     same = [truth[int(c[1:])] == truth[0] for c in near["case_id"]]
     assert near.height == 10 and sum(same) >= 8 and near["distance"].is_sorted()
 
@@ -253,7 +262,7 @@ def test_a_shuffled_log_keeps_what_and_when() -> None:
 
 def test_the_yardstick_prefers_the_truth_to_dice() -> None:
     log, truth = simulated("order", 400, 0, size=8)
-    measured = Yardstick.on(log, "events", 20.0, 7)
+    measured = Yardstick.on(log, "events", 7)
     dice = np.random.default_rng(0).integers(0, 4, 400)
     assert measured.of(truth) > 0.02 > measured.of(dice)
     assert measured.of(np.zeros(400, int)) == 0.0
@@ -306,3 +315,69 @@ def test_the_experiment_as_typed(tmp_path: Path) -> None:
         check=False,
     )
     assert wrong.returncode == 1 and "no case of" in wrong.stderr and "hint" in wrong.stderr
+
+
+def test_vectors_learned_by_contrast_are_those_of_a_saved_model(tmp_path: Path) -> None:
+    log, truth = hcp_log(150)
+    sequences = SequenceSet.from_log(log)
+    found = find(sequences, replace(BRIEF, kind="vectors", space="contrast", k=3), 7)
+    label = found.segmentation.segment_id
+    assert adjusted_rand(np.unique(truth, return_inverse=True)[1], label) > 0.8
+    again = find(sequences, replace(BRIEF, kind="vectors", space="contrast", k=3), 7)
+    assert (again.segmentation.segment_id == label).all()
+    found.model.save(tmp_path)
+    read = Segmenter.load(tmp_path)
+    some = sequences.select(np.arange(0, 150, 3))
+    assert np.allclose(read.posterior(some), found.model.posterior(some), atol=1e-4)
+    # a case that has gone on is read again, not looked up
+    cut = sequences.select(np.arange(20)).until(int(np.median(sequences.times)))
+    assert np.allclose(read.posterior(cut), found.model.posterior(cut), atol=1e-4)
+    assert read.posterior(cut).shape == (cut.n_cases, 3)
+
+
+def test_a_frozen_run_makes_vectors_with_last_years_encoder(tmp_path: Path) -> None:
+    log, _ = hcp_log(90)
+    sequences = SequenceSet.from_log(log)
+    own = replace(BRIEF, kind="vectors", space="contrast", k=3, subgroups=False)
+    for name in ("one", "two"):
+        (tmp_path / name / "segments").mkdir(parents=True)
+    write_segments(log, sequences, own, 7, tmp_path / "one" / "segments")
+    next_year = replace(own, previous=str(tmp_path / "one"), frozen=True)
+    write_segments(log, sequences, next_year, 7, tmp_path / "two" / "segments")
+    one, two = (pl.read_parquet(tmp_path / n / "segments/segments.parquet") for n in ("one", "two"))
+    assert (one["segment"] == two["segment"]).all()
+    assert (tmp_path / "two/segments/model/encoder/learned.npz").is_file()
+
+
+def test_the_most_that_were_tried_is_said() -> None:
+    rows = [[c, d] * 4 for c, d in zip("abcdef" * 30, "bcdefa" * 30, strict=True)]
+    found = find(SequenceSet.from_traces(rows), replace(BRIEF, max_k=2), 7)
+    assert found.choice.k == 2
+    assert any("2 segments are the most that were tried" in n for n in found.notes)
+
+
+def test_groups_beside_wards_clusters_of_optimal_matching() -> None:
+    from experiments.segments import typology
+
+    rng = np.random.default_rng(0)
+    rows = [(["s"] * int(c) + ["w"] * 30)[:30] for c in rng.choice([6, 15, 26], 120)]
+    log = replace(SequenceSet.from_traces(rows), timed=False)
+    truth = np.array([r.count("s") for r in rows])
+    found = typology(log, [3], np.unique(truth, return_inverse=True)[1], 7)["3"]
+    assert sum(found["sizes"]) == 120 and found["ari_default"] == 1.0
+    assert found["ari_same_k"] == 1.0 and sum(found["sizes_same_k"]) == 120
+
+
+def test_tempo_alone_tells_groups_that_differ_in_it() -> None:
+    log, truth = simulated("time", 300, 1, size=8)
+    model = SemiMarkovMixture()
+    model.lay_out(log)
+    cases, edges = model.gather(log), model.edges
+    slower, irregular = tempos(cases, Habits.of(cases.total(edges.n_features), edges), edges).T
+    # groups 1 and 3 are slower, groups 2 and 3 more irregular
+    assert slower[truth % 2 == 1].mean() - slower[truth % 2 == 0].mean() > 1
+    assert irregular[truth >= 2].mean() - irregular[truth < 2].mean() > 1
+    model.lay_out(replace(log, timed=False))
+    blind = model.gather(replace(log, timed=False))
+    habits = Habits.of(blind.total(model.edges.n_features), model.edges)
+    assert tempos(blind, habits, model.edges).shape == (300, 0)

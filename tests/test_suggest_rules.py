@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 from oracles_suggest import log_of, opt_in
 
+from behavio.holdout import write_holdout
 from behavio.log import CONSENT_SCHEMA, TIME, EventLog
 from behavio.suggest import SuggestSettings
 from behavio.suggest.candidates import privacy_flags, read_actions, read_offers
@@ -316,6 +318,16 @@ def test_what_the_accounts_say(ending: str) -> None:
     assert [rows[c]["consent"] for c in "abcde"] == ["granted", None, "never", None, None]
     assert rows["b"]["status"] == "inactive"
     assert privacy_flags(cases) == {"d"}
+
+
+def test_a_draw_leaves_cases_alone(tmp_path: Path) -> None:
+    cases = pl.DataFrame({"case_id": ["a", "b", "c"]})
+    drawn = pl.DataFrame({"case_id": ["a", "b", "x"], "holdout": [True, False, True]})
+    table = drawn.with_columns(stratum=pl.lit("all"), drawn=pl.lit(dt.date(2026, 1, 1)))
+    write_holdout(table, tmp_path / "holdout.csv")
+    log = log_of([("a", 0, "email_sent"), ("a", 1, "email_open")], cases, [opt_in("a")])
+    rows = candidates(log, holdout=str(tmp_path / "holdout.csv"))
+    assert [rows[c, "email_sent"]["holdout"] for c in "abc"] == [True, False, False]
 
 
 def test_the_cap_is_the_setting_or_the_95th_percentile_of_the_group() -> None:

@@ -164,7 +164,7 @@ class CaseColumns:
         return rows.select(pl.col("case_id").cast(pl.String), *columns).unique("case_id", keep="first")
 
     def _likely(self, columns: list[str]) -> pl.DataFrame:
-        steps = pl.read_parquet(needed(self.run, "next/next_steps.parquet"))
+        steps = pl.read_parquet(needed(self.run, "next/next_steps.parquet")).drop_nulls("activity")
         probability = pl.col("probability")
         return steps.group_by(pl.col("case_id").cast(pl.String)).agg(
             probability.filter(pl.col("activity") == c.removeprefix(LIKELY)).sum().alias(c) for c in columns

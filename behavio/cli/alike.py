@@ -23,6 +23,8 @@ def neighbours(
 ) -> None:
     """What those did next who were lately where this case is now, and how alike they were.
 
+    Who is alike over the whole journey, in the same segment: behavio segments RUN --like CASE.
+
     \b
     Example:
       behavio neighbours visits.csv 4711 --within 180d

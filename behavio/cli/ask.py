@@ -64,7 +64,12 @@ def check(source: str, form: str | None, **columns: Any) -> None:
     help="Another segmentation beside this one: a file of case_id and segment, a column of the cases, "
     "another kind, another number (RUN only).",
 )
-@click.option("--like", metavar="CASE", help="The nearest neighbours of one case in its segment (RUN only).")
+@click.option(
+    "--like",
+    metavar="CASE",
+    help="The cases of its segment whose whole journeys are most like that of CASE (RUN only); for what "
+    "others did next who were where CASE is now: behavio neighbours.",
+)
 def segments(
     source: str,
     form: str | None,
@@ -97,7 +102,7 @@ def segments(
     if against is not None:
         return grouped.against(source, form, against, options["seed"])
     if like is not None:
-        return show.table(api.segment_neighbours(source, like), form)
+        return show.table(api.segment_alike(source, like), form)
     grouped.warn(source)
     found = api.segments(source, **show.given(options))
     if sizes:
@@ -113,27 +118,35 @@ def segments(
 @asks("predict")
 @click.option("--case", help="Only this case.")
 @click.option("--within", is_flag=True, help="Instead: what happens in the next 7, 30 and 90 days.")
-@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--model", metavar="RUN", help="Ask the models of this run instead of learning from LOG.")
+@click.option("--kind", help="ngram, counting, gru, cnn, transformer, neighbours or pool (LOG only).")
 @click.option("--seed", type=int, default=7, show_default=True)
-def predict(source: str, form: str | None, case: str | None, within: bool, **options: Any) -> None:
+def predict(
+    source: str, form: str | None, case: str | None, within: bool, model: str | None, **options: Any
+) -> None:
     """Next steps per case: what, how likely, when (median and 80 % interval), on what evidence.
 
     With --within: how likely each activity comes at least once in the next 7, 30 and 90 days, and how often
     it is expected, asked directly and not by rolling single steps forward.
+    A case with not enough history has one row of rank 0 that says so.
 
     \b
     Example:
       behavio predict visits.csv --kind ngram --csv > next.csv
+      behavio predict this_week.csv --model runs/demo --csv > next.csv
       behavio predict runs/demo --case 0015g00000B7XQ2AAN --within
     """
     from behavio import api
 
-    found = (api.within if within else api.predict)(source, **show.given(options))
+    if within and model is not None:
+        raise click.UsageError("--model answers single next steps: leave out --within")
+    asked = show.given(options)
+    found = api.within(source, **asked) if within else api.predict(source, model=model, **asked)
     show.table(found if case is None else only(found, "case_id", case), form)
 
 
 @asks("evaluate")
-@click.option("--kind", help="ngram, gru or pool (LOG only).")
+@click.option("--kind", help="ngram, counting, gru, cnn, transformer, neighbours or pool (LOG only).")
 @click.option("--split", type=click.Choice(["time", "case", "column"]), help="How the log is cut (LOG only).")
 @click.option("--column", help="Column that says test, for --split column.")
 @click.option("--end", is_flag=True, default=None, help="The end of a case is a class too.")

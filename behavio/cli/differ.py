@@ -29,6 +29,7 @@ SHOWN = 8
 @click.command("compare")
 @click.argument("sources", metavar="LOG|RUN [LOG|RUN]", nargs=-1, required=True)
 @click.option("--split", metavar="DATE", help="Cases that began before this date against later ones.")
+@click.option("--last", metavar="TIME", help="The newest 91d, say, against as long before: the same cases.")
 @click.option("--by", metavar="COLUMN", help="Groups from a column of cases or events; segment for a run.")
 @click.option(
     "--value", "values", multiple=True, help="One value against the rest, or two against each other."
@@ -45,6 +46,7 @@ def compare(
     \b
     Example:
       behavio compare visits.csv --split 2025-07-01
+      behavio compare visits.csv --last 91d
       behavio compare visits.csv --by specialty --value Oncology
       behavio compare runs/spring runs/autumn --table edges --csv
     """

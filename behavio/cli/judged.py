@@ -37,6 +37,8 @@ def said(found: dict[str, Any]) -> list[str]:
         texts.append(
             f"always saying {gap['median_days']:.3g} days would be {gap['mae_days']:.3g} days off in the mean"
         )
+    from behavio.models.promises import promises_in_words
+
     best = found["best_baseline"]
     for line in found["models"]:
         gain = line.get("gain_nll")
@@ -47,4 +49,5 @@ def said(found: dict[str, Any]) -> list[str]:
             f"{line['name']} {verdict} {best}: {gain['mean']:+.4f} nats per event saved "
             f"({gain['low']:+.4f} to {gain['high']:+.4f}, 95 % interval over cases)"
         )
+        texts += promises_in_words(line, line["name"])
     return texts

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from behavio.conformance import Conformance
 
-TABLES = ("steps", "cases", "deviations", "response")
+TABLES = ("steps", "cases", "deviations", "response", "occurrences", "occurrence_steps")
 SHOWN = 25
 
 
@@ -57,7 +57,7 @@ def conform(source: str, form: str | None, table: str | None, top: int | None, *
 
 def _plain(found: Conformance) -> dict[str, Any]:
     facts = {"plan": found.name, "n_cases": found.n_cases, "states": found.states().to_dicts()}
-    tables = {name: getattr(found, name).to_dicts() for name in ("steps", "response")}
+    tables = {name: getattr(found, name).to_dicts() for name in ("steps", "response", "occurrence_steps")}
     return facts | tables | {"notes": found.notes}
 
 
@@ -75,6 +75,13 @@ def _draw(found: Conformance) -> None:
         show.table(_for_people(part.head(SHOWN), str(kind)), None)
         if part.height > SHOWN:
             click.echo(f"… {part.height - SHOWN:,} more: --table steps")
+    for row in found.walks().iter_rows(named=True):
+        click.echo(
+            f"\n{row['plan']}, each time it was begun: {row['begun']:,} times by {row['cases']:,} case"
+            f"{'s' * (row['cases'] != 1)}, "
+            f"{row['finished']:,} finished, {row['stopped']:,} stopped, {row['open']:,} open"
+        )
+        show.table(_walked(found.occurrence_steps.filter(plan=row["plan"])), None)
     if found.response.height:
         click.echo("\nattainment beside response")
         show.table(_bands(found.response), None)
@@ -108,6 +115,23 @@ def _for_people(part: pl.DataFrame, kind: str) -> pl.DataFrame:
             percent(r["attainment"], r["attainment_low"], r["attainment_high"]) for r in rows
         ]
     columns["what went wrong (cases)"] = [_wrong(r) for r in rows]
+    return pl.DataFrame(columns, strict=False)
+
+
+def _walked(steps: pl.DataFrame) -> pl.DataFrame:
+    """How far the occurrences of one flow came."""
+    import polars as pl
+
+    rows = steps.to_dicts()
+    columns: dict[str, list[Any]] = {
+        "step": [r["step"] for r in rows],
+        "came to it": [r["occurrences"] for r in rows],
+        "of those begun (95 %)": [percent(r["share"], r["low"], r["high"]) for r in rows],
+        "stopped after it": [r["stopped"] for r in rows],
+        "open after it": [r["open"] for r in rows],
+    }
+    if any(r["median_s"] is not None for r in rows):
+        columns["median_s"] = [r["median_s"] for r in rows]
     return pl.DataFrame(columns, strict=False)
 
 

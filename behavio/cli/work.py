@@ -92,16 +92,35 @@ def simulate(out: Path, **options: Any) -> None:
 @click.command("report")
 @click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--title", help="Title of the page (default: what was found).")
-def report(folder: Path, title: str | None) -> None:
-    """Write a finished run's report again.
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["html", "pptx", "markdown", "csv", "parquet"]),
+    default="html",
+    show_default=True,
+    help="A page, slides, a summary, or the tables behind every number.",
+)
+@click.option("--group", help="The report of this one group alone.")
+@click.option("--role", type=click.Choice(["brand", "sales", "medical"]), help="What this role needs.")
+@click.option("--lang", help="en, de, or a catalogue file of your own.")
+@click.option("--template", type=click.Path(path_type=Path), help="A company's .pptx for the slides.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder to write into.")
+def report(folder: Path, form: str, out: Path | None, template: Path | None, **options: Any) -> None:
+    """Write a finished run's report again: the page, slides, a summary or its tables.
+
+    It goes into RUN/report; of one group, for one role or in another language into RUN/reports/NAME.
 
     \b
     Example:
       behavio report runs/demo --title "Cardiology, autumn"
+      behavio report runs/demo --as pptx --template company.pptx
+      behavio report runs/demo --role medical --lang de
     """
     from behavio import api
 
-    click.echo(api.report(folder, title=title))
+    if template is not None:
+        options["template"] = str(template)
+    click.echo(api.report(folder, out=out, form=form, **show.given(options)))
 
 
 def first_compile(takes: str = "up to 20 s") -> None:

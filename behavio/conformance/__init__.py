@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from behavio.conformance.findings import (
     step_table,
 )
 from behavio.conformance.flows import check_flow
+from behavio.conformance.occurrences import OCCURRENCE_SCHEMA, OCCURRENCE_STEP_SCHEMA, occurrences
 from behavio.conformance.plan import (
     OTHER_NAMES,
     Flow,
@@ -59,6 +60,8 @@ __all__ = [
     "Flow",
     "Frequency",
     "KINDS",
+    "OCCURRENCE_SCHEMA",
+    "OCCURRENCE_STEP_SCHEMA",
     "Plan",
     "RESPONSE_SCHEMA",
     "RULE_SCHEMA",
@@ -80,6 +83,8 @@ __all__ = [
 
 FILES = ("conformance", "conformance_steps", "conformance_deviations", "conformance_response")
 """Tables of journeys/, in the order of Conformance's."""
+WALKED = ("conformance_occurrences", "conformance_occurrence_steps")
+"""Further tables, where the plan has a flow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +95,8 @@ class Conformance:
     steps       one row per step, rule, goal or activity (STEP_SCHEMA)
     deviations  the evidence (DEVIATION_SCHEMA)
     response    attainment beside response (RESPONSE_SCHEMA); empty where it cannot be told
+    occurrences       one row each time a case began a flow (OCCURRENCE_SCHEMA); empty without a flow
+    occurrence_steps  how far they came (OCCURRENCE_STEP_SCHEMA)
     notes       what a reader of the numbers should know
     """
 
@@ -100,12 +107,24 @@ class Conformance:
     deviations: pl.DataFrame
     response: pl.DataFrame
     notes: tuple[str, ...] = ()
+    occurrences: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=OCCURRENCE_SCHEMA))
+    occurrence_steps: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema=OCCURRENCE_STEP_SCHEMA)
+    )
 
     def states(self) -> pl.DataFrame:
         """Cases per part of the plan and state: plan, conforms, deviates, open, not_started."""
         names = ("conforms", "deviates", "open", "not started")
         counts = [(pl.col("state") == n).sum().alias(n.replace(" ", "_")) for n in names]
         return self.cases.group_by("plan", maintain_order=True).agg(counts)
+
+    def walks(self) -> pl.DataFrame:
+        """Occurrences of each flow: plan, cases, begun, finished, stopped, open."""
+        states = [(pl.col("state") == n).sum().alias(n) for n in ("finished", "stopped", "open")]
+        cases = pl.col("case_id").n_unique().alias("cases")
+        return self.occurrences.group_by("plan", maintain_order=True).agg(
+            cases, pl.len().alias("begun"), *states
+        )
 
 
 def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | None = None) -> Conformance:
@@ -139,6 +158,10 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
 
         found.append(check_model(sequences, plan.net, still, plan.name))
     found = _named_apart(found)
+    walked = [
+        occurrences(chooser, replace(flow, name=part.name), still)
+        for flow, part in zip(plan.flow, found, strict=False)  # the flows come first
+    ]
     answers = responses(chooser, wanted.response, wanted.refusals)
     within = round(seconds(wanted.within) * 1e6)
     beside = [pl.DataFrame(schema=RESPONSE_SCHEMA)]
@@ -158,6 +181,8 @@ def conform(sequences: SequenceSet, plan: Plan, settings: ConformanceSettings | 
         pl.concat([deviation_table(f, sequences) for f in found]),
         response,
         _notes(plan, found, chooser, answers, response),
+        pl.concat([pl.DataFrame(schema=OCCURRENCE_SCHEMA), *(w[0] for w in walked)]),
+        pl.concat([pl.DataFrame(schema=OCCURRENCE_STEP_SCHEMA), *(w[1] for w in walked)]),
     )
 
 
@@ -209,9 +234,13 @@ def read_conformance(folder: Path) -> Conformance:
     """What `write_conformance` left in a folder."""
     cases, steps, deviations, response = (pl.read_parquet(folder / f"{n}.parquet") for n in FILES)
     told = read_json(folder / "conformance.json")
-    return Conformance(
+    found = Conformance(
         told["plan"], told["n_cases"], cases, steps, deviations, response, tuple(told["notes"])
     )
+    if not (folder / f"{WALKED[0]}.parquet").is_file():
+        return found
+    walked, walked_steps = (pl.read_parquet(folder / f"{n}.parquet") for n in WALKED)
+    return replace(found, occurrences=walked, occurrence_steps=walked_steps)
 
 
 def as_plan(rules: pl.DataFrame) -> str:
@@ -231,14 +260,18 @@ def write_conformance(
     folder: Path,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> dict[str, Any]:
-    """Write the four tables of a plan held against the log (Parquet) and conformance.json; returns facts."""
+    """Write the tables of a plan held against the log (Parquet) and conformance.json; returns facts."""
     progress("conformance", 0.0)
     found = conform(sequences, plan, settings)
-    tables = (found.cases, found.steps, found.deviations, found.response)
-    for name, table in zip(FILES, tables, strict=True):
+    tables = {n: getattr(found, n.removeprefix("conformance_")) for n in FILES[1:]}
+    tables[FILES[0]] = found.cases
+    if found.occurrence_steps.height:
+        tables |= dict(zip(WALKED, (found.occurrences, found.occurrence_steps), strict=True))
+    for name, table in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             table.write_parquet(draft, compression="zstd")
     facts = {"plan": found.name, "n_cases": found.n_cases, "notes": list(found.notes)}
     write_json(folder / "conformance.json", facts | {"within": settings.within})
     progress("conformance", 1.0)
-    return facts | {"states": found.states().to_dicts(), "n_deviations": found.deviations.height}
+    facts |= {"states": found.states().to_dicts(), "n_deviations": found.deviations.height}
+    return facts | {"occurrences": found.walks().to_dicts()}

@@ -42,7 +42,7 @@ def check_flow(chooser: Chooser, flow: Flow, still: np.ndarray) -> Findings:
         raise JobError(f"{flow.name} has time limits, but this log has no clock", hint="leave them out")
     times, offsets = readonly(s.times, np.int64), readonly(s.offsets, np.int64)
     now = int(np.asarray(times).max())
-    fits, until = _fits(chooser, flow), FOREVER
+    fits, until = fits_of(chooser, flow), FOREVER
     if flow.end is not None:
         until = moment(flow.end) + DAY
         still = still & (now < until)
@@ -82,7 +82,7 @@ def check_flow(chooser: Chooser, flow: Flow, still: np.ndarray) -> Findings:
     )
 
 
-def _fits(chooser: Chooser, flow: Flow) -> np.ndarray:
+def fits_of(chooser: Chooser, flow: Flow) -> np.ndarray:
     """int64 (n_events,): bit k is set when the event may be step k."""
     s = chooser.sequences
     fits = np.zeros(s.n_events, dtype=np.int64)
@@ -115,7 +115,7 @@ def _late(
 ) -> np.ndarray:
     """bool (n_cases, n_steps): the step came later than it may after the step taken before it."""
     taken, step, case, times = events
-    limits, marked = _limits(flow), np.zeros(shape, dtype=bool)
+    limits, marked = limits_of(flow), np.zeros(shape, dtype=bool)
     follows = np.flatnonzero((case[1:] == case[:-1]) & (step[1:] != step[:-1])) + 1
     due = times[taken[follows - 1]] + limits[step[follows]]
     over = (limits[step[follows]] >= 0) & (times[taken[follows]] > due)
@@ -125,7 +125,8 @@ def _late(
     return marked
 
 
-def _limits(flow: Flow) -> np.ndarray:
+def limits_of(flow: Flow) -> np.ndarray:
+    """int64 (n_steps,): µs since the step before, −1 for any time."""
     return np.array([-1 if p.within is None else round(seconds(p.within) * 1e6) for p in flow.step], np.int64)
 
 
@@ -171,7 +172,7 @@ def _missing(
     Steps that lack something, and came in no other place, are open or deviations.
     """
     taken, step, case, times = events
-    limits = _limits(flow)
+    limits = limits_of(flow)
     n_cases = len(count)
     last = np.full(n_cases, -1, dtype=np.int64)
     furthest = np.full(n_cases, -1, dtype=np.int64)

@@ -12,11 +12,11 @@ import polars as pl
 from behavio.durations import seconds
 from behavio.engine import Encoded, Engine
 from behavio.errors import JobError, LogError
-from behavio.files import whole_file
+from behavio.files import whole_file, write_json
 from behavio.journeys.asked import Journeys, ask
 from behavio.journeys.eventually import eventually_follows
 from behavio.journeys.follows import DIRECTLY_FOLLOWS, DirectlyFollowsGraph, directly_follows
-from behavio.journeys.funnel import funnel
+from behavio.journeys.funnel import funnel, usual_steps
 from behavio.journeys.groups import Grouped, group_activities, join_repeats, read_rules, similar_activities
 from behavio.journeys.map import process_map
 from behavio.journeys.measures import durations, rework, waiting_times
@@ -86,6 +86,12 @@ class JourneySettings:
     pair_activities   so many of the most frequent activities are paired in eventually.parquet
     phases            time since a case's first event where phases of the journey map end
     answer_within     an inbound event so soon after an outbound one answers it
+    funnel            steps of funnel.parquet, as `behavio funnel` takes them; none: those of the first
+                      planned flow, else the log's own touchpoints in their usual order
+    funnel_within     time from the first step of the funnel to each later one; "" for any time (a planned
+                      flow has its own)
+    compare_last      the newest time of this length is held against as long before; "" for a quarter where
+                      the log has two, else half of it
     """
 
     top_variants: int = 1_000
@@ -99,6 +105,9 @@ class JourneySettings:
     pair_activities: int = 200
     phases: tuple[str, ...] = PHASES
     answer_within: str = "14d"
+    funnel: tuple[str, ...] = ()
+    funnel_within: str = "30d"
+    compare_last: str = ""
 
     def __post_init__(self) -> None:
         numbers = ("top_variants", "max_nodes", "model_variants", "model_activities")
@@ -108,8 +117,11 @@ class JourneySettings:
         for name in ("noise", "model_coverage"):
             if not 0 <= getattr(self, name) <= 1:
                 raise JobError(f"journeys.{name} is {getattr(self, name)}", hint="it must lie from 0 to 1")
-        for text in (*self.phases, self.answer_within):
-            seconds(text)
+        for text in (*self.phases, self.answer_within, self.funnel_within, self.compare_last):
+            if text:
+                seconds(text)
+        if len(self.funnel) == 1:
+            raise JobError("a funnel needs two steps or more", hint='funnel = ["email_sent", "email_open"]')
 
 
 def graph(log: EventLog | SequenceSet) -> pl.DataFrame:
@@ -131,6 +143,7 @@ def write_journeys(
     whole: Encoded | None = None,
     segments: pl.DataFrame | None = None,
     sample: SequenceSet | None = None,
+    planned: tuple[tuple[str, ...], str | None] = ((), None),
 ) -> dict[str, Any]:
     """Write the tables of journeys/ (Parquet), map.svg, process.bpmn and process.pnml.
 
@@ -138,6 +151,7 @@ def write_journeys(
     lists the cases of `sequences`, and the journey map is of these; everything else is about the whole log.
     segments  case_id and segment, for phases.parquet and representatives.parquet; None leaves them out
     sample    whole cases of a large log, by which it is told what changed and the journey map is drawn
+    planned   steps of a planned flow and the time for all of them, for the funnel
     Returns facts for the manifest and the closing summary.
     """
     learnt = sequences if sample is None else sample
@@ -161,6 +175,9 @@ def write_journeys(
         drawn = journey_map(learnt, segments, settings.phases, settings.answer_within)
         tables |= {"phases": drawn.phases, "representatives": drawn.representatives}
     tables |= _changes(learnt)
+    funnel_rows, steps_said = _funnel(sequences if whole is None else whole, settings, engine, planned)
+    side, side_said = _periods(learnt, settings)
+    tables |= funnel_rows | side
     for name, frame in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             frame.write_parquet(draft, compression="zstd")
@@ -176,7 +193,10 @@ def write_journeys(
         "n_variants": len(all_variants),
         "top_variant_share": float(all_variants.cases[0] / all_variants.cases.sum()),
         "timed": sequences.timed,
+        "funnel": steps_said,
+        "periods": side_said,
     }
+    write_json(folder / "periods.json", side_said)
     if settings.process_model:
         progress("process model", 0.6)
         facts["process_model"] = _write_model(all_variants, settings, folder)
@@ -221,6 +241,52 @@ def _changes(sequences: SequenceSet) -> dict[str, pl.DataFrame]:
         return {}
     edges = found.edges if found.edges.width else pl.DataFrame(schema=EDGE_SCHEMA)
     return {"changes": found.changes, "changed_steps": edges.filter(pl.col("q_value") <= 0.05)}
+
+
+def _funnel(
+    log: Encoded,
+    settings: JourneySettings,
+    engine: Engine | None,
+    planned: tuple[tuple[str, ...], str | None],
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """funnel.parquet and how its steps were chosen, or why there is none."""
+    within: str | None = settings.funnel_within or None
+    steps, chosen = settings.funnel, "settings"
+    if not steps and len(planned[0]) > 1:
+        steps, within, chosen = planned[0], planned[1], "plan"
+    if not steps:
+        steps, chosen = usual_steps(log.vocabulary), "usual order"
+    if len(steps) < 2:
+        reason = "the log has no touchpoints with a usual order: name its steps in journeys.funnel"
+        return {}, {"written": False, "reason": reason}
+    within = within if log.timed else None
+    try:
+        found = funnel(log, steps, within, engine)
+    except JobError as problem:
+        if chosen == "settings":
+            raise
+        return {}, {"written": False, "reason": f"{problem}: name other steps in journeys.funnel"}
+    said = {"written": True, "steps": list(steps), "within": within, "chosen": chosen}
+    columns = {"within": pl.lit(within, pl.String), "chosen": pl.lit(chosen)}
+    return {"funnel": found.with_columns(**columns)}, said
+
+
+def _periods(
+    sequences: SequenceSet, settings: JourneySettings
+) -> tuple[dict[str, pl.DataFrame], dict[str, Any]]:
+    """period_*.parquet: the newest stretch of the log beside the one before; what the two are."""
+    from behavio.journeys.periods import periods
+
+    try:
+        found = periods(sequences, settings.compare_last or None)
+    except LogError as problem:
+        return {}, {"written": False, "reason": str(problem)}
+    tables = {f"period_{name}": table for name, table in found.tables.items() if table.width}
+    both = zip(found.names, found.n_cases, found.n_events, strict=True)
+    sides = [{"name": n, "n_cases": c, "n_events": e} for n, c, e in both]
+    told = {"written": True, "last": found.length, "sides": sides, "notes": list(found.notes)}
+    tested = {n: int(t["q_value"].count()) for n, t in found.tables.items() if t.width}
+    return tables, told | {"tested": tested}
 
 
 def _write_model(found: Variants, settings: JourneySettings, folder: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Comparison:
                 ratio of b's to a's pace
     variants    variant, share of cases in a and b, difference
     notes       what a reader should know before believing the tables
+    length      of two periods: how long each is ("91d"), for `behavio compare --last`
     """
 
     names: tuple[str, str]
@@ -54,6 +55,7 @@ class Comparison:
     next: pl.DataFrame
     variants: pl.DataFrame
     notes: tuple[str, ...] = ()
+    length: str = ""
 
     @property
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -73,7 +75,7 @@ def compare(a: SequenceSet, b: SequenceSet, names: tuple[str, str] = ("a", "b"))
         a, b = a.recode(both), b.recode(both)
     ends = (int(a.times.max()), int(b.times.max()))
     empty = pl.DataFrame()
-    steps_a, steps_b = _steps(a), _steps(b)
+    steps_a, steps_b = steps_by_case(a), steps_by_case(b)
     return Comparison(
         names,
         (a.n_cases, b.n_cases),
@@ -109,11 +111,11 @@ def steps_of(s: SequenceSet) -> tuple[pl.DataFrame, np.ndarray]:
     return pl.DataFrame(columns), here
 
 
-def _steps(s: SequenceSet) -> pl.DataFrame:
+def steps_by_case(s: SequenceSet) -> pl.DataFrame:
     """One row per case, source and target: how often (x), out of how many (n), median wait in seconds."""
     steps, here = steps_of(s)
     steps = steps.with_columns(wait=pl.Series((s.times[here + 1] - s.times[here]) / 1e6))
-    counted = steps.group_by("case", "source", "target").agg(
+    counted = steps.group_by("case", "source", "target", maintain_order=True).agg(
         x=pl.len().cast(pl.Float64), wait=pl.median("wait")
     )
     return counted.with_columns(n=pl.col("x").sum().over("case", "source"))
@@ -135,11 +137,11 @@ def edge_sums(steps: pl.DataFrame, keys: pl.DataFrame) -> RatioSums:
 
 
 def _edges(vocabulary: Vocabulary, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
-    keys = _most(pl.concat([a, b]), ["source", "target"], "x")
+    keys = most(pl.concat([a, b]), ["source", "target"], "x")
     sums_a, sums_b = edge_sums(a, keys), edge_sums(b, keys)
-    return _finished(
+    return finished(
         {
-            **_named(vocabulary, keys),
+            **named(vocabulary, keys),
             "cases_a": sums_a.hits.astype(np.int64),
             "cases_b": sums_b.hits.astype(np.int64),
             "frequency_a": sums_a.x.astype(np.int64),
@@ -151,17 +153,19 @@ def _edges(vocabulary: Vocabulary, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataF
 
 def _activities(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.DataFrame:
     counts = [_per_case(s, end) for s, end in ((a, ends[0]), (b, ends[1]))]
-    keys = _most(pl.concat([c for c, _ in counts]), ["source"], "x")
+    keys = most(pl.concat([c for c, _ in counts]), ["source"], "x")
     sums = []
     for per_case, days in counts:
         x, n = pl.col("x"), pl.col("n")
-        found = per_case.group_by("source").agg(x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len())
+        found = per_case.group_by("source", maintain_order=True).agg(
+            x.sum(), xx=(x * x).sum(), xn=(x * n).sum(), hits=pl.len()
+        )
         found = keys.join(found, on="source", how="left", maintain_order="left").fill_null(0)
         every = {"n": days.sum(), "nn": (days * days).sum(), "cases": len(days)}
         whole = {k: np.full(keys.height, float(v)) for k, v in every.items()}
         sums.append(RatioSums(**{c: found[c].to_numpy() for c in ("x", "xx", "xn", "hits")}, **whole))
     cases = shares(sums[0].hits, a.n_cases, sums[1].hits, b.n_cases)
-    paces = rates(*sums)
+    paces = rates(sums[0], sums[1])
     more = {}
     if a.timed:
         more = {
@@ -172,33 +176,33 @@ def _activities(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.Dat
             "rate_high": paces.high,
             "rate_q_value": false_discovery(paces.p_value),
         }
-    names = {"activity": _named(a.vocabulary, keys)["source"]}
+    names = {"activity": named(a.vocabulary, keys)["source"]}
     hits = {"cases_a": sums[0].hits.astype(np.int64), "cases_b": sums[1].hits.astype(np.int64)}
-    return _finished({**names, **hits}, cases, more)
+    return finished({**names, **hits}, cases, more)
 
 
 def _per_case(s: SequenceSet, end: int) -> tuple[pl.DataFrame, np.ndarray]:
     """Events per case and activity with the case's days under observation, and those days of every case."""
     days = np.maximum((_seen_until(s, end) - s.times[s.offsets[:-1]]) / DAY, 1.0)
     rows = pl.DataFrame({"case": s.case_of_event, "source": s.tokens})
-    counted = rows.group_by("case", "source").agg(x=pl.len().cast(pl.Float64))
+    counted = rows.group_by("case", "source", maintain_order=True).agg(x=pl.len().cast(pl.Float64))
     return counted.with_columns(n=pl.Series(days).gather(counted["case"])), days
 
 
 def _seen_until(s: SequenceSet, end: int) -> np.ndarray:
     """Until when each case was watched: to the end of the log while it is open, else to its last event."""
     last = s.times[s.offsets[1:] - 1]
-    return np.where(_is_open(s), end, last)
+    return np.where(is_open(s), end, last)
 
 
-def _is_open(s: SequenceSet) -> np.ndarray:
-    known = getattr(s, "open", None)
-    return np.ones(s.n_cases, bool) if known is None else np.asarray(known, bool)
+def is_open(s: SequenceSet) -> np.ndarray:
+    """Which cases may go on, bool (n_cases,): those the log marks as running, all where it marks none."""
+    return np.ones(s.n_cases, bool) if s.running is None else np.asarray(s.running.open, bool)
 
 
 def _waits(vocabulary: Vocabulary, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     """Each case says one thing about an edge: its median wait."""
-    keys = _most(pl.concat([a, b]), ["source", "target"], "x")
+    keys = most(pl.concat([a, b]), ["source", "target"], "x")
     waits = [{k: g["wait"].to_numpy() for k, g in s.group_by("source", "target")} for s in (a, b)]
     none = np.zeros(0)
     pairs = [(w[0].get(k, none), w[1].get(k, none)) for k in keys.iter_rows() for w in [waits]]
@@ -206,14 +210,14 @@ def _waits(vocabulary: Vocabulary, a: pl.DataFrame, b: pl.DataFrame) -> pl.DataF
     medians = np.array([[np.median(v) if len(v) else np.nan for v in p] for p in pairs]).reshape(-1, 2)
     found = Contrast(medians[:, 0], medians[:, 1], *tests.T)
     counts = {f"cases_{n}": np.array([len(p[i]) for p in pairs], np.int64) for i, n in enumerate("ab")}
-    named = {"a": "median_s_a", "b": "median_s_b", "difference": "larger"}
-    return _finished({**_named(vocabulary, keys), **counts}, found).rename(named)
+    spoken = {"a": "median_s_a", "b": "median_s_b", "difference": "larger"}
+    return finished({**named(vocabulary, keys), **counts}, found).rename(spoken)
 
 
 def _next(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.DataFrame:
     """From the first time a case shows an activity to whatever it does next."""
     found = [_first_waits(s, end) for s, end in ((a, ends[0]), (b, ends[1]))]
-    keys = _most(pl.concat(found), ["source"], "one")
+    keys = most(pl.concat(found), ["source"], "one")
     rows = []
     for (token,) in keys.iter_rows():
         x, y = (f.filter(pl.col("source") == token) for f in found)
@@ -228,7 +232,7 @@ def _next(a: SequenceSet, b: SequenceSet, ends: tuple[int, int]) -> pl.DataFrame
         counts[f"cases_{name}"] = np.array([of.get(k, 0) for (k,) in keys.iter_rows()], np.int64)
     nothing = np.full(len(rows), np.nan)
     contrast = Contrast(a_median, b_median, speed, nothing, nothing, p_value)
-    table = _finished({"activity": _named(a.vocabulary, keys)["source"], **counts}, contrast)
+    table = finished({"activity": named(a.vocabulary, keys)["source"], **counts}, contrast)
     return table.drop("low", "high").rename({"a": "median_s_a", "b": "median_s_b", "difference": "speed"})
 
 
@@ -247,7 +251,7 @@ def _first_waits(s: SequenceSet, end: int) -> pl.DataFrame:
             "source": s.tokens,
             "wait": (after - s.times) / 1e6,
             "ended": ~last,
-            "kept": ~(last & ~_is_open(s)[s.case_of_event]),
+            "kept": ~(last & ~is_open(s)[s.case_of_event]),
             "one": 1.0,
         }
     )
@@ -255,32 +259,33 @@ def _first_waits(s: SequenceSet, end: int) -> pl.DataFrame:
 
 
 def _variants(a: SequenceSet, b: SequenceSet) -> pl.DataFrame:
-    closed = [s.select(~_is_open(s)) if (~_is_open(s)).any() else s for s in (a, b)]
+    closed = [s.select(~is_open(s)) if (~is_open(s)).any() else s for s in (a, b)]
     both = [_variant_cases(s) for s in closed]
     joined = both[0].join(both[1], on="variant", how="full", coalesce=True, suffix="_b").fill_null(0)
     joined = joined.with_columns(both=pl.col("cases") + pl.col("cases_b"))
     joined = joined.sort("both", "variant", descending=[True, False]).head(MOST)
     n_a, n_b = joined["cases"].to_numpy(), joined["cases_b"].to_numpy()
     found = shares(n_a, closed[0].n_cases, n_b, closed[1].n_cases)
-    return _finished({"variant": joined["variant"], "cases_a": n_a, "cases_b": n_b}, found)
+    return finished({"variant": joined["variant"], "cases_a": n_a, "cases_b": n_b}, found)
 
 
 def _variant_cases(s: SequenceSet) -> pl.DataFrame:
     return variants(s).to_frame(20_000).select("variant", "cases")
 
 
-def _most(rows: pl.DataFrame, keys: list[str], weight: str) -> pl.DataFrame:
+def most(rows: pl.DataFrame, keys: list[str], weight: str) -> pl.DataFrame:
     """The keys with the largest sums, at most MOST, ties in the order of the vocabulary."""
     sums = rows.group_by(keys).agg(pl.sum(weight).alias("all"))
     return sums.sort("all", *keys, descending=[True, *(False for _ in keys)]).head(MOST).select(keys)
 
 
-def _named(vocabulary: Vocabulary, keys: pl.DataFrame) -> dict[str, pl.Series]:
+def named(vocabulary: Vocabulary, keys: pl.DataFrame) -> dict[str, pl.Series]:
+    """The activities behind columns of ids."""
     names = pl.Series(list(vocabulary.names), dtype=pl.String)
     return {c: names.gather(keys[c].cast(pl.Int64)).alias(c) for c in keys.columns}
 
 
-def _finished(columns: dict, found: Contrast, more: dict | None = None) -> pl.DataFrame:
+def finished(columns: dict, found: Contrast, more: dict | None = None) -> pl.DataFrame:
     """The table, what stands out first, by how sure it is."""
     table = pl.DataFrame(
         {
@@ -291,7 +296,8 @@ def _finished(columns: dict, found: Contrast, more: dict | None = None) -> pl.Da
         }
     )
     numbers = [c for c, t in table.schema.items() if t.is_float()]
-    table = table.with_columns(pl.col(numbers).fill_nan(None))
+    found_in_one = pl.col(numbers).is_finite()
+    table = table.with_columns(pl.when(found_in_one).then(pl.col(numbers)))
     first = [c for c in columns if not c.startswith(("cases", "frequency"))]
     return table.sort("q_value", "p_value", *first, nulls_last=True)
 
@@ -301,7 +307,7 @@ def _notes(a: SequenceSet, b: SequenceSet, names: tuple[str, str]) -> tuple[str,
     for s, name in ((a, names[0]), (b, names[1])):
         if s.n_cases < 30:
             notes.append(f"{name} has {s.n_cases} cases: only very large differences can be told from chance")
-        if _is_open(s).all():
+        if is_open(s).all():
             notes.append(f"every case of {name} may go on: variants are what was seen so far")
     lengths = [float((s.times.max() - s.times.min()) / DAY) for s in (a, b)]
     if a.timed and max(lengths) > 1.5 * max(min(lengths), 1.0):

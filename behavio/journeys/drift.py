@@ -189,7 +189,8 @@ def _edges(sequences: SequenceSet, steps: pl.DataFrame, start: int, at: int, end
     ]
     keys = pl.concat(sides).group_by("source", "target").len()
     keys = keys.sort("len", "source", "target", descending=[True, False, False]).head(300)
-    found = ratios(*(_sums(s, keys.select("source", "target")) for s in sides))
+    before, after = (_sums(s, keys.select("source", "target")) for s in sides)
+    found = ratios(before, after)
     names = pl.Series(list(sequences.vocabulary.names), dtype=pl.String)
     table = pl.DataFrame(
         {

@@ -32,6 +32,10 @@ FUNNEL_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
+USUAL = ("email_sent", "email_open|email_click", "portal_visit", "portal_download")
+"""Touchpoints in the order in which one usually leads to the next."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class FunnelTally:
     """What shards add up to, one entry per case that took the first step.
@@ -97,6 +101,13 @@ def members(vocabulary: Vocabulary, steps: Sequence[str]) -> np.ndarray:
             near = get_close_matches(step, vocabulary.activities, 3, 0.4) or vocabulary.activities[:3]
             raise JobError(f"no activity is {step!r}", hint=f"for example: {', '.join(near)}")
     return found
+
+
+def usual_steps(vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The steps of USUAL that a log has; of alternatives those it has. Fewer than two are no funnel."""
+    known = set(vocabulary.activities)
+    steps = ["|".join(a for a in step.split("|") if a in known) for step in USUAL]
+    return tuple(step for step in steps if step)
 
 
 def funnel(

@@ -6,8 +6,10 @@ passes, and its label a slot in a layer of its own, so no line crosses a box or 
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 
 Edge = tuple[int, int]
@@ -33,6 +35,14 @@ class Item:
     v: float = 0.0
     before: list[int] = field(default_factory=list)  # neighbours in the layer before, by index of item
     after: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What an item is joined to, in the layer before and in the one after, by index of item."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +147,41 @@ def _build(
     return items, slots, 2 * max(level, default=0) + 1
 
 
-def _crossings(items: list[Item], upper: list[int], lower: list[int]) -> int:
+def _crossings(items: Sequence[Ends], upper: Sequence[int], lower: Sequence[int]) -> int:
     """Crossings of the lines between two neighbouring layers."""
     where = {i: k for k, i in enumerate(lower)}
-    ends = [where[j] for i in upper for j in sorted(items[i].after, key=lambda j: where[j])]
-    return sum(a > b for k, a in enumerate(ends) for b in ends[k + 1 :])
+    passed: list[int] = []  # where the lines so far end, sorted
+    found = 0
+    for i in upper:
+        ends = sorted([where[j] for j in items[i].after])
+        for end in ends:
+            found += len(passed) - bisect_right(passed, end)
+        for end in ends:
+            insort(passed, end)
+    return found
 
 
 def _untangle(items: list[Item], layers: list[list[int]], rounds: int = 24) -> list[list[int]]:
-    """Reorder layers by the mean place of their neighbours, back and forth; the best order seen wins."""
+    """Reorder layers by the mean place of their neighbours, back and forth; the best order seen wins.
+
+    What is joined to what decides, sizes do not: drawings of one graph at several widths share the answer.
+    """
+    ends = tuple(Ends(tuple(item.before), tuple(item.after)) for item in items)
+    found = _untangled(ends, tuple(tuple(layer) for layer in layers), rounds)
+    return [list(layer) for layer in found]
+
+
+@lru_cache(maxsize=64)
+def _untangled(
+    items: tuple[Ends, ...], start: tuple[tuple[int, ...], ...], rounds: int
+) -> tuple[tuple[int, ...], ...]:
+    layers = [list(layer) for layer in start]
 
     def total(now: list[list[int]]) -> int:
         return sum(_crossings(items, a, b) for a, b in pairwise(now))
 
-    best, fewest = [list(layer) for layer in layers], total(layers)
+    best, fewest = start, total(layers)
+    seen: set[tuple[bool, tuple[tuple[int, ...], ...]]] = set()
     for r in range(rounds):
         down = r % 2 == 0
         for k in range(1, len(layers)) if down else range(len(layers) - 2, -1, -1):
@@ -165,12 +196,16 @@ def _untangle(items: list[Item], layers: list[list[int]], rounds: int = 24) -> l
             layers[k].sort(key=lambda i: mean[i])
         _swap_neighbours(items, layers)
         now = total(layers)
+        order = tuple(tuple(layer) for layer in layers)
         if now < fewest:
-            best, fewest = [list(layer) for layer in layers], now
+            best, fewest = order, now
+        if fewest == 0 or (down, order) in seen:  # nothing better to come: it only goes round from here
+            break
+        seen.add((down, order))
     return best
 
 
-def _swap_neighbours(items: list[Item], layers: list[list[int]]) -> None:
+def _swap_neighbours(items: Sequence[Ends], layers: list[list[int]]) -> None:
     """Exchange two neighbours of a layer wherever that saves a crossing."""
     for k, layer in enumerate(layers):
 
@@ -215,21 +250,26 @@ def _straighten(items: list[Item], layers: list[list[int]], rounds: int = 80) ->
     """Give every item a v near its neighbours'; lines that pass by pull hardest, so they run straight."""
     for layer in layers:
         _settle(items, layer, [0.0] * len(layer), [1.0] * len(layer))
+    pulls = [[_pull(items, i, near) for i in range(len(items))] for near in ("before", "after", "both")]
     for r in range(rounds):
         down = r % 2 == 0
+        side = pulls[2 if r >= rounds // 2 else 0 if down else 1]
         for k in range(len(layers)) if down else range(len(layers) - 1, -1, -1):
             wanted, weights = [], []
             for i in layers[k]:
-                both = r >= rounds // 2
-                near = items[i].before + items[i].after
-                if not both:
-                    near = (items[i].before if down else items[i].after) or near
-                pulls = [8.0 if items[i].node < 0 and items[j].node < 0 else 1.0 for j in near]
-                total = sum(pulls)
-                mean = sum(items[j].v * p for j, p in zip(near, pulls, strict=True)) / total if near else 0.0
-                wanted.append(mean if near else items[i].v)
+                near, total = side[i]
+                mean = sum([items[j].v * p for j, p in near]) / total if near else items[i].v
+                wanted.append(mean)
                 weights.append(max(total, 0.1))
             _settle(items, layers[k], wanted, weights)
+
+
+def _pull(items: list[Item], i: int, side: str) -> tuple[list[tuple[int, float]], float]:
+    """What pulls at an item from one side (from the other where there is nothing), and how hard."""
+    both = items[i].before + items[i].after
+    near = both if side == "both" else (items[i].before if side == "before" else items[i].after) or both
+    pulls = [(j, 8.0 if items[i].node < 0 and items[j].node < 0 else 1.0) for j in near]
+    return pulls, sum([p for _, p in pulls])
 
 
 def _measure(

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
-
-import polars as pl
+from typing import Any
 
 from behavio.journeys.choice import Choice, Link, Step, choose
 from behavio.journeys.follows import DirectlyFollowsGraph
@@ -133,17 +132,20 @@ class Sheet:
         return round(x + MARGIN, 1), round(y + MARGIN, 1)
 
 
-def process_map(graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None) -> str:
+def process_map(
+    graph: DirectlyFollowsGraph, max_nodes: int = 12, width: int | None = None, *, noted: bool = True
+) -> str:
     """The map as one SVG element.
 
     width  px the drawing may take; layers run from left to right where that fits and from top to bottom
            where it does not. None draws from left to right, as wide as it gets.
-    Activities and steps that are left out are counted in the last line. Colours follow the page's variables
+    noted  activities and steps that are left out are counted in the last line.
+    Colours follow the page's variables
     --ink, --muted, --paper, --line and --accent where they are set.
     """
     sheet = _sheet(graph, choose(graph, max_nodes), width)
     page = max(sheet.extent[0] + 2 * MARGIN, 320.0)
-    notes = wrap(_note(graph, sheet.choice), page - 2 * MARGIN, SMALL)
+    notes = wrap(_note(graph, sheet.choice), page - 2 * MARGIN, SMALL) if noted else []
     foot = sheet.extent[1] + 2 * MARGIN + 14
     tall = foot + len(notes) * SMALL_LINE
     parts = [
@@ -165,8 +167,9 @@ def _sheet(graph: DirectlyFollowsGraph, choice: Choice, width: int | None) -> Sh
     """The widest boxes that fit, layers across the page if possible."""
     tries = [(True, 210.0), (True, 168.0), (True, 136.0), (False, 210.0), (False, 168.0), (False, 124.0)]
     sheets = []
+    rows = {row["activity"]: row for row in graph.activities.iter_rows(named=True)}
     for across, box_width in [(True, 188.0)] if width is None else tries:
-        boxes = [_box(graph, choice, i, box_width) for i in range(len(choice.names))]
+        boxes = [_box(graph, rows[choice.names[i]], choice, i, box_width) for i in range(len(choice.names))]
         nodes = [size if across else size[::-1] for _, size in boxes]
         labels = [_label_room(link, across) for link in choice.links]
         edges = [(link.first, link.second) for link in choice.links]
@@ -198,10 +201,11 @@ def _label_room(link: Link, across: bool) -> Room:
     return SMALL_LINE * len(texts) + 4, 4.0, wide + 12  # texts stand right of the line
 
 
-def _box(graph: DirectlyFollowsGraph, choice: Choice, i: int, width: float) -> tuple[list[str], Size]:
-    """Lines of a box (those of the name start with a tab) and its size in px."""
+def _box(
+    graph: DirectlyFollowsGraph, row: dict[str, Any], choice: Choice, i: int, width: float
+) -> tuple[list[str], Size]:
+    """Lines of a box (those of the name start with a tab) and its size in px; row: the activity's own."""
     name = choice.names[i]
-    row = graph.activities.row(by_predicate=pl.col("activity") == name, named=True)
     n = max(graph.n_cases, 1)
     notes = [f"{row['cases']:,}{HARD}cases · {percent(row['cases'] / n)}"]
     if row["starts"] / n >= 0.05:

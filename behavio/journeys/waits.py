@@ -110,17 +110,14 @@ def open_cases(sequences: SequenceSet) -> np.ndarray:
 def tally_steps(sequences: SequenceSet, kind: Kind = "edge") -> StepTally:
     """Count one shard of whole cases."""
     offsets, times = readonly(sequences.offsets, np.int64), readonly(sequences.times, np.int64)
+    tokens, open_ = readonly(sequences.tokens, np.int32), readonly(open_cases(sequences), np.bool_)
     size = len(sequences.vocabulary)
     number = Numbering.of(sequences, kind)
-    steps, activities, total = kernel.sum_steps(
-        number.codes,
-        number.stride,
-        readonly(sequences.tokens, np.int32),
-        offsets,
-        times,
-        readonly(open_cases(sequences), np.bool_),
-        (number.n_steps, size),
-    )
+    codes, stride, sizes = number.codes, number.stride, (number.n_steps, size)
+    if size <= 64:  # the codes are the activities then
+        steps, activities, total = kernel.sum_steps_of_few(tokens, stride, offsets, times, open_, sizes)
+    else:
+        steps, activities, total = kernel.sum_steps(codes, stride, tokens, offsets, times, open_, sizes)
     if total >= LARGEST and sequences.n_cases > 1:
         halves = np.array_split(np.arange(sequences.n_cases), 2)
         return reduce(merge_steps, (tally_steps(sequences.select(half), kind) for half in halves))

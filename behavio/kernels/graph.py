@@ -116,6 +116,66 @@ def sum_steps(
 
 
 @njit(cache=True, nogil=True)
+def _add_sets(activities: np.ndarray, once: np.uint64, again: np.uint64, times: np.int64) -> None:
+    """Add `times` cases that met the activities of one bit set, those of another more than once."""
+    one = np.uint64(1)
+    for k in range(len(activities)):
+        activities[k, 0] += np.int64((once >> np.uint64(k)) & one) * times
+        activities[k, 2] += np.int64((again >> np.uint64(k)) & one) * times
+
+
+@njit(cache=True, nogil=True)
+def sum_steps_of_few(
+    tokens: np.ndarray,
+    stride: int,
+    offsets: np.ndarray,
+    times: np.ndarray,
+    open_: np.ndarray,
+    sizes: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """`sum_steps` where codes are the activities and these at most 64, so that they fit a bit set: faster.
+
+    Cases of the same two sets are many, so they are counted together (a small table, older ones give way)
+    and taken apart once. Tables of their own for each number: they are written independently.
+    """
+    sums, cases = np.zeros((sizes[0], 2), np.int64), np.zeros(sizes[0], np.int32)
+    stamps = np.zeros(sizes[0], np.int32)
+    activities = np.zeros((sizes[1], 8), np.int64)
+    sets, n_sets = np.zeros((512, 2), np.uint64), np.zeros(512, np.int64)
+    stride_, one, total = np.uint64(stride), np.uint64(1), 0.0
+    for c in range(len(offsets) - 1):
+        first, end = np.uint64(offsets[c]), np.uint64(offsets[c + 1])
+        stamp = np.int32(c + 1)
+        before, since, again = np.uint64(tokens[first]), times[first], np.uint64(0)
+        activities[before, 3] += 1
+        once = one << before
+        for i in range(first + one, end):
+            now, time = np.uint64(tokens[i]), times[i]
+            step = before * stride_ + now
+            cases[step] += np.int32(stamps[step] != stamp)
+            stamps[step] = stamp
+            sums[step, 0] += 1
+            sums[step, 1] += time - since
+            again |= once & (one << now)
+            once |= one << now
+            before, since = now, time
+        total += since - times[first]
+        activities[before, 4] += 1
+        activities[before, 5] += not open_[c]
+        place = ((once + again * np.uint64(31)) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(55)
+        if sets[place, 0] != once or sets[place, 1] != again:
+            _add_sets(activities, sets[place, 0], sets[place, 1], n_sets[place])
+            sets[place, 0], sets[place, 1] = once, again
+            n_sets[place] = 0
+        n_sets[place] += 1
+    for s in range(len(sets)):
+        _add_sets(activities, sets[s, 0], sets[s, 1], n_sets[s])
+    steps = np.zeros((sizes[0], 4), np.int64)
+    steps[:, 0], steps[:, 2], steps[:, 3] = sums[:, 0], cases, sums[:, 1]
+    return steps, activities, total
+
+
+@njit(cache=True, nogil=True)
 def spread_steps(
     codes: np.ndarray,
     stride: int,

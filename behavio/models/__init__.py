@@ -17,14 +17,21 @@ if TYPE_CHECKING:
     from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
     from behavio.models.benchmark import benchmark_log
     from behavio.models.counting import Counting
-    from behavio.models.fields import fields_asked
+    from behavio.models.fields import fields_asked, with_cases
     from behavio.models.gaps import GapModel
     from behavio.models.horizons import Horizons
     from behavio.models.neighbours import Neighbours
     from behavio.models.neural import CNN, GRU, Transformer
     from behavio.models.ngram import NGram
     from behavio.models.pool import Pool
-    from behavio.models.stages import evaluate, predict_next, predict_within, write_models, write_next
+    from behavio.models.stages import (
+        evaluate,
+        predict_next,
+        predict_saved,
+        predict_within,
+        write_models,
+        write_next,
+    )
 
 _HOME = {
     "Activity2Vec": "activity2vec",
@@ -48,8 +55,10 @@ _HOME = {
     "evaluate": "stages",
     "fields_asked": "fields",
     "predict_next": "stages",
+    "predict_saved": "stages",
     "predict_within": "stages",
     "write_models": "stages",
+    "with_cases": "fields",
     "write_next": "stages",
 }
 
@@ -77,7 +86,9 @@ __all__ = [
     "evaluate",
     "fields_asked",
     "predict_next",
+    "predict_saved",
     "predict_within",
+    "with_cases",
     "write_models",
     "write_next",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -153,8 +153,10 @@ class Coded(Estimator):
     vocabulary_: Vocabulary
 
     def coded(self, sequences: SequenceSet) -> SequenceSet:
-        """The traces in the model's vocabulary."""
+        """The traces in the model's vocabulary: the very same object where they are in it already."""
         self.check_fitted()
+        if sequences.vocabulary == self.vocabulary_:
+            return sequences
         return sequences.recode(self.vocabulary_)
 
 
@@ -178,6 +180,14 @@ class SequenceModel(Coded):
         model = super().load(folder)
         model.read_members(folder)
         return model
+
+    def watch(self, progress: Callable[[str, float], None]) -> Self:
+        """Report to `progress(what, share done)` while learning; most models are too quick to."""
+        return self
+
+    def carry_on(self, coded: SequenceSet, recent: Prefixes) -> None:
+        """Learn a longer log whose `recent` steps are new; most models count it anew."""
+        self.learn(coded)
 
     def read_members(self, folder: Path) -> None:
         """Read the models this one is made of; most are made of none."""
@@ -212,6 +222,10 @@ class SequenceModel(Coded):
         waited  int64 (n,)  µs since the prefix's newest event; NaN where nothing is known of such a wait
         """
         raise NotImplementedError
+
+    def reads(self) -> tuple[str, ...]:
+        """Names of the attributes it learnt to read beside activities and times."""
+        return ()
 
     def clock(self) -> SequenceModel | None:
         """The model that answers `when`: itself, a member, or None."""

@@ -19,7 +19,8 @@ from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel
 from behavio.models.fields import coded
 from behavio.models.gaps import DAY, GapModel
-from behavio.models.roster import Entry, chosen
+from behavio.models.promises import kept_promises
+from behavio.models.roster import TO_BEAT, Entry, chosen
 from behavio.models.settings import ModelSettings, Protocol
 from behavio.models.splits import Held, held_out
 from behavio.sequences import SequenceSet
@@ -27,8 +28,6 @@ from behavio.sequences import SequenceSet
 Progress = Callable[[str, float], None]
 MOST = 250_000
 """Held-out events scored; of more, an evenly spread part."""
-SETS = 20_000
-"""Held-out events on which sets are judged."""
 RESAMPLES = 1_000
 SHARES = (0.1, 0.5, 0.9)
 """Quantiles of the wait: the median and the ends of the 80 % interval."""
@@ -96,8 +95,7 @@ def benchmark(
         trials[name] = [_trial(name, entry, held, times, settings, s) for s in seeds]
         progress(f"judged {name.replace('_', ' ')}", (i + 1) / len(entries))
     new, same = judge.repeated_cases(held.split)
-    baselines = [n for n, e in entries.items() if e.kind == "baseline"]
-    best = min(baselines, key=lambda n: _mean(trials[n], lambda t: t.scores.loss.mean()))
+    best = min(TO_BEAT, key=lambda n: _mean(trials[n], lambda t: t.scores.loss.mean()))
     return {
         "split": held.split.method,
         "protocol": _said(protocol),
@@ -223,41 +221,15 @@ def _line(
         line[f"n_{side}"] = int(some.sum())
         line[f"accuracy_{side}"] = float(right[some].mean()) if some.any() else None
         line[f"nll_{side}"] = float(loss[some].mean()) if some.any() else None
-    if kind != "baseline":
+    if name not in TO_BEAT:
         saved, more = baseline.scores.loss - loss, right - (baseline.scores.rank == 0)
         for what, values in (("nll", saved), ("accuracy", more)):
             low, high = cases.interval(values)
             line[f"gain_{what}"] = {"mean": float(values.mean()), "low": low, "high": high}
-    line |= _kept_promises(trials[0].model, held)
+    line |= kept_promises(trials[0].model, held.split)
     if len(trials) > 1:
         line["seeds"] = [{key: e[key] for key in ("accuracy", "nll", "ece")} for e in each]
     return line
-
-
-def _kept_promises(model: SequenceModel, held: Held) -> dict[str, Any]:
-    """Of a pool: shares of its members, the alarm, and whether its 90 % sets hold what they promise."""
-    from behavio.models.pool import Pool
-
-    if not isinstance(model, Pool):
-        return {}
-    some = held.split.prefixes.thin(SETS)
-    inside = model.likely_sets(held.split.sequences, some)
-    truth = model.coded(held.split.sequences).tokens[some.ends]
-    surprise = model.surprise
-    return {
-        "shares": model.shares,
-        "surprise": {
-            "mean": surprise.mean,
-            "low": surprise.low,
-            "high": surprise.high,
-            "alarm": surprise.alarm,
-        },
-        "sets90": {
-            "coverage": float(inside[np.arange(len(some)), truth].mean()),
-            "size": float(inside.sum(axis=1).mean()),
-            "n": len(some),
-        },
-    }
 
 
 def _times(trials: list[Trial], real: np.ndarray) -> dict[str, float | None]:

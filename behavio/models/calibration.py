@@ -127,9 +127,19 @@ class Surprise:
 
     @classmethod
     def at(cls, rows: np.ndarray, truth: np.ndarray, cases: np.ndarray) -> Surprise:
-        """Loss minus the entropy of the prediction: 0 in the mean where probabilities are right."""
+        """Of rows (n, size) and what came, an interval over cases."""
+        return cls.of(cls.over(rows, truth), cases)
+
+    @staticmethod
+    def over(rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Loss minus the entropy of the prediction (n,): 0 in the mean where probabilities are right."""
         entropy = -(rows * np.log(np.maximum(rows, FLOOR))).sum(axis=1)
-        over = loss_of(rows, truth) - entropy
+        surplus: np.ndarray = loss_of(rows, truth) - entropy
+        return surplus
+
+    @classmethod
+    def of(cls, over: np.ndarray, cases: np.ndarray) -> Surprise:
+        """Of the surplus of each step (n,)."""
         _, code = np.unique(cases, return_inverse=True)
         if len(over) == 0:
             return cls(0.0, -np.inf, np.inf, 0)

@@ -17,13 +17,13 @@ from typing import ClassVar, Self
 import numpy as np
 
 from behavio.errors import ModelError
-from behavio.kernels import ngram as trie
-from behavio.kernels import tally as kernel
+from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
+from behavio.kernels.tally import PERIODS
 from behavio.models.base import CELLS, Prefixes, SequenceModel
 from behavio.models.mixing import Mixture
-from behavio.models.ngram import EXPLAIN, Evidence
-from behavio.models.tally import ARRAYS, NO_TAGS, Grid, Table, Tally, tags_of
+from behavio.models.ngram import EXPLAIN, NO_TAGS, Evidence
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
 from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
 from behavio.sequences import SequenceSet, Vocabulary
 
@@ -86,37 +86,39 @@ class Counting(SequenceModel):
         grid = Grid.over(coded) if self.grid is None else Grid(*self.grid)
         self.vocabulary_ = coded.vocabulary
         steps = Prefixes.of_cases(coded, 0)
-        tallies = {"plain": Tally.of(coded, steps, "plain", self.max_order, grid)}
         period = grid.of(coded, steps)
+        tallies = {"plain": Tally.of(coded, steps, "plain", self.max_order, grid, None, period)}
         self.newest_ = np.int64(period.max(initial=0))
         self.grid_ = np.array([grid.origin, grid.width, BYS.index(grid.by)])
         first = None if self.fixed else first_held(period, self.held_out)
         if first is None:
             self._keep(tallies, WITTEN_BELL, 0.0, np.zeros((1, 0)), np.ones((1, 1)))
             return self
-        held = steps[np.flatnonzero(period >= first)].thin(HELD)
-        self._choose(coded, steps, held, first, tallies)
+        self._choose(coded, steps, period, first, tallies)
         return self
 
     def _choose(
-        self, coded: SequenceSet, steps: Prefixes, held: Prefixes, first: int, tallies: dict[str, Tally]
+        self, coded: SequenceSet, steps: Prefixes, period: np.ndarray, first: int, tallies: dict[str, Tally]
     ) -> None:
         """Half-life and smoothing on the plain view, then the other views, then their mixture."""
-        plain = tallies["plain"]
+        plain, orders = tallies["plain"], min(TAG_ORDERS, self.max_order)
+        held = steps[np.flatnonzero(period >= first)].thin(HELD)
         lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
-        tried = {life: Looked.at(coded, held, plain.weighted(fading(first, life)), NO_TAGS) for life in lives}
+        each = Looked.at(coded, held, plain, [fading(first, life) for life in lives], NO_TAGS)
+        tried = dict(zip(lives, each, strict=True))
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
         looks = {"plain": tried[life]}
+        known: dict[str, np.ndarray] = {}
         for view in self._wanted(coded):
             if view == "kneser_ney":
                 looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
                 continue
-            tags = tags_of(view, coded)
+            tags = tags_of(view, coded, known)
             if tags.min() == tags.max():
                 continue
-            tallies[view] = Tally.of(coded, steps, view, min(TAG_ORDERS, self.max_order), plain.grid, tags)
-            looks[view] = Looked.at(coded, held, tallies[view].weighted(fading(first, life)), tags)
+            tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
+            [looks[view]] = Looked.at(coded, held, tallies[view], [fading(first, life)], tags)
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
             {n: tallies.get(n, plain) for n in names},
@@ -125,7 +127,9 @@ class Counting(SequenceModel):
             np.stack([padded(looks[n].share, plain.levels + 1) for n in names]),
             weights,
         )
+        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, known)
         self._mix(coded, held, first)
+        del self._tags_of
 
     def _mix(self, coded: SequenceSet, held: Prefixes, first: int) -> None:
         """The geometric side of the mixture, from what the views knew before the held-out periods."""
@@ -133,7 +137,7 @@ class Counting(SequenceModel):
         some = held.thin(min(MIXED, CELLS // cells))
         if len(self.views_) == 1 or len(some) < FEWEST:
             return
-        tables = self._weighted(first)
+        tables = self._weighted(first, {t.view: self._nodes(coded, some, t) for t in self.tallies})
         rows = self._view_rows(coded, some, tables)
         code, truth = depths(coded, some, tables[0]), coded.tokens[some.ends].astype(np.int64)
         found = Mixture.fit(rows, truth, self.mixture_, code, EXPONENT_PULL)
@@ -141,7 +145,9 @@ class Counting(SequenceModel):
 
     def _wanted(self, coded: SequenceSet) -> list[str]:
         """The views to try on this log."""
-        wanted = [v for v in self.views if v != "fields" and (v != "gap" or coded.timed)]
+        wanted = [
+            v for v in self.views if v != "fields" and (coded.timed or v not in ("gap", "gap+set", "hour"))
+        ]
         if "fields" in self.views:
             wanted += [f"field:{name}" for name in coded.fields]
         return wanted
@@ -184,14 +190,28 @@ class Counting(SequenceModel):
             found.append(Tally(view, orders, self.vocabulary_, grid, **arrays))
         return found
 
-    def _weighted(self, newest: int) -> list[Table]:
-        """One table per view of what was counted before period `newest`, weighed by age."""
+    def _nodes(self, coded: SequenceSet, prefixes: Prefixes, tally: Tally) -> np.ndarray:
+        """bool (n_nodes,): contexts of these prefixes."""
+        asked = asked_of(coded, prefixes, tally, self._tags(tally.view, coded))
+        nodes: np.ndarray = kernel.nodes_asked(*asked, tally.child, tally.symbol)
+        return nodes
+
+    def reads(self) -> tuple[str, ...]:
+        """The attributes of its views."""
+        return tuple(v.removeprefix("field:") for v in self.views_.tolist() if v.startswith("field:"))
+
+    def _weighted(self, newest: int, asked: dict[str, np.ndarray] | None = None) -> list[Table]:
+        """One table per view of what was counted before period `newest`, weighed by age.
+
+        asked  contexts of each view that will be asked for; Kneser-Ney's counts always need all
+        """
+        asked = {} if asked is None else asked
         tallies = {t.view: t for t in self.tallies}
         faded, whole = fading(newest, float(self.half_life_)), fading(newest, 0.0)
         return [
             tallies["plain"].weighted(whole).kneser_ney()
             if view == "kneser_ney"
-            else tallies[view].weighted(faded)
+            else tallies[view].weighted(faded, asked.get(view))
             for view in self.views_.tolist()
         ]
 
@@ -199,7 +219,7 @@ class Counting(SequenceModel):
         """The table of each view as it stands now, and the plain one with every count whole."""
         known: tuple[np.ndarray, list[Table], Table] | None = getattr(self, "_tables_of", None)
         if known is None or known[0] is not self.count_:
-            whole = self.tallies[0].weighted(np.ones(kernel.PERIODS))
+            whole = self.tallies[0].weighted(np.ones(PERIODS))
             known = (self.count_, self._weighted(int(self.newest_) + 1), whole)
             self._tables_of = known
         return known[1], known[2]
@@ -229,7 +249,7 @@ class Counting(SequenceModel):
         both = [mine.merge(theirs) for mine, theirs in zip(self.tallies, others, strict=True)]
         self.vocabulary_ = vocabulary
         self._put([t.recode(vocabulary) for t in both])
-        self.newest_ = np.int64((self.key_ % kernel.PERIODS).max(initial=0))
+        self.newest_ = np.int64((self.key_ % PERIODS).max(initial=0))
         return self
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
@@ -252,24 +272,21 @@ class Counting(SequenceModel):
         none, whole = np.zeros(0), np.ones(len(prefixes))
         for i, table in enumerate(tables):
             plain = self.smoothing_ == WITTEN_BELL or len(table.discounts) > 0
-            asked = asked_of(coded, prefixes, table, self._tags(table.tally.view, coded))
+            asked = asked_of(coded, prefixes, table.tally, self._tags(table.tally.view, coded))
             share = none if plain else self.shares_[i]
-            kernel.fill_tally_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
+            kernel.fill_rows(rows[i], whole, *asked, table.discounts, share, *table.arrays)
         return rows
 
     def _tags(self, view: str, coded: SequenceSet) -> np.ndarray:
         """`tags_of`, remembered while the same log is asked about."""
         if getattr(self, "_tags_of", None) is None or self._tags_of[0] is not coded:
-            self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, {})
-        known = self._tags_of[1]
-        if view not in known:
-            known[view] = tags_of(view, coded)
-        return known[view]
+            self._tags_of = (coded, {})
+        return tags_of(view, coded, self._tags_of[1])
 
     def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
         """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""
         _, whole = self._tables()
-        _, size, _, bins = kernel.held_levels(*asked_of(coded, prefixes, whole, NO_TAGS), *whole.arrays)
+        _, size, _, bins = kernel.held_levels(*asked_of(coded, prefixes, whole.tally, NO_TAGS), *whole.arrays)
         level = np.minimum((bins >= 0).sum(axis=1) - 1, order)
         result: np.ndarray = np.where(level > 0, size[np.arange(len(level)), np.maximum(level, 0)], 0.0)
         return result
@@ -284,7 +301,7 @@ class Counting(SequenceModel):
         coded = self.coded(sequences)
         _, whole = self._tables()
         child, symbol, start, activity, count, total = whole.arrays
-        found = trie.longest_evidence(
+        found = kernel.longest_evidence(
             readonly(coded.tokens, np.int32),
             prefixes.starts(coded),
             prefixes.ends,

@@ -99,7 +99,7 @@ class Encoder(Coded):
 
     def _read(self, coded: SequenceSet, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Codes and numbers of every event; the month and the place in the log stay out of a vector."""
-        moments, numbers = inputs.seen_as(coded, 0, False)
+        moments, numbers = inputs.seen_as(coded, 0, False, np.empty(0, np.int64))
         codes = np.concatenate([np.asarray(coded.tokens)[:, None], moments], axis=1).astype(np.int64)
         if not self.ordered:
             order = np.lexsort((random.random(coded.n_events), coded.case_of_event))

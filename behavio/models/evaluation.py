@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from behavio.errors import JobError
-from behavio.kernels import ngram as kernel
+from behavio.kernels import scoring as kernel
 from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes, SequenceModel, Split
 from behavio.models.gaps import DAY, GapModel

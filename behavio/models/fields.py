@@ -69,3 +69,30 @@ def only(sequences: SequenceSet, names: Sequence[str] | None) -> SequenceSet:
     """The sequences with these fields alone; None keeps the usual ones."""
     names = FIELDS if names is None else names
     return replace(sequences, fields={n: f for n, f in sequences.fields.items() if n in names})
+
+
+def with_cases(sequences: SequenceSet, cases: pl.DataFrame | None, names: Sequence[str]) -> SequenceSet:
+    """The sequences with these columns of the case table, where it has them, as fields "case <name>".
+
+    Every event of a case carries its case's value; missing for a case that the table does not know.
+    Numbers are cut into as many steps as `with_numbers` cuts them.
+    """
+    known = [] if cases is None else [n for n in names if n in cases.columns and n != "case_id"]
+    if cases is None or not known:
+        return sequences
+    ids = sequences.case_ids.cast(pl.String).alias("case_id").to_frame()
+    one_each = cases.select("case_id", *known).unique("case_id", keep="first", maintain_order=True)
+    own = ids.join(one_each, on="case_id", how="left", maintain_order="left")
+    fields = dict(sequences.fields)
+    numbers = {}
+    for name in known:
+        column = own[name]
+        if _measured(column):
+            numbers[f"case {name}"] = np.repeat(_floats(column), sequences.lengths)
+            continue
+        words = column.cast(pl.String)
+        vocabulary = Vocabulary.of(words.drop_nulls().unique().to_list())
+        codes = np.repeat(vocabulary.encode(words), sequences.lengths)
+        fields[f"case {name}"] = Field(codes, vocabulary)
+    whole = replace(sequences, fields=fields)
+    return with_numbers(whole, numbers, np.ones(sequences.n_events, dtype=bool))

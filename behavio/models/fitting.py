@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from behavio.models.windows import Windows, batches, cells
 
 WHEN = 0.3
 """Weight of the time loss beside that of what comes next."""
+MEAN_OVER = 0.5
+"""Passes over which the mean of the parameters reaches back."""
 OPEN_CLASSES = 32
 """Activities, the likeliest, over which an open gap is summed."""
 
@@ -23,7 +26,7 @@ OPEN_CLASSES = 32
 class Lessons:
     """All events of a log as a net reads them, each array (n_events, ...).
 
-    codes    int32 (n, columns)   numbers  float32 (n, NUMBERS)
+    codes    int32 (n, columns)   numbers  float16 or float32 (n, columns)
     target   int64, class of the next activity, -1 without one
     step     int64, the step of time the gap to the next event ends in (or has reached)
     says     int8, 1 the gap was seen, 0 nothing is known, -1 it is still open
@@ -89,27 +92,59 @@ def fit(
     groups = [{"params": decayed, "weight_decay": plan.decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, plan.rate)
     best, worse, step, kept, taken = math.inf, 0, 0, None, plan.passes
+    mean = Mean(net)
     for done in range(plan.passes):
         parts = sample(batches(windows, plan.width, random), windows, plan.per_pass)
+        pace = 1.0 / max(len(parts) * MEAN_OVER, 1.0)
         total = plan.passes * len(parts)
         for i, pick in enumerate(parts):
             part = (step + i + 0.5) / max(total, step + i + 1)
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * (1 - part if plan.falling else one_cycle(part))
             learn(net, optimizer, lessons, windows, pick, random, hiding, plan.n_fields)
+            mean.add(max(pace, 1.0 / (step + i + 1)))
         step += len(parts)
-        loss = look(done)
+        with mean.shown():
+            loss = look(done)
         if loss is None:
             continue
         worse = 0 if loss < best - 1e-4 else worse + 1
         if loss < best:
             best, taken = loss, done + 1
-            kept = {name: value.clone() for name, value in net.state_dict().items()}
+            kept = [value.clone() for value in mean.values]
         if worse == plan.patience:
             break
-    if kept is not None:
-        net.load_state_dict(kept)
+    mean.keep(kept)
     return taken
+
+
+class Mean:
+    """A running mean of a net's parameters: it wavers less from step to step than they do.
+
+    Source: Polyak and Juditsky (1992), with weights that fade so that the begin is forgotten.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.now = [p.detach() for p in net.parameters()]
+        self.values = [p.clone() for p in self.now]
+
+    def add(self, pace: float) -> None:
+        """Move the mean by `pace` of the way to where the net stands."""
+        torch._foreach_lerp_(self.values, self.now, pace)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Inside, the net answers with the mean."""
+        own = [p.clone() for p in self.now]
+        self.keep(None)
+        try:
+            yield
+        finally:
+            self.keep(own)
+
+    def keep(self, values: list[torch.Tensor] | None) -> None:
+        """Give the net these parameters, or the mean."""
+        torch._foreach_copy_(self.now, self.values if values is None else values)
 
 
 def sample(parts: list[np.ndarray], windows: Windows, events: int) -> list[np.ndarray]:
@@ -180,7 +215,9 @@ def loss_of(
     if len(opened):
         waiting = state[torch.from_numpy(opened).to(state.device)]
         reached = torch.from_numpy(lessons.step[event[opened]]).to(state.device)
-        total = total + still_open(net, waiting, reached).sum()
+        what, when = still_open(net, waiting, reached)
+        loss = (loss * len(at) + what.sum()) / (len(at) + len(opened))
+        total = total + when.sum()
     return loss + WHEN * total / (len(timed) + len(opened))
 
 
@@ -193,8 +230,11 @@ def ended(hazard: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood (n,) of gaps that lasted until the start of `step`, whatever comes next."""
+def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Negative log-likelihood (n,) of gaps that lasted until the start of `step`, whatever comes next.
+
+    Twice the same number: for what comes next (the hazards taken as given) and for when.
+    """
     chance = torch.log_softmax(net.scores(state), dim=1)
     most = min(OPEN_CLASSES, chance.shape[1])
     chance, then = chance.topk(most, dim=1)
@@ -202,8 +242,10 @@ def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> torch.Tenso
     lasted = -functional.softplus(hazard)
     before = torch.cumsum(lasted, dim=2) - lasted
     left = before.gather(2, step[:, None, None].expand(-1, most, 1))[:, :, 0]
-    result: torch.Tensor = torch.logsumexp(chance, dim=1) - torch.logsumexp(chance + left, dim=1)
-    return result
+    what = torch.logsumexp(chance, dim=1) - torch.logsumexp(chance + left.detach(), dim=1)
+    fixed = chance.detach()
+    when = torch.logsumexp(fixed, dim=1) - torch.logsumexp(fixed + left, dim=1)
+    return what, when
 
 
 def one_cycle(done: float) -> float:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from behavio.kernels.arrays import readonly
+from behavio.kernels.fading import fill_memories
 from behavio.models.splits import END, START
 from behavio.models.windows import HOUR, last_same
 from behavio.sequences import UNKNOWN, Field, SequenceSet
@@ -30,12 +33,18 @@ MOMENTS = (WAITS + 1, 25, 8, 13, 13, 13)
 """Codes of a moment: wait, hour, day of the week, month, how often the activity came, place in the case."""
 NUMBERS = 9
 """Columns of `numbers`."""
+FOLLOWED = 20
+"""Activities, the commonest, whose memories are read."""
+FADES = (1_800.0, 21_600.0, 129_600.0, 604_800.0, 2_419_200.0, 7_862_400.0)
+"""Seconds in which a memory fades to 1/e: half an hour, six, a day and a half, a week, four, thirteen."""
+BLOCK = 100_000
+"""Events, at least, whose memories are made at once."""
 VIEWS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((), ()),
     ((1, 2, 3), (6, 7, 8)),
     ((0, 1, 2, 3), (3, 4, 5, 6, 7, 8)),
 )
-"""Columns of `moments` and of `numbers` left out: none, the calendar's, the clock's."""
+"""Columns of `moments` and of `numbers` left out: none, the calendar's, the clock's (and all memories)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,15 +138,51 @@ def moments(sequences: SequenceSet) -> np.ndarray:
     return table
 
 
-def seen_as(sequences: SequenceSet, view: int, seasons: bool) -> tuple[np.ndarray, np.ndarray]:
-    """`moments` and `numbers` without what this view leaves out; the month only with `seasons`."""
+def seen_as(
+    sequences: SequenceSet, view: int, seasons: bool, followed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`moments` and all numbers without what this view leaves out; the month only with `seasons`.
+
+    followed  int64, ids of the activities whose `memories` stand beside `numbers`; an id of 0 stays empty
+    """
     codes, values = moments(sequences), numbers(sequences)
     hidden_codes, hidden_numbers = VIEWS[view]
     codes[:, list(hidden_codes)] = 0
     values[:, list(hidden_numbers)] = 0
     if not seasons:
         codes[:, 3] = 0
-    return codes, values
+    if len(followed) == 0:
+        return codes, values
+    whole = np.zeros((sequences.n_events, width(len(followed))), dtype=np.float16)
+    whole[:, :NUMBERS] = values
+    if view < len(VIEWS) - 1 and sequences.timed:
+        whole[:, NUMBERS:] = memories(sequences, followed)
+    return codes, whole
+
+
+def width(followed: int) -> int:
+    """Columns of all numbers when so many activities are followed."""
+    return NUMBERS + followed * (len(FADES) + 2)
+
+
+def memories(sequences: SequenceSet, followed: np.ndarray) -> np.ndarray:
+    """float16 (n_events, n_followed * (len(FADES) + 2)), see `fill_memories`."""
+    table = np.zeros((sequences.n_events, len(followed) * (len(FADES) + 2)), dtype=np.float16)
+    column = np.full(len(sequences.vocabulary), -1, dtype=np.int64)
+    there = np.flatnonzero(followed > UNKNOWN)
+    column[followed[there]] = there
+    seconds = (np.asarray(sequences.times) - int(np.asarray(sequences.times).min())) / 1e6
+    tokens, offsets = readonly(sequences.tokens, np.int32), np.asarray(sequences.offsets)
+    cuts = np.searchsorted(offsets, np.append(np.arange(0, offsets[-1], BLOCK), offsets[-1]))
+    for first, last in pairwise(np.unique(cuts)):
+        low, high = offsets[first], offsets[last]
+        block = np.zeros((high - low, table.shape[1]), dtype=np.float32)
+        mine = readonly(offsets[first : last + 1] - low, np.int64)
+        fill_memories(
+            block, tokens[low:high], seconds[low:high], mine, column, np.array(FADES), len(followed)
+        )
+        table[low:high] = block
+    return table
 
 
 def has_seasons(sequences: SequenceSet) -> bool:

@@ -57,6 +57,7 @@ class Learner(SequenceModel):
             fields_, field_values_, field_sizes_, field_edges_, field_parts_   how fields are read
             view_         int64 (), what of the clock is read, a place in behavio.models.inputs.VIEWS
             seasons_      bool (), the month is read
+            followed_     names of the activities whose memories are read
     """
 
     learned: ClassVar[tuple[str, ...]] = (
@@ -72,6 +73,7 @@ class Learner(SequenceModel):
         "field_parts_",
         "view_",
         "seasons_",
+        "followed_",
     )
     kind: ClassVar[str] = "gru"
     hidden: int = 64
@@ -95,6 +97,10 @@ class Learner(SequenceModel):
     def clock(self) -> SequenceModel | None:
         """A net knows when."""
         return self
+
+    def reads(self) -> tuple[str, ...]:
+        """The fields."""
+        return tuple(self.fields_.tolist())
 
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report passes to `progress(what, share done)`."""
@@ -145,6 +151,8 @@ class Learner(SequenceModel):
         self._keep_readers(inputs.readers(coded.fields))
         self.view_ = np.int64(0)
         self.seasons_ = np.bool_(inputs.has_seasons(coded))
+        often = np.sort(np.argsort(-counts, kind="stable")[: inputs.FOLLOWED])
+        self.followed_ = np.array([coded.vocabulary.names[2 + i] for i in often], dtype=np.str_)
         self._new_nets(coded)
 
     def _new_nets(self, coded: SequenceSet) -> None:
@@ -200,7 +208,8 @@ class Learner(SequenceModel):
 
         sizes = (len(self.vocabulary_), *(n for r in self.readers() for n in r.sizes), *inputs.MOMENTS)
         classes = int(self.class_of_.max(initial=0)) + 1
-        return Shape(self.kind, sizes, self.hidden, classes, len(self.edges_) - 1, self.dropout)
+        numbers = inputs.width(len(self.followed_))
+        return Shape(self.kind, sizes, self.hidden, classes, len(self.edges_) - 1, self.dropout, numbers)
 
     def _device(self) -> str:
         """Where torch works."""
@@ -290,7 +299,8 @@ class Learner(SequenceModel):
 
         if len(recent) == 0:
             return
-        lessons, (windows, _, _) = self._lessons(coded), cut.asked_windows(coded, recent)
+        lessons = self._lessons(coded)
+        windows = cut.asked_windows(coded, with_open(coded, recent))[0]
         width = int(np.clip(int(windows.length.sum()) // 10, 128, self.step_events))
         plan = Plan(1, PASS, width, self.rate * pace, self.decay, 1, len(self._field_columns()), falling=True)
         for member, net in enumerate(self._networks()):
@@ -303,10 +313,10 @@ class Learner(SequenceModel):
         from behavio.models.fitting import copy_by_name
 
         known, nets = self._row_names(), self._networks()
-        edges, view = self.edges_, self.view_
+        edges, view, followed = self.edges_, self.view_, self.followed_
         readers = {r.name: r for r in self.readers()}
         self.begin(replace(coded, fields={n: f for n, f in coded.fields.items() if n in readers}))
-        self.edges_, self.view_ = edges, view
+        self.edges_, self.view_, self.followed_ = edges, view, followed
         self._keep_readers([readers[r.name] for r in self.readers()])
         self._new_weights()
         for old, new in zip(nets, self._networks(), strict=True):
@@ -352,21 +362,23 @@ class Learner(SequenceModel):
         )
 
     def _training_windows(self, coded: SequenceSet) -> cut.Windows:
-        """Windows over every event that has a next one."""
-        return cut.asked_windows(coded, Prefixes.of_cases(coded, 0))[0]
+        """Windows over every event that has a next one or still waits for it."""
+        return cut.asked_windows(coded, with_open(coded, Prefixes.of_cases(coded, 0)))[0]
 
     def _field_columns(self) -> list[int]:
         """Codes of each input column that is a field."""
         return [n for r in self.readers() for n in r.sizes]
 
     def read(self, coded: SequenceSet) -> tuple[np.ndarray, np.ndarray]:
-        """Codes int32 (n_events, columns), numbers float32 (n_events, NUMBERS); the latest are remembered."""
+        """Codes int32 (n_events, columns), numbers (n_events, all); the latest are remembered."""
         if self._read_of is not None and self._read_of[0] is coded:
             return self._read_of[1]
         columns = [np.asarray(coded.tokens)]
         for reader in self.readers():
             columns += reader.columns(coded)
-        moments, numbers = inputs.seen_as(coded, int(self.view_), bool(self.seasons_))
+        place = {name: i for i, name in enumerate(self.vocabulary_.names)}
+        followed = np.array([place.get(n, 0) for n in self.followed_.tolist()], dtype=np.int64)
+        moments, numbers = inputs.seen_as(coded, int(self.view_), bool(self.seasons_), followed)
         codes = np.concatenate([np.stack(columns, axis=1), moments], axis=1)
         self._read_of = (coded, (codes, numbers))
         return codes, numbers
@@ -380,3 +392,11 @@ class Learner(SequenceModel):
         target[steps.ends - 1] = self.class_of_[coded.tokens[steps.ends]]
         gap, says = inputs.asked_of(coded)
         return Lessons(*self.read(coded), target, timeline.step_of(self.edges_, gap), says)
+
+
+def with_open(coded: SequenceSet, steps: Prefixes) -> Prefixes:
+    """The steps, and every whole case that still waits for its next event: its silence is learnt too."""
+    says = inputs.asked_of(coded)[1]
+    last = np.asarray(coded.offsets[1:])
+    cases = np.flatnonzero(says[last - 1] == -1)
+    return Prefixes(np.concatenate([steps.cases, cases]), np.concatenate([steps.ends, last[cases]]))

@@ -45,11 +45,13 @@ def geometric_weights(rows: np.ndarray, truth: np.ndarray, pull: float) -> np.nd
     equal = np.full(members, 1.0 / members)
     weights = equal.copy()
     of_truth = logs[:, np.arange(n), truth]
+    flat = logs.reshape(members, -1)
     for _ in range(25):
-        q = _softmax(np.tensordot(weights, logs, 1))
-        means = np.einsum("nv,knv->kn", q, logs)
+        q = _softmax((weights @ flat).reshape(logs.shape[1:]))
+        weighed = flat * q.ravel()
+        means = weighed.reshape(logs.shape).sum(axis=2)
         slope = (means - of_truth).sum(axis=1) + pull * (weights - equal)
-        square = np.einsum("nv,knv,jnv->kj", q, logs, logs, optimize=True) - means @ means.T
+        square = weighed @ flat.T - means @ means.T
         step = np.linalg.solve(square + (pull + 1e-6) * np.eye(members), slope)
         longest = float(np.abs(step).max())
         weights = weights - step / max(longest / 0.5, 1.0)

@@ -141,14 +141,17 @@ class Neighbours(SequenceModel):
             parts.append((self.described(coded, some) - self.centre_) @ self.map_)
         return np.concatenate(parts)
 
-    def nearest(self, vectors: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distances float32 and places int64 (n, max_k) of the nearest moments; -1: none is left.
+    def nearest(
+        self, vectors: np.ndarray, own: np.ndarray, k: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Squared distances float32 and places int64 (n, k) of the nearest moments; -1: none is left.
 
         `own` int64 (n,): moments of this case (its number in the fitted log) do not count; -1: all do.
+        `k` of them; max_k by default.
         """
-        n, kept = len(vectors), len(self.points_)
-        best = np.full((n, self.max_k), np.inf, dtype=np.float32)
-        place = np.full((n, self.max_k), -1, dtype=np.int64)
+        n, kept, k = len(vectors), len(self.points_), self.max_k if k is None else k
+        best = np.full((n, k), np.inf, dtype=np.float32)
+        place = np.full((n, k), -1, dtype=np.int64)
         norms = (self.points_**2).sum(axis=1)
         columns = min(max(BLOCK // max(n, 1), COLUMNS), kept) or 1
         with threadpool_limits(1):  # products this small only make threads wait for each other
@@ -167,7 +170,7 @@ class Neighbours(SequenceModel):
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """Votes of the nearest moments, drawn a little to what is popular."""
         vectors = self.vectors(coded, prefixes)
-        found = self.nearest(vectors, np.full(len(prefixes), -1))
+        found = self.nearest(vectors, np.full(len(prefixes), -1), int(self.k_))
         return kernel.vote(*found, self.next_, int(self.k_), PULL, self.prior_)
 
 

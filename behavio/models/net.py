@@ -23,6 +23,7 @@ class Shape:
     hidden   units
     classes  activities with a score
     bins     steps of the time axis
+    numbers  columns of numbers
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Shape:
     classes: int
     bins: int
     dropout: float
+    numbers: int = NUMBERS
 
 
 class Locked(nn.Module):
@@ -135,7 +137,7 @@ class Net(nn.Module):
         self.register_buffer("first", torch.tensor(first[:-1]), persistent=False)
         self.table = nn.EmbeddingBag(first[-1], shape.hidden, mode="sum")
         nn.init.normal_(self.table.weight, std=0.5)
-        self.numbers = nn.Linear(NUMBERS, shape.hidden)
+        self.numbers = nn.Linear(shape.numbers, shape.hidden)
         self.encoder = ENCODERS[shape.kind](shape.hidden, shape.dropout)
         self.norm = nn.LayerNorm(shape.hidden)
         self.drop = Locked(shape.dropout)
@@ -146,10 +148,10 @@ class Net(nn.Module):
         self.usual = nn.Embedding(shape.classes, shape.bins)
 
     def forward(self, codes: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
-        """Codes int64 (cases, events, columns) and numbers (…, NUMBERS) → (cases, events, hidden)."""
+        """Codes int64 (cases, events, columns) and numbers (…, shape.numbers) → (cases, events, hidden)."""
         n, length, columns = codes.shape
         rows = (codes + self.first).view(-1, columns)
-        x = self.table(rows).view(n, length, -1) + self.numbers(numbers)
+        x = self.table(rows).view(n, length, -1) + self.numbers(numbers.float())
         state: torch.Tensor = self.drop(self.norm(self.encoder(self.drop(x))))
         return state
 

@@ -124,9 +124,12 @@ class Neural(Learner):
         most = min(LIKELIEST, chance.shape[1])
         then = np.argsort(-chance, axis=1, kind="stable")[:, :most]
         weight = np.take_along_axis(chance, then, axis=1)
-        left = sum(
-            weight[:, [i]] * self.survival(coded, prefixes, then[:, i]) for i in range(most)
-        ) / weight.sum(axis=1, keepdims=True)
+        left = np.empty((len(prefixes), len(self.edges_)))
+        for part, some in prefixes.batches(most * len(self.edges_)):
+            each = some[np.repeat(np.arange(len(some)), most)]
+            curves = self.survival(coded, each, then[part].ravel()).reshape(len(some), most, -1)
+            left[part] = np.einsum("nk,nke->ne", weight[part], curves)
+        left /= weight.sum(axis=1, keepdims=True)
         return timeline.quantiles(self.edges_, left, shares) * 1e6
 
     def when(
@@ -149,13 +152,21 @@ class Neural(Learner):
         import torch
 
         left = np.zeros((len(prefixes), len(self.edges_)))
+        _, first, same = np.unique(prefixes.ends, return_index=True, return_inverse=True)
+        order = np.argsort(same, kind="stable")  # a prefix asked for several activities is read once
+        bounds = np.searchsorted(same[order], np.arange(len(first) + 1))
         for member in range(self.members):
             net = self._networks()[member]
-            for at, state in self._states(coded, prefixes, member):
+            for at, state in self._states(coded, prefixes[first], member):
+                times = bounds[at + 1] - bounds[at]
+                row = np.repeat(np.arange(len(at)), times)
+                within = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+                asked = order[np.repeat(bounds[at], times) + within]
                 with torch.no_grad():
-                    wanted = torch.from_numpy(np.maximum(then[at], 0)).to(state.device)
-                    hazard = torch.sigmoid(net.hazards(state, wanted).double()).cpu().numpy()
-                left[at] += timeline.survival(hazard)
+                    wanted = torch.from_numpy(np.maximum(then[asked], 0)).to(state.device)
+                    hazards = net.hazards(state[torch.from_numpy(row).to(state.device)], wanted)
+                    hazard = torch.sigmoid(hazards.double()).cpu().numpy()
+                left[asked] += timeline.survival(hazard)
         return left / self.members
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from behavio.kernels import ngram as kernel
+from behavio.kernels import scoring as kernel
 from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.clock import told
@@ -13,7 +13,7 @@ from behavio.models.gaps import DAY, GapModel
 from behavio.models.ngram import NGram
 from behavio.models.settings import ModelSettings, moment
 from behavio.models.training import Progress, silent
-from behavio.sequences import SequenceSet
+from behavio.sequences import UNKNOWN, SequenceSet
 
 SCHEMA: pl.Schema = pl.Schema(
     {
@@ -30,6 +30,12 @@ SCHEMA: pl.Schema = pl.Schema(
     }
 )
 BATCH = 200_000
+ABSTAINED = "not enough history"
+"""How the evidence of a case without a next step begins; its rank is 0, its activity null."""
+PROMISED = 0.9
+"""Share of steps a set of likely activities holds, for models that have not measured theirs."""
+MANY = 0.5
+"""A set of likely activities that holds more than this share of all, and more than two, says nothing."""
 
 
 def next_steps(
@@ -42,24 +48,82 @@ def next_steps(
     progress: Progress = silent,
     clock: SequenceModel | None = None,
 ) -> pl.DataFrame:
-    """Columns of SCHEMA, sorted by case and rank; cases with less than `min_history` events have no row.
+    """Columns of SCHEMA, sorted by case and rank.
 
+    A case of which too little is known has one row of rank 0 whose evidence says why: fewer events than
+    `min_history`, or a newest activity after which nothing was
+    ever seen while more than half of all activities could come.
     Days count from as_of (the newest event unless the settings name a moment); a time is null where
     nobody ever waited as long as this case, and in a log without a clock.
     """
-    known = sequences.lengths >= settings.min_history
-    prefixes = Prefixes.last(sequences)[np.flatnonzero(known)]
+    every, coded = Prefixes.last(sequences), model.coded(sequences)
     as_of = int(np.max(sequences.times)) if settings.as_of is None else moment(settings.as_of)
     frames = [pl.DataFrame(schema=SCHEMA)]
-    for low in range(0, len(prefixes), BATCH):
-        some = prefixes[low : low + BATCH]
-        frames.append(_steps_of(sequences, some, as_of, model, ngram, gaps, settings, groups, clock))
-        progress("next steps", min(low + BATCH, len(prefixes)) / len(prefixes))
+    for low in range(0, len(every), BATCH):
+        some = every[low : low + BATCH]
+        why = abstained(sequences, coded, some, model, ngram, settings.min_history)
+        told = np.flatnonzero(why.is_null().to_numpy())
+        rows = _steps_of(coded, some[told], as_of, model, ngram, gaps, settings, groups, clock)
+        silent_rows = _without(sequences, some, why, as_of)
+        place = np.concatenate([told[rows["place"].to_numpy()], silent_rows["place"].to_numpy()])
+        both = pl.concat([rows, silent_rows]).with_columns(place=place).sort("place", "rank")
+        frames.append(both.select(SCHEMA.names()))
+        progress("next steps", min(low + BATCH, len(every)) / len(every))
     return pl.concat(frames)
 
 
-def _steps_of(
+def abstained(
     sequences: SequenceSet,
+    coded: SequenceSet,
+    prefixes: Prefixes,
+    model: SequenceModel,
+    ngram: NGram,
+    min_history: int,
+) -> pl.Series:
+    """Why nothing is said of each case; null where something is. `coded`: the same traces as the model's."""
+    n = prefixes.ends - prefixes.starts(sequences)
+    why: list[str | None] = [None] * len(prefixes)
+    for i in np.flatnonzero(n < min_history):
+        why[i] = f"{ABSTAINED}: {n[i]} event{'s' if n[i] > 1 else ''}, {min_history} are needed"
+    anything = np.full(len(prefixes), UNKNOWN, dtype=np.int64)
+    lost = ngram.evidence(coded, prefixes, anything, 1).order == 0
+    asked = np.flatnonzero(lost & (n >= min_history))
+    kinds = len(model.vocabulary_) - 2
+    names, total = sequences.vocabulary.names, float(getattr(model, "reach_", PROMISED))
+    for part, some in prefixes[asked].batches(len(model.vocabulary_)):
+        known = -np.sort(-model.rows(coded, some)[:, 2:], axis=1)
+        wide = np.minimum(1 + (np.cumsum(known, axis=1) < total).sum(axis=1), kinds)
+        for i, size, end in zip(asked[part], wide, some.ends, strict=True):
+            if size > max(MANY * kinds, 2):
+                last = names[sequences.tokens[end - 1]]
+                could = f"{size} of {kinds} activities could come"
+                why[i] = f"{ABSTAINED}: nothing was ever seen after {last}, {could}"
+    return pl.Series(why, dtype=pl.String)
+
+
+def _without(sequences: SequenceSet, prefixes: Prefixes, why: pl.Series, as_of: int) -> pl.DataFrame:
+    """A row of rank 0 for every case of which nothing is said, and its place."""
+    place = np.flatnonzero(why.is_not_null().to_numpy())
+    return pl.DataFrame(
+        {
+            "case_id": sequences.case_ids.gather(pl.Series(prefixes.cases[place])),
+            "as_of": _as_of(sequences, as_of, len(place)),
+            "rank": np.zeros(len(place), dtype=np.int32),
+            **dict.fromkeys(SCHEMA.names()[3:9]),
+            "evidence": why.gather(pl.Series(place)),
+            "place": place,
+        },
+        schema={**SCHEMA, "place": pl.Int64()},
+    )
+
+
+def _as_of(sequences: SequenceSet, as_of: int, n: int) -> pl.Series:
+    """The moment days count from, n times; null in a log without a clock."""
+    return pl.repeat(as_of if sequences.timed else None, n, dtype=pl.Int64, eager=True).cast(TIME)
+
+
+def _steps_of(
+    coded: SequenceSet,
     prefixes: Prefixes,
     as_of: int,
     model: SequenceModel,
@@ -69,8 +133,7 @@ def _steps_of(
     groups: np.ndarray | None,
     clock: SequenceModel | None,
 ) -> pl.DataFrame:
-    """The table of a batch of cases; times are the clock's, and the counted ones where it has none."""
-    coded = model.coded(sequences)
+    """The table of a batch of cases, with places in it; times are the clock's, else the counted ones."""
     activity, probability = likeliest(model, coded, prefixes, settings.top)
     keep = activity >= 0
     which, rank = np.nonzero(keep)
@@ -80,20 +143,18 @@ def _steps_of(
     waited = as_of - np.asarray(coded.times)[some.ends - 1]
     of = None if groups is None else groups[some.cases]
     days = np.full((len(some), 3), np.nan)
-    if sequences.timed:
+    if coded.timed:
         days = gaps.quantiles(last, activity, waited, groups=of) / DAY
         if clock is not None:
             names = [model.vocabulary_.names[i] for i in activity]
-            own = told(clock, sequences, some, names, np.maximum(waited, 0)) / DAY
+            own = told(clock, coded, some, names, np.maximum(waited, 0)) / DAY
             days = np.where(np.isnan(own), days, own)
     seen, text = evidence(coded, ngram, gaps, some, activity, waited, settings.min_evidence)
     known = pl.Series(model.vocabulary_.names, dtype=pl.String)
     table = pl.DataFrame(
         {
-            "case_id": sequences.case_ids.gather(pl.Series(some.cases)),
-            "as_of": pl.repeat(
-                as_of if sequences.timed else None, len(some), dtype=pl.Int64, eager=True
-            ).cast(TIME),
+            "case_id": coded.case_ids.gather(pl.Series(some.cases)),
+            "as_of": _as_of(coded, as_of, len(some)),
             "rank": rank + 1,
             "activity": known.gather(pl.Series(activity)),
             "probability": probability,
@@ -102,9 +163,12 @@ def _steps_of(
             "high_days": days[:, 2],
             "evidence_n": seen,
             "evidence": text,
+            "place": which,
         }
     )
-    return table.with_columns(pl.col("median_days", "low_days", "high_days").fill_nan(None)).cast(SCHEMA)
+    days_or_null = pl.col("median_days", "low_days", "high_days").fill_nan(None)
+    kinds = pl.Schema({**SCHEMA, "place": pl.Int64()})
+    return table.with_columns(days_or_null).cast(kinds)
 
 
 def likeliest(

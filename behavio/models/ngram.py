@@ -12,11 +12,13 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from behavio.kernels import ngram as kernel
+from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
+from behavio.kernels.contexts import count_contexts
 from behavio.models.base import Prefixes, SequenceModel, Split, later_slice
 from behavio.sequences import SequenceSet
 
+NO_TAGS = readonly(np.zeros(0), np.int64)
 EXPLAIN = 3
 """Contexts up to this order are kept even where shorter ones predict better: evidence reads better."""
 
@@ -45,7 +47,7 @@ class NGram(SequenceModel):
     slice of the training events is used and the counts are then taken from all of them.
 
     Learns: order_        int64 (), longest context used for probabilities
-            child_start_, node_token_, pair_start_, pair_token_, pair_count_   see behavio.kernels.ngram
+            child_start_, node_token_, pair_start_, pair_token_, pair_count_   see behavio.kernels.contexts
     """
 
     learned: ClassVar[tuple[str, ...]] = (
@@ -74,28 +76,26 @@ class NGram(SequenceModel):
     def best_order(self, split: Split) -> int:
         """The order that predicts the held-out steps best when it learns only from before them."""
         early = NGram(self.max_order, fixed=True).learn(split.train)
-        held = split.prefixes
-        loss = kernel.loss_by_order(
-            readonly(split.sequences.tokens, np.int32),
-            held.starts(split.sequences),
-            held.ends,
-            self.max_order,
-            len(early.vocabulary_),
-            *early.trie,
-        )
+        whole, uniform = split.sequences, 1.0 / (len(early.vocabulary_) - 1)
+        loss = np.zeros(self.max_order + 1)
+        for _, some in split.prefixes.batches(4 * len(loss)):
+            held = kernel.held_levels(*early.asked_of(whole, some, self.max_order), *early.trie)
+            loss -= np.log(kernel.fill_truth(*held, np.zeros(0), uniform)).sum(axis=0)
         return int(np.argmin(loss))
+
+    def asked_of(
+        self, coded: SequenceSet, prefixes: Prefixes, levels: int
+    ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, np.ndarray, int]:
+        """Arguments that every kernel asking the trie begins with."""
+        tokens, starts = readonly(coded.tokens, np.int32), np.asarray(prefixes.starts(coded))
+        return tokens, NO_TAGS, False, starts, np.asarray(prefixes.ends), levels
 
     def count(self, coded: SequenceSet, depth: int) -> None:
         """Build the trie of all contexts of up to `depth` activities that have a next event."""
-        tokens, size = readonly(coded.tokens, np.int32), len(coded.vocabulary)
         within = np.arange(coded.n_events) - np.repeat(coded.offsets[:-1], coded.lengths)
         at = np.flatnonzero(within > 0)
         depths = np.minimum(within[at], depth)
-        order = kernel.context_order(tokens, at, depths, depth, size)
-        at, depths = at[order], depths[order].astype(np.int16)
-        shared = kernel.shared_depths(tokens, at, depths, depth)
-        nodes, pairs = kernel.trie_size(tokens[at], depths, shared, depth, size)
-        learned = kernel.build_trie(tokens, at, depths, shared, nodes, pairs, size)
+        learned = count_contexts(np.asarray(coded.tokens), at, depths, depth, len(coded.vocabulary))
         self.vocabulary_ = coded.vocabulary
         self.child_start_, self.node_token_, self.pair_start_, self.pair_token_, self.pair_count_ = learned
 
@@ -118,10 +118,8 @@ class NGram(SequenceModel):
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """Interpolated probabilities."""
         rows = np.zeros((len(prefixes), len(self.vocabulary_)))
-        starts = prefixes.starts(coded)
-        kernel.fill_rows(
-            rows, readonly(coded.tokens, np.int32), starts, prefixes.ends, int(self.order_), *self.trie
-        )
+        asked = self.asked_of(coded, prefixes, int(self.order_))
+        kernel.fill_rows(rows, np.ones(len(rows)), *asked, np.zeros(0), np.zeros(0), *self.trie)
         return rows
 
     def evidence(

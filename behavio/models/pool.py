@@ -224,6 +224,11 @@ class Pool(SequenceModel):
         nets = any(isinstance(m, Neural) for m in self._all.values())
         return self.gru_.waits(coded, prefixes, shares) if nets else None
 
+    def reads(self) -> tuple[str, ...]:
+        """What any member that is used reads."""
+        every = [name for used in self.used_.tolist() for name in self._all[used].reads()]
+        return tuple(dict.fromkeys(every))
+
     def clock(self) -> SequenceModel | None:
         """The first net."""
         return next((m for m in self._all.values() if isinstance(m, Neural)), None)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from behavio.errors import JobError
 
-KINDS = ("ngram", "gru", "pool")
+KINDS = ("ngram", "counting", "gru", "cnn", "transformer", "neighbours", "pool")
 SPLITS = ("time", "case", "column")
 
 
@@ -15,7 +15,8 @@ SPLITS = ("time", "case", "column")
 class ModelSettings:
     """How next activities are learnt, judged and predicted.
 
-    kind          ngram | gru | pool; the n-gram takes over where the other does not beat it
+    kind          ngram | counting | gru | cnn | transformer | neighbours | pool, as in models.roster; the
+                  n-gram takes over where the other does not beat it
     max_order     longest context the n-gram may use
     cut           share of events, in time, before the one cut; models are judged on what comes after
     epochs        most passes of the net over its training events
@@ -27,6 +28,8 @@ class ModelSettings:
     min_history   cases with fewer events get no next step
     min_evidence  a context is shown as evidence when it was seen this often
     truth         table of true probabilities (case_id, timestamp, probability), simulated logs only
+    attributes    columns of the case table that models read beside the events; name only what was known of
+                  a case all along: a column that is written later gives the future away
     """
 
     kind: str = "pool"
@@ -41,6 +44,7 @@ class ModelSettings:
     min_history: int = 2
     min_evidence: int = 20
     truth: str | None = None
+    attributes: tuple[str, ...] = ("specialty", "region", "territory", "potential", "holdout")
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -16,8 +16,10 @@ from behavio.models.gaps import GapModel
 from behavio.models.horizons import Horizons
 from behavio.models.next import group_codes, next_steps
 from behavio.models.ngram import NGram
+from behavio.models.roster import TO_BEAT
 from behavio.models.settings import ModelSettings, moment
 from behavio.models.training import Progress, Training, known_at, silent, train
+from behavio.models.unfit import refuse_unfit
 from behavio.sequences import SequenceSet
 
 HORIZON_TOP = 5
@@ -78,16 +80,17 @@ def facts(training: Training, sequences: SequenceSet) -> dict[str, Any]:
 def in_words(metrics: dict[str, Any], lines: dict[str, dict[str, Any]]) -> str:
     """The verdict in one sentence."""
     if not metrics["judged"]:
-        return f"next steps come from counting alone; {metrics['reason']}"
+        return f"next steps come from the n-gram alone; {metrics['reason']}"
     guess = max(line["accuracy"] for line in lines.values() if line["kind"] == "baseline")
     default = lines[metrics["default"]]
     text = (
         f"next step right in {default['accuracy']:.0%} of {metrics['n_test_events']:,} later events "
-        f"(best simple guess {guess:.0%}, counting {lines['ngram']['accuracy']:.0%})"
+        f"(best simple guess {guess:.0%}, n-gram {lines['ngram']['accuracy']:.0%})"
     ).replace("%", " %")
-    if default["kind"] == "counting":
-        return f"{text}; counting predicts" + ("" if len(lines) == 4 else ", the net did not beat it")
-    return f"{text}; the {default['name']} predicts, it beat counting"
+    if default["name"] == "ngram":
+        others = [name for name in lines if name not in TO_BEAT]
+        return f"{text}; the n-gram predicts" + (f", the {others[-1]} did not beat it" if others else "")
+    return f"{text}; the {default['name']} predicts, it beat the n-gram"
 
 
 def tidy(value: Any) -> Any:
@@ -120,17 +123,36 @@ def write_next(
     within = within_days(known, Horizons.load(models_folder / "horizons"), settings)
     with whole_file(folder / "horizons.parquet") as draft:
         within.write_parquet(draft, compression="zstd")
-    n_cases = table["case_id"].n_unique()
+    steps, silent_cases = table.filter(pl.col("rank") > 0), table.filter(pl.col("rank") == 0)
+    short = silent_cases["evidence"].str.ends_with("needed").sum()
     return {
         "rows_in": known.n_cases,
         "rows_out": table.height,
         "horizons": sorted(within["days"].unique().to_list()),
-        "n_cases": n_cases,
-        "abstained": known.n_cases - n_cases,
-        "abstained_why": f"fewer than {settings.min_history} events",
-        "not_dated": int(table["median_days"].null_count()),
+        "n_cases": steps["case_id"].n_unique(),
+        "abstained": silent_cases.height,
+        "abstained_why": {
+            f"fewer than {settings.min_history} events": short,
+            "nothing was ever seen after the newest activity": silent_cases.height - short,
+        },
+        "not_dated": int(steps["median_days"].null_count()),
         "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
     }
+
+
+def predict_saved(
+    sequences: SequenceSet, folder: Path, settings: ModelSettings | None = None, progress: Progress = silent
+) -> pl.DataFrame:
+    """Next steps of another log's cases by the models in `folder`: the columns of next_steps.parquet.
+
+    ModelError where the models do not fit the log, see `unfit.refuse_unfit`.
+    """
+    settings = settings or ModelSettings()
+    model, ngram, gaps = read_models(folder)
+    refuse_unfit(model, gaps, sequences)
+    known = known_at(sequences, settings)
+    clock = model.clock() if told_by_net(read_json(folder / "metrics.json")) else None
+    return next_steps(known, model, ngram, gaps, settings, None, progress, clock)
 
 
 def within_days(known: SequenceSet, model: Horizons, settings: ModelSettings) -> pl.DataFrame:

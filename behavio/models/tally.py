@@ -13,15 +13,15 @@ from hashlib import blake2b
 from typing import Self
 
 import numpy as np
-import polars as pl
 
 from behavio.errors import ModelError
+from behavio.kernels import contexts
 from behavio.kernels import tally as kernel
 from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes, drawn
+from behavio.models.ngram import NO_TAGS
 from behavio.sequences import SequenceSet, Vocabulary
 
-NO_TAGS = np.zeros(0, dtype=np.int64)
 GAPS_S = (0.5, 60.0, 3_600.0, 43_200.0, 259_200.0, 1_209_600.0, 5_184_000.0)
 """Edges of the steps of the wait before the last event: half a second to sixty days."""
 BINS = 32
@@ -76,25 +76,33 @@ def numbers(names: Sequence[str]) -> np.ndarray:
     return np.array([number(n) for n in names], dtype=np.int64)
 
 
-def tags_of(view: str, coded: SequenceSet) -> np.ndarray:
+def tags_of(view: str, coded: SequenceSet, known: dict[str, np.ndarray] | None = None) -> np.ndarray:
     """int64 (n_events,), none below 0: what a view knows of each event beside the activity.
 
     plain: nothing (an empty array) · gap: the wait before it, coarsely · set: which activities the case has
     had · gap+set: both · hour: of the day, in steps of three · length: how many events, in powers of two ·
     field:NAME: the latest known value of that attribute.
+    `known` holds tags of this log that are there already, and is given these.
     """
+    known = {} if known is None else known
     if view == "plain":
         return NO_TAGS
-    if view == "gap":
-        step = np.searchsorted(GAPS_S, coded.gaps_s, side="right").astype(np.int64) + 1
-        step[coded.offsets[:-1]] = 0
-        return step
+    if view not in known:
+        if view == "gap+set":
+            both = tags_of("set", coded, known) ^ (tags_of("gap", coded, known) + 1) * STRIDE
+            known[view] = both & MASK
+        else:
+            known[view] = _tags_of(view, coded)
+    return known[view]
+
+
+def _tags_of(view: str, coded: SequenceSet) -> np.ndarray:
+    """`tags_of` one thing."""
     offsets = readonly(coded.offsets, np.int64)
+    if view == "gap":
+        return kernel.steps_of(coded.gaps_s, np.array(GAPS_S), offsets)
     if view == "set":
         return kernel.seen_sets(readonly(coded.tokens, np.int32), offsets, numbers(coded.vocabulary.names))
-    if view == "gap+set":
-        both: np.ndarray = tags_of("set", coded) ^ (tags_of("gap", coded) + 1) * STRIDE
-        return both & MASK
     if view == "hour":
         return np.asarray(coded.times) // (3 * 3_600_000_000) % 8
     if view == "length":
@@ -110,7 +118,7 @@ def tags_of(view: str, coded: SequenceSet) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:
-    """What followed which context in which period, see behavio.kernels.tally.
+    """What followed which context in which period, see behavio.kernels.contexts.
 
     child, start  int64 (n_nodes + 1,)   symbol  int64 (n_nodes,)
     key           int64 (n_pairs,)       count   int64 (n_pairs,)
@@ -145,29 +153,25 @@ class Tally:
         orders: int,
         grid: Grid,
         tags: np.ndarray | None = None,
+        periods: np.ndarray | None = None,
     ) -> Self:
-        """Count what came at `steps.ends`; contexts reach back to the start of the case."""
-        tokens, at = readonly(coded.tokens, np.int32), steps.ends
-        tags = tags_of(view, coded) if tags is None else tags
-        tagged = view != "plain"
-        depth = np.minimum(at - steps.starts(coded), orders).astype(np.int16) + np.int16(tagged)
-        levels, size = orders + int(tagged), len(coded.vocabulary)
-        periods = grid.of(coded, steps)
-        width = int(periods.max(initial=0)) + 1
-        small, bits = _small(tags)
-        order = kernel.sorted_places(
-            tokens, small, bits, at, depth, max(int(size - 1).bit_length(), 1), levels
+        """Count what came at `steps.ends`; contexts reach back to the start of the case.
+
+        `tags` (n_events,) and `periods` (n_steps,) are those of the view and the grid, where they are known.
+        """
+        at = np.asarray(steps.ends)
+        depth = np.minimum(at - steps.starts(coded), orders)
+        periods = grid.of(coded, steps) if periods is None else periods
+        bits = int(periods.max(initial=0)).bit_length()
+        if view == "plain":
+            tags = None
+        elif tags is None:
+            tags = tags_of(view, coded)
+        child, symbol, start, target, count = contexts.count_contexts(
+            np.asarray(coded.tokens), at, depth, orders, len(coded.vocabulary), tags, periods, bits
         )
-        at, depth = at[order], depth[order]
-        targets = (coded.tokens[at].astype(np.int64) * width + periods[order]).astype(np.int32)
-        shared = kernel.shared_levels(tokens, tags, tagged, at, depth)
-        n_nodes, pairs = kernel.tally_size(targets, depth, shared, levels, size * width)
-        child, symbol, start, target, count = kernel.build_tally(
-            tokens, tags, tagged, at, targets, depth, shared, levels, n_nodes, pairs, size * width
-        )
-        wide = target.astype(np.int64)
-        key = wide // width * kernel.PERIODS + wide % width
-        return cls(view, orders, coded.vocabulary, grid, child, symbol, start, key, count.astype(np.int64))
+        key = (target >> bits) * kernel.PERIODS + (target & (1 << bits) - 1)
+        return cls(view, orders, coded.vocabulary, grid, child, symbol, start, key, count)
 
     @property
     def level_start(self) -> np.ndarray:
@@ -205,20 +209,16 @@ class Tally:
         found = kernel.merge_tallies(*(getattr(a, n) for n in ARRAYS), *(getattr(b, n) for n in ARRAYS))
         return Tally(a.view, a.orders, vocabulary, a.grid, *found)
 
-    def weighted(self, weights: np.ndarray) -> Table:
-        """Counts with each period times its weight (float64, one per period); 0 forgets a period."""
+    def weighted(self, weights: np.ndarray, asked: np.ndarray | None = None) -> Table:
+        """Counts with each period times its weight (float64, one per period); 0 forgets a period.
+
+        asked  bool (n_nodes,): the contexts that will be asked for, where not all are
+        """
         full = np.zeros(kernel.PERIODS)
         full[: len(weights)] = weights
-        start, activity, count, total = kernel.weigh(self.start, self.key, self.count, full)
+        wanted = np.zeros(0, dtype=np.bool_) if asked is None else asked
+        start, activity, count, total = kernel.weigh(self.start, self.key, self.count, full, wanted)
         return Table(self, start, activity, count, total)
-
-
-def _small(tags: np.ndarray) -> tuple[np.ndarray, int]:
-    """Tags numbered from 0 in their order, and the bits that takes; 0 bits where there are none."""
-    if len(tags) == 0:
-        return tags, 0
-    names = np.sort(pl.Series(tags).unique().to_numpy())
-    return np.searchsorted(names, tags), max(int(len(names) - 1).bit_length(), 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,21 @@ import numpy as np
 from behavio.errors import ModelError
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split, later_slice
-from behavio.models.baselines import FirstOrder, MostPopular, RepeatLast
 from behavio.models.clock import better_clock
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
+from behavio.models.order import order_in_words, order_told
+from behavio.models.promises import kept_promises, promises_in_words
+from behavio.models.roster import ROSTER, TO_BEAT
 from behavio.models.settings import ModelSettings, moment
 from behavio.sequences import SequenceSet
 
 Progress = Callable[[str, float], None]
 
-KIND = {
-    "most_popular": "baseline",
-    "repeat_last": "baseline",
-    "first_order": "baseline",
-    "ngram": "counting",
-    "gru": "neural",
-    "pool": "pool",
-}
 FEWEST = 20
 """Steps needed on each side of the cut before a model is judged."""
+QUICK = 200_000
+"""Events read to learn vectors that only say whether order is in them."""
 MOST = 250_000
 """Held-out events scored; of more, an evenly spread part."""
 
@@ -56,7 +52,7 @@ class Training:
 
     @property
     def ngram(self) -> NGram:
-        """The counting model: it explains whatever model predicts."""
+        """The n-gram: it explains whatever model predicts."""
         model = self.models["ngram"]
         assert isinstance(model, NGram)
         return model
@@ -85,22 +81,11 @@ def fit_all(
 
     A pool brings its own n-gram; "none" stands for the baselines alone.
     """
-    models: dict[str, SequenceModel] = {
-        "most_popular": MostPopular(),
-        "repeat_last": RepeatLast(),
-        "first_order": FirstOrder(),
-    }
-    if kind in ("ngram", "gru"):
-        models["ngram"] = NGram(settings.max_order)
-    if kind == "gru":
-        from behavio.models.neural import GRU
-
-        models["gru"] = GRU(settings.hidden, settings.epochs, settings.budget, seed).watch(progress)
-    if kind == "pool":
-        from behavio.models.pool import Pool
-
-        s = settings
-        models["pool"] = Pool(s.max_order, s.hidden, s.epochs, s.budget, seed).watch(progress)
+    wanted = [n for n in TO_BEAT if n != "ngram" or kind not in ("pool", "none")]
+    wanted += [] if kind in ("ngram", "none") else [kind]
+    models = {name: ROSTER[name].make(settings, seed) for name in wanted}
+    for model in models.values():
+        model.watch(progress)
     seconds = {}
     for name, model in models.items():
         progress(f"learning {name.replace('_', ' ')}", 0.0)
@@ -118,7 +103,7 @@ def train(
 ) -> Training:
     """Fit before the cut, judge after it, then take in what came after it.
 
-    Counting models are fitted again on everything; a net that is the default goes on learning from
+    Models that count are fitted again on everything; a net that is the default goes on learning from
     where it was judged.
     """
     known = known_at(sequences, settings)
@@ -140,16 +125,10 @@ def train(
 
 
 def taken_on(model: SequenceModel, name: str, known: SequenceSet, split: Split) -> dict[str, SequenceModel]:
-    """A judged net or pool after it has learnt the held-out events too, with its members."""
-    from behavio.models.neural import GRU
-    from behavio.models.pool import Pool
-
-    coded = known.recode(known.own_vocabulary())
-    if isinstance(model, Pool):
-        model.carry_on(coded, split.prefixes)
-        return {"ngram": model.ngram_, "gru": model.gru_, name: model}
-    assert isinstance(model, GRU)
-    model.carry_on(coded, split.prefixes)
+    """A judged model after it has learnt the held-out events too; of a pool with its members."""
+    model.carry_on(known.recode(known.own_vocabulary()), split.prefixes)
+    if name == "pool":
+        return {"ngram": model.ngram_, "gru": model.gru_, name: model}  # type: ignore[attr-defined]
     return {name: model}
 
 
@@ -175,8 +154,10 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "reliability": [],
         "gap": None,
         "when": None,
+        "promises": None,
+        "vectors": None,
         "oracle": None,
-        "notes": [reason, "The counting model is used unjudged."],
+        "notes": [reason, "The n-gram is used unjudged."],
     }
 
 
@@ -186,7 +167,8 @@ def judged(
     """metrics.json: every model on exactly the same held-out events."""
     held = split.prefixes.thin(MOST)
     split = Split(split.train, split.sequences, held, split.cut, split.method)
-    scores = {name: judge.score(model, split.sequences, held) for name, model in models.items()}
+    asked = replace(split, sequences=models["ngram"].coded(split.sequences))  # coded and read once for all
+    scores = {name: judge.score(model, asked.sequences, held) for name, model in models.items()}
     seen = judge.seen_before(split)
     gap_of: dict[str, float] = {}
     gap: dict[str, Any] | None = None
@@ -194,7 +176,11 @@ def judged(
     if times is not None:
         gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
     default, notes, gains = choose(scores, split, settings, seed)
-    when = better_clock(models[default], times, split) if times is not None else None
+    when = better_clock(models[default], times, asked) if times is not None else None
+    promises = kept_promises(models[default], asked)
+    told = (when or {}).get((when or {}).get("by", "")) or gap
+    covered = None if told is None else told["coverage"]
+    vectors = order_told(split, lambda log: quick_vectors(log, settings, seed), seed)
     new_cases, identical = judge.repeated_cases(split)
     return {
         "judged": True,
@@ -212,7 +198,9 @@ def judged(
         "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
         "default": default,
         "gain_over_ngram": gains,
-        "notes": notes,
+        "promises": promises,
+        "vectors": vectors,
+        "notes": [*notes, *promises_in_words(promises, default, covered), *order_in_words(vectors)],
         "reliability": scores[default].reliability(),
         "gap": gap,
         "when": when,
@@ -220,11 +208,19 @@ def judged(
     }
 
 
+def quick_vectors(sequences: SequenceSet, settings: ModelSettings, seed: int) -> np.ndarray:
+    """float32 (n_cases, dimensions): vectors of cases as `Activity2Vec` makes them, from fewer events."""
+    from behavio.models.activity2vec import Activity2Vec
+
+    model = Activity2Vec(settings.dimensions, budget=QUICK, seed=seed).fit(sequences)
+    return model.embed(sequences)
+
+
 def row(
     name: str, scores: judge.Scores, seen: np.ndarray, gap: float | None, model: SequenceModel
 ) -> dict[str, Any]:
     """One line of the model table."""
-    line: dict[str, Any] = {"name": name, "kind": KIND[name], **scores.summary(), "gap_mae_days": gap}
+    line: dict[str, Any] = {"name": name, "kind": ROSTER[name].kind, **scores.summary(), "gap_mae_days": gap}
     for side, some in (("seen", seen), ("unseen", ~seen)):
         line[f"n_{side}"] = int(some.sum())
         line[f"accuracy_{side}"] = float((scores.rank[some] == 0).mean()) if some.any() else None
@@ -243,7 +239,7 @@ def choose(
     gains = {
         name: judge.gain(scores["ngram"], s, split.prefixes.cases, seed)
         for name, s in scores.items()
-        if KIND[name] in ("neural", "pool")
+        if name not in TO_BEAT
     }
     notes = []
     for name, g in gains.items():
@@ -253,9 +249,9 @@ def choose(
             f"({g['low']:.4f} to {g['high']:.4f}, 95 % interval over cases)."
         )
     loss = {name: float(s.loss.mean()) for name, s in scores.items()}
-    best = min((n for n in loss if KIND[n] == "baseline"), key=lambda n: loss[n])
+    best = min((n for n in loss if ROSTER[n].kind == "baseline"), key=lambda n: loss[n])
     for name, value in loss.items():
-        if KIND[name] != "baseline" and value >= loss[best]:
+        if ROSTER[name].kind != "baseline" and value >= loss[best]:
             notes.append(f"{name} does not beat the simplest guess that is best here, {best} (NLL).")
     wanted = settings.kind
     if wanted != "ngram" and gains[wanted]["low"] <= 0:

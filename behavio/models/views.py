@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from behavio.kernels import tally as kernel
+from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes
 from behavio.models.mixing import by_bin
-from behavio.models.tally import NO_TAGS, Table
+from behavio.models.ngram import NO_TAGS
+from behavio.models.tally import Table, Tally
 from behavio.sequences import SequenceSet
 
 FEWEST = 200
@@ -31,14 +33,21 @@ class Looked:
     depth: np.ndarray
 
     @classmethod
-    def at(cls, coded: SequenceSet, held: Prefixes, table: Table, tags: np.ndarray) -> Looked:
-        """Learn the shares of `table`'s contexts on the held-out steps."""
-        came, size, kinds, bins = kernel.held_levels(*asked_of(coded, held, table, tags), *table.arrays)
-        uniform = 1.0 / max(len(coded.vocabulary) - 1, 1)
-        first = first_shares(table.tally.levels)
-        share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
-        p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
-        return cls(p, share, (bins >= 0).sum(axis=1) - 1)
+    def at(
+        cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: Iterable[np.ndarray], tags: np.ndarray
+    ) -> list[Looked]:
+        """Learn the shares of contexts on the held-out steps, once for each way to weigh the periods."""
+        asked = asked_of(coded, held, tally, tags)
+        nodes = kernel.nodes_asked(*asked, tally.child, tally.symbol)
+        uniform, first = 1.0 / max(len(coded.vocabulary) - 1, 1), first_shares(tally.levels)
+        looks = []
+        for weighing in weights:
+            table = tally.weighted(weighing, nodes)
+            came, size, kinds, bins = kernel.held_levels(*asked, *table.arrays)
+            share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
+            p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
+            looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1))
+        return looks
 
     @classmethod
     def smoothed(cls, coded: SequenceSet, held: Prefixes, table: Table) -> Looked:
@@ -47,10 +56,8 @@ class Looked:
         p = np.empty(len(held))
         for part, some in held.batches(len(coded.vocabulary)):
             rows = np.zeros((len(some), len(coded.vocabulary)))
-            asked = asked_of(coded, some, table, NO_TAGS)
-            kernel.fill_tally_rows(
-                rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays
-            )
+            asked = asked_of(coded, some, table.tally, NO_TAGS)
+            kernel.fill_rows(rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays)
             p[part] = rows[np.arange(len(some)), coded.tokens[some.ends]]
         return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64))
 
@@ -61,19 +68,18 @@ class Looked:
 
 
 def asked_of(
-    coded: SequenceSet, prefixes: Prefixes, table: Table, tags: np.ndarray
+    coded: SequenceSet, prefixes: Prefixes, tally: Tally, tags: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, bool, np.ndarray, np.ndarray, int]:
-    """Arguments that every kernel asking a table begins with."""
+    """Arguments that every kernel asking a tally or its table begins with."""
     tokens = readonly(coded.tokens, np.int32)
     starts = np.asarray(prefixes.starts(coded))
-    tally = table.tally
     return tokens, readonly(tags, np.int64), tally.tagged, starts, np.asarray(prefixes.ends), tally.levels
 
 
 def depths(coded: SequenceSet, prefixes: Prefixes, table: Table) -> np.ndarray:
     """int64 (n,): the longest context of each prefix that the plain table knows."""
     child, symbol, _, _, _, total = table.arrays
-    return kernel.known_levels(*asked_of(coded, prefixes, table, NO_TAGS), child, symbol, total)
+    return kernel.known_levels(*asked_of(coded, prefixes, table.tally, NO_TAGS), child, symbol, total)
 
 
 def first_held(period: np.ndarray, share: float) -> int | None:

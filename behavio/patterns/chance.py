@@ -97,20 +97,28 @@ def beyond_mix(inside: np.ndarray, outside: np.ndarray, n_shuffles: int) -> np.n
     """p-values: does a pattern exceed its own chance in one group more, or less, than in the rest?
 
     inside, outside  `chance_sums` of the group and of the others. A group that has more of an activity, or is
-    faster, holds more patterns with it in any order: chance has those too, so they do not count. Two-sided,
-    from the difference of the logarithms of the two lifts over their standard error.
+    faster, holds more patterns with it in any order: chance has those too, so they do not count. Under the
+    hypothesis that both hold the pattern the same number of times as often as by chance, the group has the
+    share of all holders that it has of those expected. What it has beyond that is judged by its variance,
+    the larger of that seen among the cases and that of independent draws, and by the skew of a count, so
+    that nobody where a few are expected is no wonder (`two_sided`).
     """
-    from scipy.stats import norm
-
-    logs, spreads = [], []
-    for seen, expected, variance, squares, both in (inside, outside):
-        lift = (seen + 0.5) / (expected + 0.5)  # half a case on both sides: 0 of 0 is no difference
+    floor = 0.5 / n_shuffles  # nothing found in n shuffles is not never
+    expected = [np.maximum(group[1], floor) for group in (inside, outside)]
+    whole = expected[0] + expected[1]
+    lift = (inside[0] + outside[0]) / whole
+    share = expected[0] / whole
+    beyond = (1 - share) * inside[0] - share * outside[0]
+    spread = np.zeros(len(share))
+    for (seen, _, variance, squares, both), mean, weight in zip(
+        (inside, outside), expected, (1 - share, share), strict=True
+    ):
         drawn = seen - 2 * lift * both + lift**2 * squares
-        by_chance = variance * (1 + 1 / n_shuffles) + 0.25
-        spreads.append(np.maximum(drawn / (seen + 0.5) ** 2, by_chance / (expected + 0.5) ** 2))
-        logs.append(np.log(lift))
-    error = np.sqrt(spreads[0] + spreads[1])
-    return np.asarray(np.clip(2 * norm.sf(np.abs(logs[0] - logs[1]) / error), LEAST_P, 1.0))
+        by_chance = np.maximum(lift * mean - lift**2 * squares, 0.0)
+        error = lift**2 * np.maximum(variance, floor) / n_shuffles
+        spread += weight**2 * (np.maximum(drawn, by_chance) + error)
+    unit = np.maximum(share, 1 - share)
+    return two_sided(beyond / unit, np.zeros(len(share)), spread / unit**2)
 
 
 def two_sided(seen: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -19,8 +19,8 @@ from behavio.patterns.mine import Patterns, frequent
 from behavio.patterns.outcome import precedes
 from behavio.patterns.rules import Rules
 from behavio.patterns.settings import PatternSettings
-from behavio.patterns.tables import RATE, empty, frame, new_first
-from behavio.patterns.telling import telling
+from behavio.patterns.tables import LATER, RATE, WHOLE, empty, frame, new_first
+from behavio.patterns.telling import Place, telling, told_later
 from behavio.sequences import SequenceSet
 from behavio.words import percent
 
@@ -42,7 +42,8 @@ def patterns(
 ) -> pl.DataFrame:
     """Frequent patterns of at least two events with their lift over chance; columns of patterns.parquet.
 
-    segments  case_id, segment: also the patterns that tell each segment from the other cases
+    segments  case_id, segment: also the patterns that tell each segment from the other cases. Segments found
+              in this very log are told by its noise, too; `find` with `place` is honest about them
     """
     sequences = log if isinstance(log, SequenceSet) else SequenceSet.from_log(log)
     return find(sequences, settings or PatternSettings(), seed, segments).frame
@@ -54,8 +55,12 @@ def find(
     seed: int,
     segments: pl.DataFrame | None = None,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    place: Place | None = None,
 ) -> Findings:
-    """Mine, compare with chance and with segments."""
+    """Mine, compare with chance and with segments.
+
+    place  the segments' model, where they were found in these very sequences; see `told_later`
+    """
     progress("frequent patterns", 0.0)
     rules = settings.rules(sequences)
     mined = frequent(sequences, rules)
@@ -80,10 +85,16 @@ def find(
         facts["permutations"] = n_shuffles
         facts["n_standing_out"] = int((false_discovery(chance.p_value) <= RATE).sum())
         progress("patterns against the rest", 0.8)
-        if segments is not None:
+        if segments is not None and place is not None:
+            later = told_later(sequences, segments, place, settings, seed)
+            frames.append(later.frame)
+            facts |= {"telling_cases": later.n_cases, "telling_same_segment": later.same}
+            facts |= {"telling_counted_in": LATER if later.placed else None}
+        elif segments is not None:
             frames.append(telling(sequences, several, segments, settings.top, n_shuffles, seed))
-            told = frames[-1].height
-            facts["n_telling_rows"] = told
+            facts["telling_counted_in"] = WHOLE
+        if segments is not None:
+            facts["n_telling_rows"] = frames[-1].height
     progress("patterns", 1.0)
     return Findings(pl.concat(frames), facts, _notes(sequences, settings, rules, mined, facts))
 
@@ -111,11 +122,29 @@ def _notes(
         notes.append("the log has no clock: limits in time are not applied")
     if facts.get("n_standing_out") == 0:
         notes.append("nothing stands out: no pattern is commoner or rarer than shuffling the events makes it")
-    if facts.get("n_telling_rows") == 0:
+    return (*notes, *_telling_notes(facts))
+
+
+def _telling_notes(facts: dict[str, Any]) -> list[str]:
+    """How the segments were held against each other, and when nothing came of it."""
+    if "n_telling_rows" not in facts:
+        return []
+    if facts["telling_counted_in"] is None:
+        said = "what tells the segments apart is not judged: they rest on what was learned of whole journeys"
+        return [f"{said}, and in the very events that made them something always stands out"]
+    notes = []
+    if facts["telling_counted_in"] == LATER:
+        n, same = facts["telling_cases"], facts["telling_same_segment"]
+        notes.append(
+            "what tells a segment is counted in the later half of each journey; who belongs to it was told "
+            f"from the first half alone, for {n:,} cases ({percent(same / max(n, 1))} of them as by the "
+            "whole journey), because events that made a segment cannot prove it"
+        )
+    if facts["n_telling_rows"] == 0:
         notes.append(
             "no order of steps tells a segment from the others beyond what its mix and pace of activities do"
         )
-    return tuple(notes)
+    return notes
 
 
 def _chance_rows(sequences: SequenceSet, found: Patterns, chance: Chance, top: int) -> pl.DataFrame:
@@ -134,12 +163,14 @@ def write_patterns(
     folder: Path,
     segments: pl.DataFrame | None = None,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    place: Place | None = None,
 ) -> dict[str, Any]:
     """Write patterns.parquet, notes.json and, where asked for or coded, outcomes and communications.
 
+    place  the segments' model, where they were found in these very sequences
     Returns facts for the manifest and the closing summary.
     """
-    found = find(sequences, settings, seed, segments, progress)
+    found = find(sequences, settings, seed, segments, progress, place)
     tables, notes = {"patterns": found.frame}, {"patterns": found.notes}
     facts = {"rows_in": sequences.n_events, "rows_out": found.frame.height, **found.facts}
     if settings.outcome:

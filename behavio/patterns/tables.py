@@ -30,8 +30,11 @@ PATTERN_SCHEMA: dict[str, pl.DataType] = {
     "q_value": pl.Float64(),
     "segment": pl.String(),
     "expected": pl.Float64(),
+    "counted_in": pl.String(),
 }
-"""segment is null where the whole log is compared with chance; expected is the support lift divides by."""
+"""segment is null where the whole log is compared with chance; expected is the support lift divides by.
+counted_in is "whole journey", or "later half" where the segments were told from the first half alone."""
+WHOLE, LATER = "whole journey", "later half"
 
 
 def empty() -> pl.DataFrame:
@@ -65,6 +68,7 @@ def frame(
             "q_value": q_value[index],
             "segment": [segment] * len(index),
             "expected": (support / test.lift)[index],
+            "counted_in": [WHOLE] * len(index),
         },
         schema=PATTERN_SCHEMA,
     )

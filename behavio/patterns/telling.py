@@ -1,19 +1,89 @@
-"""Patterns that tell one segment of cases from the others."""
+"""Patterns that tell one segment of cases from the others.
+
+Segments found in the very events whose patterns are compared are told by the noise that made them: on
+shuffled logs something always stands out. So such segments are told from the first half of each journey,
+and patterns are counted in the later half, which had no say in who belongs where (`told_later`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from behavio.contrasts import false_discovery
 from behavio.errors import ModelError
-from behavio.patterns.chance import Difference, against_rest, beyond_mix, chance_sums
+from behavio.patterns.chance import Difference, affordable_shuffles, against_rest, beyond_mix, chance_sums
 from behavio.patterns.matcher import Matcher
-from behavio.patterns.mine import Patterns
-from behavio.patterns.tables import RATE, empty, frame, new_first
+from behavio.patterns.mine import Patterns, frequent
+from behavio.patterns.settings import PatternSettings
+from behavio.patterns.tables import LATER, RATE, empty, frame, new_first
 from behavio.sequences import SequenceSet
+
+Place = Callable[[SequenceSet], pl.DataFrame | None]
+"""The segments of any cases, or parts of them, as their model sees them; None where it needs whole ones."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToldLater:
+    """What tells segments apart in the later halves of journeys.
+
+    frame    rows of patterns.parquet, counted_in "later half"
+    n_cases  cases with a segment by their first half and something in the later one; same: those of them that
+             have this segment by their whole journey, too
+    placed   False where the segments cannot be told from a part of a journey: nothing was counted then
+    """
+
+    frame: pl.DataFrame
+    n_cases: int = 0
+    same: int = 0
+    placed: bool = True
+
+
+def told_later(
+    sequences: SequenceSet, segments: pl.DataFrame, place: Place, settings: PatternSettings, seed: int = 0
+) -> ToldLater:
+    """Patterns of the later half of journeys that tell segments seen in the first half (`telling`).
+
+    segments  case_id and segment by the whole journeys, found in these sequences; place: their model
+    Given what a case did, the order of its later half is independent of the first half where order says
+    nothing, so nothing can be told there but by chance. It costs half of the events, and a segment is less
+    sure by half a journey: what little is left is honest.
+    """
+    first, later = halves(sequences)
+    if first is None or later is None:
+        return ToldLater(empty())
+    known = place(first)
+    if known is None:
+        return ToldLater(empty(), placed=False)
+    early = _assigned(known)
+    both = early.join(later.case_ids.to_frame("case_id"), on="case_id", how="semi")
+    same = both.join(_assigned(segments), on=["case_id", "segment"], how="semi").height
+    mined = frequent(later, settings.rules(later))
+    several = mined.select(mined.lengths > 1)
+    if not len(several):
+        return ToldLater(empty(), both.height, same)
+    n_shuffles = affordable_shuffles(later, int(several.lengths.sum()), settings.permutations)
+    told = telling(later, several, early, settings.top, n_shuffles, seed)
+    return ToldLater(told.with_columns(counted_in=pl.lit(LATER)), both.height, same)
+
+
+def halves(sequences: SequenceSet) -> tuple[SequenceSet | None, SequenceSet | None]:
+    """Each case up to its middle event, and what comes after; what happens at one time stays together.
+
+    A case of one event, or of one moment, has only one half; None where no case has any.
+    """
+    place = np.arange(sequences.n_events) - np.repeat(sequences.offsets[:-1], sequences.lengths)
+    middle = np.repeat(sequences.lengths // 2, sequences.lengths)
+    early = place < middle
+    if sequences.timed:
+        last = sequences.offsets[:-1] + np.maximum(sequences.lengths // 2 - 1, 0)
+        border = np.repeat(sequences.times[last], sequences.lengths)
+        early = (sequences.times <= border) & (middle > 0)
+    first = sequences.keep(early) if early.any() else None
+    return first, None if early.all() else sequences.keep(~early)
 
 
 def telling(
@@ -31,8 +101,8 @@ def telling(
     faster: against their own events shuffled they differ too (`beyond_mix`). Without the second, segments of
     a log in random order are "told" by hundreds of patterns that only repeat what is common there.
 
-    Segments are usually made from the same sequences: q then says how sharply a pattern tells them apart,
-    not that the segments exist. First come those that say something new, the best told apart first.
+    The segments must come from elsewhere: a column, a table, earlier events. For those found in the same
+    sequences there is `told_later`. First come patterns that say something new, the best told apart first.
     """
     missing = {"case_id", "segment"} - set(segments.columns)
     if missing:

@@ -17,6 +17,7 @@ class Figure:
     """A chart: heading that says the finding, the drawing, caption, and the table it is drawn from.
 
     alt is read aloud instead of the drawing and carries the finding. again: the table is printed further up.
+    more: a second table it is drawn from.
     """
 
     macro: ClassVar[str] = "figure"
@@ -27,6 +28,32 @@ class Figure:
     table: Table | None = None
     classes: str = ""
     again: bool = False
+    more: Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One state of a chart that can be simplified: what the slider says, the drawing, its words."""
+
+    said: Markup
+    chart: Markup
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A chart in several degrees of detail, from few to many; on paper `usual` stands."""
+
+    macro: ClassVar[str] = "levels"
+    id: str
+    title: Markup
+    levels: tuple[Level, ...]
+    usual: int
+    label: str
+    caption: Markup
+    table: Table | None = None
+    more: Table | None = None
+    classes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +104,7 @@ class Card:
     journey: Figure | None
     weeks: Figure | None
     answers: tuple[tuple[str, Markup], ...]
+    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +115,7 @@ class Index:
     links: tuple[tuple[str, str, Markup], ...]
 
 
-Block = Index | Figure | Sheet | Prose | Definitions | Key | Card
+Block = Index | Figure | Levels | Sheet | Prose | Definitions | Key | Card
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from behavio.report.kinds import Kinds
+from behavio.report.language import t
 from behavio.report.numbers import period
 from behavio.report.run_tables import RunTables
 from behavio.report.settings import ReportSettings
@@ -40,7 +41,7 @@ class Context:
     def period(self) -> str:
         """The period of the log, or that it has no clock."""
         if not self.run.timed:
-            return "order only, no clock"
+            return t("order only, no clock")
         return period(self.run.first.date(), self.run.last.date())
 
     @property
@@ -55,5 +56,6 @@ class Context:
 
 
 def say(text: str, **numbers: object) -> Markup:
-    """A sentence: `text` is ours and may hold markup, what is put in is escaped unless it is markup."""
-    return Markup(text).format(**numbers)
+    """A sentence in the language of the page: `text` is ours and may hold markup, what is put in is escaped
+    unless it is markup."""
+    return Markup(t(text)).format(**{name: t(value) for name, value in numbers.items()})

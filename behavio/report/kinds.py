@@ -43,7 +43,11 @@ class Kinds:
     def from_events(cls, events: pl.DataFrame) -> Kinds:
         """Kinds of a log, from its activities and how often they come."""
         counted = events.group_by("activity").len().sort(["len", "activity"], descending=[True, False])
-        activities = counted["activity"].to_list()
+        return cls.ranked(counted["activity"].to_list())
+
+    @classmethod
+    def ranked(cls, activities: list[str]) -> Kinds:
+        """Kinds of these activities, the most frequent first."""
         if any(is_touchpoint(a) for a in activities):
             of = {a: TOUCHPOINT_KINDS[channel_colour(a)] for a in activities}
             hues = {name: hue for hue, name in TOUCHPOINT_KINDS.items()}

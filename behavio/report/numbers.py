@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from behavio import words
+from behavio.report.language import spoken, t
 
 Kind = Literal[
     "text",
@@ -30,7 +31,6 @@ Kind = Literal[
 ]
 NONE = "–"
 SPACE = "\u00a0"
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 SMALL = (
     "no",
     "one",
@@ -53,10 +53,10 @@ def write(value: Any, kind: Kind) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return NONE
     if kind == "text":
-        return str(value)
+        return str(t(value))
     if kind == "date":
         return day(value)
-    return _WRITERS[kind](float(value)).replace(" ", SPACE).replace("-", "−")
+    return spoken().number(_WRITERS[kind](float(value))).replace(" ", SPACE).replace("-", "−")
 
 
 def between(low: Any, high: Any, kind: Kind) -> str:
@@ -67,8 +67,9 @@ def between(low: Any, high: Any, kind: Kind) -> str:
     unit = last.partition(SPACE)[2]
     if unit and first.partition(SPACE)[2] == unit:
         first = first.partition(SPACE)[0]
-    plain = first[0].isdigit() and last[0].isdigit() and (not unit or first.replace(".", "").isdigit())
-    return f"{first}–{last}" if plain else f"{first} to {last}"
+    marks = first.replace(".", "").replace(",", "")
+    plain = first[0].isdigit() and last[0].isdigit() and (not unit or marks.isdigit())
+    return f"{first}–{last}" if plain else t("{first} to {last}").format(first=first, last=last)
 
 
 def ratio(value: float) -> str:
@@ -80,7 +81,7 @@ def ratio(value: float) -> str:
 
 def times(value: float, low: float | None = None, high: float | None = None) -> str:
     """How many times as often, with its interval: "2.6 times as often (2.2–3.1)"."""
-    text = f"{write(value, 'ratio')} times as often"
+    text = t("{n} times as often").format(n=write(value, "ratio"))
     inner = between(low, high, "ratio")
     return f"{text} ({inner})" if inner else text
 
@@ -95,14 +96,16 @@ def held(text: str) -> str:
 
 def spelled(n: int) -> str:
     """A small number as a word, a larger one in digits."""
-    return SMALL[n] if 0 <= n < len(SMALL) else write(n, "count")
+    return t(SMALL[n]) if 0 <= n < len(SMALL) else write(n, "count")
 
 
 def day(value: Any) -> str:
     """A date as "1 Jan 2026"."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
-    return f"{value.day}{SPACE}{MONTHS[value.month - 1]}{SPACE}{value.year}"
+    own = spoken()
+    text = own.date.format(day=value.day, month=own.months[value.month - 1], year=value.year)
+    return text.replace(" ", SPACE)
 
 
 def period(first: date, last: date) -> str:
@@ -110,7 +113,8 @@ def period(first: date, last: date) -> str:
     if first == last:
         return day(first)
     if first.year == last.year:
-        start = f"{first.day}{SPACE}{MONTHS[first.month - 1]}"
+        own = spoken()
+        start = own.day_month.format(day=first.day, month=own.months[first.month - 1]).replace(" ", SPACE)
         return f"{start} – {day(last)}"
     return f"{day(first)} – {day(last)}"
 

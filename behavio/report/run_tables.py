@@ -39,6 +39,8 @@ class RunTables:
     phases: pl.DataFrame | None = None
     changes: pl.DataFrame | None = None
     changed_steps: pl.DataFrame | None = None
+    funnel: pl.DataFrame | None = None
+    periods: dict[str, Any] | None = None
     patterns: pl.DataFrame | None = None
     outcomes: pl.DataFrame | None = None
     communications: pl.DataFrame | None = None
@@ -47,8 +49,14 @@ class RunTables:
     next_steps: pl.DataFrame | None = None
     segments: pl.DataFrame | None = None
     profiles: dict[str, Any] | None = None
+    rules: dict[str, Any] | None = None
+    found_again: pl.DataFrame | None = None
+    challenge: dict[str, Any] | None = None
+    challenged: pl.DataFrame | None = None
     suggestions: pl.DataFrame | None = None
     suppressed: pl.DataFrame | None = None
+    pressure: dict[str, Any] | None = None
+    perceptions: dict[str, Any] | None = None
     previous: RunTables | None = field(default=None, repr=False)
 
     @classmethod
@@ -75,6 +83,8 @@ class RunTables:
             phases=_table(run / "journeys/phases.parquet"),
             changes=_table(run / "journeys/changes.parquet"),
             changed_steps=_table(run / "journeys/changed_steps.parquet"),
+            funnel=_table(run / "journeys/funnel.parquet"),
+            periods=_periods(run / "journeys"),
             patterns=_table(run / "patterns/patterns.parquet"),
             outcomes=_table(run / "patterns/outcomes.parquet"),
             communications=_table(run / "patterns/communications.parquet"),
@@ -83,8 +93,14 @@ class RunTables:
             next_steps=_table(run / "next/next_steps.parquet"),
             segments=_table(run / "segments/segments.parquet"),
             profiles=_json(run / "segments/profiles.json"),
+            rules=_json(run / "segments/rules.json"),
+            found_again=_table(run / "segments/stability.parquet"),
+            challenge=_json(run / "segments/challenge.json"),
+            challenged=_table(run / "segments/challenge.parquet"),
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
+            pressure=_told(run / "pressure", ("bands", "curves", "cases")),
+            perceptions=_told(run / "perceptions", ("questions", "groups")),
             previous=None if previous is None else cls.read(previous),
         )
 
@@ -149,7 +165,27 @@ def _conformance(folder: Path) -> dict[str, Any] | None:
         return None
     parts = {"cases": "conformance", "steps": "conformance_steps", "response": "conformance_response"}
     tables = {n: _table(folder / f"{file}.parquet") for n, file in parts.items()}
+    if any(t is None for t in tables.values()):
+        return None
+    return {**told, **tables, "walked": _table(folder / "conformance_occurrence_steps.parquet")}
+
+
+def _periods(folder: Path) -> dict[str, Any] | None:
+    """Two periods side by side: last, sides, tested, and the tables activities, edges, waits, variants."""
+    told = _json(folder / "periods.json")
+    if told is None or not told["written"]:
+        return None
+    names = ("activities", "edges", "waits", "variants")
+    tables = {name: _table(folder / f"period_{name}.parquet") for name in names}
     return None if any(t is None for t in tables.values()) else {**told, **tables}
+
+
+def _told(folder: Path, tables: tuple[str, ...]) -> dict[str, Any] | None:
+    """What a stage with a facts.json left: its facts and tables; None where it was not asked for."""
+    told = _json(folder / "facts.json")
+    if told is None:
+        return None
+    return {**told, **{n: _table(folder / f"{n}.parquet") for n in tables}}
 
 
 def _json(path: Path) -> Any:

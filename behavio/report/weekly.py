@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from behavio.report.kinds import SILENCE, Kinds
-from behavio.report.numbers import MONTHS
+from behavio.report.language import spoken, t
 from behavio.report.run_tables import RunTables
 
 MOST_BINS = 80
@@ -53,8 +53,13 @@ class Calendar:
             span=(pl.col("timestamp").max() - pl.col("timestamp").min()).dt.total_seconds()
         )["span"]
         whole = (run.last - run.first).total_seconds()
-        relative = quantile(spans, 0.5) < whole / 2
-        length = quantile(spans, 0.75) if relative else whole
+        return cls.over(quantile(spans, 0.5), quantile(spans, 0.75), whole)
+
+    @classmethod
+    def over(cls, median_s: float, upper_s: float, whole: float) -> Calendar:
+        """By how long journeys take (median and upper quartile) against the whole log, in seconds."""
+        relative = median_s < whole / 2
+        length = upper_s if relative else whole
         seconds, unit = next(((s, u) for s, u in UNITS if length / s < MOST_BINS - 1), UNITS[-1])
         whole_bins = int(length // seconds) + (relative or length < 8 * seconds)
         bins = max(1, min(whole_bins, MOST_BINS))
@@ -80,15 +85,17 @@ class Calendar:
 
     def origin(self, run: RunTables) -> datetime:
         """Midnight of the day of the oldest event."""
-        first: datetime = run.first
-        return first.replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight(run.first)
 
     def ticks(self, run: RunTables) -> list[tuple[float, str]]:
         """Places and labels of the axis."""
-        if self.relative or not run.timed:
+        return self.ticks_from(self.origin(run), run.timed)
+
+    def ticks_from(self, origin: datetime, timed: bool = True) -> list[tuple[float, str]]:
+        """Places and labels of an axis that begins there."""
+        if self.relative or not timed:
             every = max(1, self.bins // 5)
-            return [(float(b), f"{self.unit} {b + 1}") for b in range(0, self.bins, every)]
-        origin = self.origin(run)
+            return [(float(b), f"{t(self.unit)} {b + 1}") for b in range(0, self.bins, every)]
         whole = self.bins * self.seconds
         months = whole / (30.4375 * 86_400)
         every = 1 if months <= 7 else 2 if months <= 14 else 3 if months <= 26 else 6 if months <= 50 else 12
@@ -99,9 +106,14 @@ class Calendar:
             if at > whole:
                 return ticks
             if at >= 0:
-                label = str(year) if month == 1 else MONTHS[month - 1]
+                label = str(year) if month == 1 else spoken().months[month - 1]
                 ticks.append((at / self.seconds, label))
             year, month = (year, month + every) if month + every <= 12 else (year + 1, 1)
+
+
+def midnight(moment: datetime) -> datetime:
+    """The beginning of its day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def quantile(values: pl.Series, q: float) -> float:

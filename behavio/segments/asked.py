@@ -1,4 +1,4 @@
-"""Questions to the segments of a finished run: another segmentation beside it, neighbours, what changed."""
+"""Questions to a finished run's segments: another segmentation beside them, who is alike, what changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from behavio.segments.contract import Segmenter
 from behavio.segments.finding import find
 from behavio.segments.living import Previous, match
 from behavio.segments.settings import KINDS, SegmentSettings
-from behavio.segments.subgroups import neighbours
+from behavio.segments.subgroups import likest
 from behavio.sequences import SequenceSet
 
 
@@ -44,7 +44,7 @@ def nearest(run: Path, case: str, n: int, seed: int) -> pl.DataFrame:
     mine = labels["segment_id"][place]
     among = labels.with_row_index("place").filter(pl.col("segment_id") == mine)["place"].to_numpy()
     sequences = SequenceSet.read(run / "log" / "encoded")
-    return neighbours(sequences, int(place), among.astype(np.int64), n, seed)
+    return likest(sequences, int(place), among.astype(np.int64), n, seed)
 
 
 def changed(earlier: Path, later: Path) -> dict[str, Any]:

@@ -45,13 +45,35 @@ class Challenge:
     notes: tuple[str, ...]
 
 
-def other_labels(path_or_column: str, cases: pl.DataFrame, column: str | None = None) -> pl.DataFrame:
+def other_labels(
+    path_or_column: str,
+    cases: pl.DataFrame,
+    column: str | None = None,
+    among: pl.Series | None = None,
+) -> pl.DataFrame:
     """case_id and other from a column of the cases, or from a file of case_id and one more column.
 
-    Raises JobError for a column or file that is not there, LogError for a file that cannot be used.
+    Raises JobError for a column or file that is not there, LogError for one that cannot be used, or that
+    knows none of the cases `among`.
     """
+    labels = _labels(path_or_column, cases, column)
+    ids = labels["case_id"] if among is None else among
+    if labels.filter(
+        pl.col("other").is_not_null() & pl.col("case_id").is_in(ids.cast(pl.String).implode())
+    ).height:
+        return labels
+    if path_or_column in cases.columns:
+        known = [c for c in cases.columns if c != "case_id" and cases[c].null_count() < cases.height]
+        raise JobError(
+            f"the column {path_or_column!r} of the cases is empty",
+            hint=f"columns with something in them: {', '.join(known) or 'none'}",
+        )
+    raise LogError(f"no case of the log is in {Path(path_or_column).name}", hint="it needs the log's case_id")
+
+
+def _labels(path_or_column: str, cases: pl.DataFrame, column: str | None) -> pl.DataFrame:
     if path_or_column in cases.columns and path_or_column != "case_id":
-        return cases.select("case_id", other=pl.col(path_or_column).cast(pl.String))
+        return cases.select(pl.col("case_id").cast(pl.String), other=pl.col(path_or_column).cast(pl.String))
     path = Path(path_or_column)
     if not path.is_file():
         known = ", ".join(c for c in cases.columns if c != "case_id") or "none"

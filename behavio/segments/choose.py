@@ -31,7 +31,6 @@ MIN_CASES = 40
 
 FIT_CASES, TRY_CASES = 6_000, 3_000
 CLEAR = 2.0  # standard errors
-SMOOTHINGS = (5.0, 20.0, 80.0, 320.0)
 STABLE, FIRM = 0.8, 0.65
 """From STABLE on groups are called stable; a number of groups whose stability less its spread over resamples
 is below FIRM is taken only if none is firmer."""
@@ -39,6 +38,7 @@ is below FIRM is taken only if none is firmer."""
 STABILITY_WEIGHT, COST_OF_A_GROUP = 0.4, 0.01
 AGAIN, AGAIN_RESTARTS, AGAIN_CASES, PROBES = 4, 4, 4_000, 3
 BETTER_VIEW = 1.5  # times the gain of the plainer view
+DISTINCT = 1 - np.exp(-1)
 NEARLY = 0.85  # of the gain of the best number of groups
 
 Progress = Callable[[str, float], None]
@@ -162,7 +162,7 @@ def _smoothed(model: Segmenter, k: int, known: Any, unknown: Any) -> tuple[Segme
         fitted = model.alike(k=k, smoothing=smoothing, restarts=PROBES).fit_gathered(known)
         return float(fitted.score(unknown)[0].sum()), fitted
 
-    found = max((reached(s) for s in SMOOTHINGS), key=lambda f: f[0])
+    found = max((reached(s) for s in model.smoothings), key=lambda f: f[0])
     one = model.alike(k=1, smoothing=found[1].smoothing).fit_gathered(known)
     told = found[0] - float(one.score(unknown)[0].sum()) - float(doubt(found[1].posterior_of(unknown)).sum())
     return model.alike(smoothing=found[1].smoothing), told
@@ -226,13 +226,21 @@ def again(
 
     def once(i: int) -> float:
         rng = np.random.default_rng([model.seed, model.k, i])
-        drawn = np.sort(rng.integers(0, known.n_cases, min(known.n_cases, AGAIN_CASES)))
+        drawn = redrawn(known.n_cases, AGAIN_CASES, rng)
         other = model.alike(seed=model.seed + 1_000 + i, restarts=min(model.restarts, AGAIN_RESTARTS))
         return adjusted_rand(
             label, other.fit_gathered(known.select(drawn)).posterior_of(unknown).argmax(axis=1)
         )
 
     return np.array(list(pool.map(once, range(times))))
+
+
+def redrawn(n: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """As many different cases of n as a bootstrap holds (63 %), at most `most`, each once, ascending.
+
+    None is drawn twice: two copies of a case bear each other out, and groups form around what only they do.
+    """
+    return np.sort(rng.choice(n, max(1, min(round(DISTINCT * n), most)), replace=False))
 
 
 def _able(point: CurvePoint, one: CurvePoint, min_size: float) -> bool:
@@ -256,7 +264,7 @@ def ranked(curve: tuple[CurvePoint, ...], min_size: float) -> tuple[int, ...]:
         return (max(able, key=lambda p: (p.stability, -p.k)).k,)
 
     def worth(p: CurvePoint) -> float:
-        return p.gain / most + STABILITY_WEIGHT * p.stability - COST_OF_A_GROUP * p.k
+        return p.gain / most + STABILITY_WEIGHT * min(p.stability, STABLE) - COST_OF_A_GROUP * p.k
 
     order = sorted(firm, key=lambda p: (-worth(p), p.k))
     return tuple(p.k for p in order if p.gain >= NEARLY * order[0].gain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,6 +28,7 @@ class Segmenter(Estimator):
     learned: ClassVar[tuple[str, ...]] = ("shares_",)
     layout: ClassVar[tuple[str, ...]] = ("vocabulary_",)
     finds_k: ClassVar[bool] = False  # True where fitting sets k itself
+    smoothings: ClassVar[tuple[float, ...]] = (5.0, 20.0, 80.0, 320.0)  # worth trying
 
     k: int = 4
     restarts: int = 8
@@ -80,12 +82,33 @@ class Segmenter(Estimator):
         label = posterior.argmax(axis=1).astype(np.int32)
         return label, posterior[np.arange(len(label)), label]
 
+    def placed(
+        self, sequences: SequenceSet, min_strength: float, min_events: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Group int32 (n_cases,), −1 where too weak or too short, and strength float64 (n_cases,)."""
+        label, strength = self.predict(sequences)
+        # six decimals: more would only show in which order the processor added up
+        strength = np.round(strength, 6)
+        if self.k > 1:
+            label[(strength < min_strength) | (sequences.lengths < min_events)] = -1
+        return label, strength
+
     def alike(self, **settings: Any) -> Self:
         """A model of other settings with the same layout, not fitted."""
         model = replace(self, **settings)
         for name in self.layout:
             setattr(model, name, getattr(self, name))
         return model
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a saved model with what lies beside it."""
+        model = super().load(folder)
+        model.read_beside(folder)
+        return model
+
+    def read_beside(self, folder: Path) -> None:
+        """Read what a method keeps beside its arrays; most keep nothing."""
 
     def check_enough(self, n_cases: int) -> None:
         """Raise ModelError when `n_cases` cannot make `k` groups."""

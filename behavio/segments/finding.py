@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from behavio.engine import Encoded, Engine
 from behavio.log import EventLog
 from behavio.segments.choose import MIN_CASES, STABLE, Choice, Progress, choose
 from behavio.segments.contract import Segmenter
@@ -25,6 +26,14 @@ from behavio.segments.views import is_state_log
 from behavio.sequences import SequenceSet
 
 RUNNERS_UP = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All of a log whose cases are too many to be learned from at once, and what counts it."""
+
+    engine: Engine
+    log: Encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +56,7 @@ def method(settings: SegmentSettings, seed: int, vectors: Embeddings | None = No
         return MatchingMedoids(restarts=settings.restarts, seed=seed)
     if settings.kind in ("vectors", "hdbscan"):
         kind = VectorKMeans if settings.kind == "vectors" else DensitySegmenter
-        space = "table" if settings.space == "model" else settings.space
+        space = "table" if settings.space in ("model", "contrast") else settings.space
         return kind(restarts=settings.restarts, seed=seed, space=space).given(vectors)
     return SemiMarkovMixture(restarts=settings.restarts, seed=seed, response_only=settings.response_only)
 
@@ -63,17 +72,24 @@ def find(
     progress: Progress = silent,
     vectors: Embeddings | None = None,
     verify: bool = True,
+    whole: Whole | None = None,
 ) -> Found:
     """Segments of these cases: number, model, who belongs where, names.
 
     With `verify` the number chosen is held against resamples of the whole log, and given up for one that
-    explains nearly as much where only that one is stable.
+    explains nearly as much where only that one is stable. `whole` is the log that these cases are a sample
+    of: the groups of the mixture are then estimated from all of it.
     """
     known = np.flatnonzero(sequences.lengths >= settings.min_events)
     enough = MIN_CASES <= len(known) < sequences.n_cases
     long_enough = sequences.select(known) if enough else sequences
     if settings.kind == "auto":
         settings = replace(settings, kind="medoids" if is_state_log(long_enough) else "semi_markov")
+    if vectors is None and settings.space == "contrast" and settings.kind in ("vectors", "hdbscan"):
+        from behavio.segments.contrast import Contrast
+
+        progress("segments: learning vectors", 0.0)
+        vectors = Contrast.learned(sequences, seed)
     model = method(settings, seed, vectors)
     choice = choose(model, long_enough, settings, seed, _scaled(progress, 0.0, 0.8))
     progress("segments: fitting", 0.8)
@@ -86,6 +102,10 @@ def find(
         and _smallest(label, model.k) < settings.min_size
     ):
         model, stable = model.alike(k=model.k - 1).fit(long_enough), None
+        label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
+    if whole is not None and isinstance(model, SemiMarkovMixture) and model.k > 1:
+        progress("segments: estimating from all cases", 0.85)
+        model = model.refined(whole.engine, whole.log)
         label, strength = assign_labels(model, sequences, settings.min_strength, settings.min_events)
     progress("segments: describing", 0.9)
     facts = facts_of(sequences, label, model.k, model.effective_length)
@@ -119,12 +139,7 @@ def assign_labels(
     model: Segmenter, sequences: SequenceSet, min_strength: float, min_events: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Segment int32 (n_cases,), −1 where too weak or too short, and strength float64 (n_cases,)."""
-    label, strength = model.predict(sequences)
-    # six decimals: more would only show in which order the processor added up
-    strength = np.round(strength, 6)
-    if model.k > 1:
-        label[(strength < min_strength) | (sequences.lengths < min_events)] = UNASSIGNED
-    return label, strength
+    return model.placed(sequences, min_strength, min_events)
 
 
 def _smallest(label: np.ndarray, k: int) -> float:
@@ -151,6 +166,10 @@ def notes_of(
     if settings.k != "auto" and choice.curve and choice.k > 1 and choice.curve[-1].low <= 0:
         notes.append(
             f"{choice.k} segments were asked for; they do not fit unseen cases clearly better than one"
+        )
+    if settings.k == "auto" and choice.k == settings.max_k > 1 and choice.curve:
+        notes.append(
+            f"{choice.k} segments are the most that were tried: with a larger max_k there may be more"
         )
     short = int((sequences.lengths < settings.min_events).sum())
     if choice.k > 1 and found.n_unassigned:

@@ -8,7 +8,7 @@ from datetime import date
 from behavio.errors import JobError
 
 KINDS = ("auto", "semi_markov", "kmeans", "vectors", "hdbscan", "medoids")
-SPACES = ("transitions", "aggregates", "model")
+SPACES = ("transitions", "aggregates", "contrast", "model")
 VIEWS = ("events", "phases", "answers", "spells")
 
 
@@ -21,7 +21,8 @@ class SegmentSettings:
                   vectors (k-means on vectors), hdbscan (dense places among vectors, the rest in no segment),
                   medoids (nearness to typical journeys by optimal matching)
     space         the vectors of kind vectors and hdbscan: transitions (what follows what), aggregates
-                  (shares, length and pace), model (what the [model] table learned of each case)
+                  (shares, length and pace), contrast (a net that learns to tell cases apart),
+                  model (what the [model] table learned of each case)
     k             number of segments, or "auto": found on held-out cases
     max_k         the most segments "auto" may choose
     restarts      seeded starts for each k; the most likely one wins
@@ -38,6 +39,8 @@ class SegmentSettings:
     frozen        score with the model of `previous`, learn nothing: same journey, same segment
     churn_limit   stop when a larger share of the cases of both runs would change their segment
     overrides     a table of experts' decisions: case_id, segment, reason, date
+    challenge     an existing segmentation to hold against the new one: a column of the cases, or a table
+                  with case_id and the segment
     owner         who answers for the segments       review  the day they are to be looked at again
     """
 
@@ -56,6 +59,7 @@ class SegmentSettings:
     frozen: bool = False
     churn_limit: float = 0.5
     overrides: str | None = None
+    challenge: str | None = None
     owner: str | None = None
     review: str | None = None
 

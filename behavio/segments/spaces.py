@@ -2,7 +2,7 @@
 
 aggregates   shares of activities, length and pace: what a spreadsheet would hold
 transitions  how often what follows what, square roots, 16 leading directions
-table        vectors by case_id, as models/embeddings.parquet holds them (next-event states, contrastive)
+table        vectors by case_id: those of models/embeddings.parquet, or of an encoder (`contrast.Contrast`)
 """
 
 from __future__ import annotations
@@ -38,20 +38,25 @@ class Embeddings:
         flat = table["vector"].explode().to_numpy().astype(np.float64)
         return cls(table["case_id"].cast(pl.String), flat.reshape(-1, width))
 
-    def take(self, case_ids: pl.Series) -> np.ndarray:
-        """Vectors of these cases, float64 (n, dim). Raises ModelError when one has none."""
-        places = pl.DataFrame({"case_id": self.case_ids}).with_row_index("place").unique("case_id")
+    def places(self, case_ids: pl.Series) -> np.ndarray:
+        """Row of each case, int64 (n,), −1 where it has none."""
+        known = pl.DataFrame({"case_id": self.case_ids}).with_row_index("place").unique("case_id")
         found = (
             case_ids.cast(pl.String)
             .to_frame("case_id")
-            .join(places, on="case_id", how="left", maintain_order="left")["place"]
+            .join(known, on="case_id", how="left", maintain_order="left")["place"]
         )
-        if found.null_count():
+        return found.cast(pl.Int64).fill_null(-1).to_numpy().copy()
+
+    def take(self, sequences: SequenceSet) -> np.ndarray:
+        """Vectors of these cases, float64 (n, dim). Raises ModelError when one has none."""
+        place = self.places(sequences.case_ids)
+        if (place < 0).any():
             raise ModelError(
-                f"{found.null_count():,} of {len(found):,} cases have no vector",
+                f"{int((place < 0).sum()):,} of {len(place):,} cases have no vector",
                 hint="the vectors must come from the same log: run the model stage again",
             )
-        return self.vectors[found.to_numpy()]
+        return self.vectors[place]
 
 
 @dataclass(frozen=True, eq=False)

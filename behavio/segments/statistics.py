@@ -8,28 +8,32 @@ holds, in this order of columns:
 
     start      (n_tokens,)  1 for the first activity
     edges      (n_edges,)   how often each directly-follows pair occurs
-    ties       (n_classes,) gaps of at most one second: a point mass, no length to speak of
-    gaps       (n_classes,) gaps above one second
-    log_gaps   (n_classes,) sum of the logarithms of those gaps (seconds)
-    squares    (n_classes,) sum of the squares of those logarithms
+    waits      (n_classes, 1 + BINS) how many gaps of each class are of at most one second (no length to
+               speak of), and how many fall into each twelfth of the gaps of that class in the whole log
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from behavio.engine import Count
-from behavio.segments.views import GIVEN, View
+from behavio.segments.views import GIVEN, Steps, View
 from behavio.sequences import SequenceSet
 
 TIE_S = 1.0
 MAX_CLASSES = 64
 """Gap classes: the most frequent edges have their own, the rest share one per source activity."""
+
+BINS = 12
+"""Real waits have no shape of their own: a bell curve makes groups of its misfits, twelfths do not."""
+
+FINE, FINEST = 16, 1 << 10
+"""Waits are counted in sixteenths of an octave before they are cut into twelfths; the end of that scale."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,15 +43,21 @@ class Edges:
     keys         int64 (n_edges,)   source * n_tokens + target, strictly rising; a source is a state of a view
     gap_class    int32 (n_edges,)   class of the edge's gap; empty log of gaps: all −1
     rest_class   int32 (n_states,)  class of a gap after this state along an edge that is not listed
-    n_classes
+    cuts         int32 (n_classes, BINS - 1)  where twelfths of a class end, in sixteenths of an octave of a
+                 second, rising; FINEST where a class has fewer different gaps than twelfths
     view         what a step comes from
     """
 
     keys: np.ndarray
     gap_class: np.ndarray
     rest_class: np.ndarray
-    n_classes: int
+    cuts: np.ndarray
     view: View
+
+    @property
+    def n_classes(self) -> int:
+        """Number of gap classes."""
+        return len(self.cuts)
 
     @property
     def n_tokens(self) -> int:
@@ -72,7 +82,31 @@ class Edges:
     @property
     def n_features(self) -> int:
         """Columns of the statistics."""
-        return self.n_tokens + len(self.keys) + 4 * self.n_classes
+        return self.n_tokens + len(self.keys) + (1 + BINS) * self.n_classes
+
+    def bin_of(self, gap_class: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+        """0 for a gap of at most a second, else 1 + its twelfth in its class; int64, gaps in seconds."""
+        scale = np.arange(self.n_classes)[:, None] * (FINEST + 1)
+        ends = (scale + self.cuts).ravel()
+        at = np.searchsorted(ends, gap_class * np.int64(FINEST + 1) + fine_of(gaps), side="left")
+        return np.where(gaps <= TIE_S, 0, 1 + at - gap_class * np.int64(BINS - 1))
+
+    def placed(self, steps: Steps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Key and column int64 of each step, and whether it is listed: (n,) each."""
+        keys = steps.source * self.n_tokens + steps.target
+        at = np.searchsorted(self.keys, keys)
+        seen = np.zeros(len(keys), bool)
+        if len(self.keys):
+            seen = self.keys[np.minimum(at, len(self.keys) - 1)] == keys
+        # an activity the model does not know is no edge even where the layout met "unknown" itself
+        return keys, at, seen & ~steps.odd
+
+    def class_of(self, steps: Steps) -> np.ndarray:
+        """Gap class of each step, int64 (n,)."""
+        keys, at, seen = self.placed(steps)
+        found = self.rest_class[keys // self.n_tokens].astype(np.int64)
+        found[seen] = self.gap_class[at[seen]]
+        return found
 
     @classmethod
     def of(cls, counts: EdgeCounts, timed: bool, view: View) -> Edges:
@@ -80,7 +114,7 @@ class Edges:
         keys, n_tokens, n_states = counts.keys, view.n_tokens, view.n_states
         if not timed or len(keys) == 0:
             none = np.full(len(keys), -1, np.int32)
-            return cls(keys, none, np.full(n_states, -1, np.int32), 0, view)
+            return cls(keys, none, np.full(n_states, -1, np.int32), no_cuts(0), view)
         source = keys // n_tokens
         n = counts.n * (keys % n_tokens != GIVEN)
         # a class must be seen often enough to carry a mean and a spread for each of a few segments
@@ -97,7 +131,33 @@ class Edges:
         gap_class = rest_class[source].copy()
         gap_class[own] = 1 + frequent.sum() + np.arange(own.sum())
         n_classes = int(1 + frequent.sum() + own.sum())
-        return cls(keys, gap_class, rest_class, n_classes, view)
+        return cls(keys, gap_class, rest_class, no_cuts(n_classes), view)
+
+    def cut(self, waits: np.ndarray) -> Edges:
+        """The same columns with twelfths of all waits, int64 (n_classes, FINEST) as `wait_count` gives."""
+        return replace(self, cuts=np.stack([_twelfths(n) for n in waits]))
+
+
+def no_cuts(n_classes: int) -> np.ndarray:
+    """Every gap of a class in one part."""
+    return np.full((n_classes, BINS - 1), FINEST, np.int32)
+
+
+def fine_of(gaps: np.ndarray) -> np.ndarray:
+    """In which sixteenth of an octave above a second a gap lies, int64, at most FINEST - 1."""
+    with np.errstate(divide="ignore"):
+        octave = np.floor(FINE * np.log2(np.maximum(gaps, TIE_S)))
+    return np.minimum(octave, FINEST - 1).astype(np.int64)
+
+
+def _twelfths(n: np.ndarray) -> np.ndarray:
+    """Last sixteenth of every part but the last, int32 (BINS - 1,), FINEST where there are no more."""
+    total = np.cumsum(n)
+    ends = np.searchsorted(total, np.arange(1, BINS) / BINS * total[-1], side="left")
+    ends = np.unique(ends[total[ends] < total[-1]]) if total[-1] else ends[:0]
+    found = np.full(BINS - 1, FINEST, np.int32)
+    found[: len(ends)] = ends
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +191,19 @@ def target_of(sequences: SequenceSet) -> np.ndarray:
     occurs = np.bincount(sequences.tokens, minlength=n_tokens)
     given = (2 * out > occurs) & (occurs > 0)
     return np.where(given, GIVEN, own).astype(np.int32) if (occurs[~given] > 0).any() else own
+
+
+def wait_count(edges: Edges) -> Count[np.ndarray]:
+    """How many gaps of each class lie in each sixteenth of an octave, int64 (n_classes, FINEST)."""
+    return Count(of=partial(_waits_of, edges=edges), merge=np.add)
+
+
+def _waits_of(shard: SequenceSet, edges: Edges) -> np.ndarray:
+    steps = edges.view.steps(edges.view.shown(shard))
+    keys, _, _ = edges.placed(steps)
+    own = (keys % edges.n_tokens != GIVEN) & (steps.gap > TIE_S)
+    cell = edges.class_of(steps)[own] * np.int64(FINEST) + fine_of(steps.gap[own])
+    return np.bincount(cell, minlength=edges.n_classes * FINEST).reshape(-1, FINEST)
 
 
 def edge_count(view: View) -> Count[EdgeCounts]:
@@ -212,29 +285,19 @@ def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> C
 
     shard = edges.view.shown(shard)
     steps = edges.view.steps(shard)
-    keys, case, gaps = steps.source * edges.n_tokens + steps.target, steps.case, steps.gap
-    at = np.searchsorted(edges.keys, keys)
-    seen = np.zeros(len(keys), bool)
-    if len(edges.keys):
-        seen = edges.keys[np.minimum(at, len(edges.keys) - 1)] == keys
-    # an activity the model does not know is no edge even where the layout met "unknown" itself
-    seen &= ~steps.odd
+    keys, at, seen = edges.placed(steps)
+    case = steps.case
     rows = [np.arange(shard.n_cases), case[seen]]
     columns = [edges.target_of[shard.tokens[shard.offsets[:-1]]].astype(np.int64), edges.n_tokens + at[seen]]
-    values = [np.ones(shard.n_cases), np.ones(int(seen.sum()))]
     if edges.n_classes:
-        gap_class = edges.rest_class[keys // edges.n_tokens]
-        gap_class[seen] = edges.gap_class[at[seen]]
         own = np.flatnonzero(keys % edges.n_tokens != GIVEN)
-        for block, where, value in _gap_blocks(gaps, own):
-            rows.append(case[where])
-            columns.append(
-                edges.n_tokens + len(edges.keys) + block * edges.n_classes + gap_class[where].astype(np.int64)
-            )
-            values.append(value)
+        gap_class = edges.class_of(steps)[own]
+        part = gap_class * np.int64(1 + BINS) + edges.bin_of(gap_class, steps.gap[own])
+        rows.append(case[own])
+        columns.append(edges.n_tokens + len(edges.keys) + part)
     weight = np.minimum(1.0, effective_length / shard.lengths)
     row = np.concatenate(rows)
-    entries = (np.concatenate(values) * weight[row], (row, np.concatenate(columns)))
+    entries = (weight[row], (row, np.concatenate(columns)))
     matrix = coo_array(entries, shape=(shard.n_cases, edges.n_features)).tocsr()
     matrix.sum_duplicates()
     return CaseStatistics(
@@ -245,15 +308,3 @@ def _statistics_of(shard: SequenceSet, edges: Edges, effective_length: int) -> C
         shard.lengths.astype(np.int64),
         np.bincount(case[~seen], minlength=shard.n_cases),
     )
-
-
-def _gap_blocks(gaps: np.ndarray, own: np.ndarray) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """(block of columns, which gaps, what each adds) for ties, gaps, log gaps and their squares."""
-    tie, real = own[gaps[own] <= TIE_S], own[gaps[own] > TIE_S]
-    logs = np.log(gaps[real])
-    return [
-        (0, tie, np.ones(len(tie))),
-        (1, real, np.ones(len(real))),
-        (2, real, logs),
-        (3, real, logs * logs),
-    ]

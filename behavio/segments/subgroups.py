@@ -1,4 +1,4 @@
-"""Smaller groups inside each segment, and the nearest neighbours of one case."""
+"""Smaller groups inside each segment, and the cases most like one case."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def subgroups(sequences: SequenceSet, label: np.ndarray, names: tuple[str, ...],
     )
 
 
-def neighbours(sequences: SequenceSet, case: int, among: np.ndarray, n: int, seed: int) -> pl.DataFrame:
+def likest(sequences: SequenceSet, case: int, among: np.ndarray, n: int, seed: int) -> pl.DataFrame:
     """The `n` cases of `among` whose journeys are most like that of `case`: case_id, distance.
 
     Compared by what they do, in which order and how soon: the leading directions in which the cases of

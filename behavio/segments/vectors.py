@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ from behavio.segments.spaces import (
 )
 from behavio.sequences import SequenceSet
 
+ENCODER = "encoder"
+
 
 @dataclass
 class VectorSegmenter(Segmenter):
@@ -42,6 +45,20 @@ class VectorSegmenter(Segmenter):
         """The same model with a table of vectors."""
         self.vectors = vectors  # type: ignore[misc]
         return self
+
+    def save(self, folder: Path) -> None:
+        """Write the model, and beside it the encoder that makes its vectors, if there is one."""
+        super().save(folder)
+        encoder = getattr(self.vectors, "encoder", None)
+        if encoder is not None:
+            encoder.save(folder / ENCODER)
+
+    def read_beside(self, folder: Path) -> None:
+        """The encoder, if there is one."""
+        if (folder / ENCODER).is_dir():
+            from behavio.segments.contrast import Contrast
+
+            self.given(Contrast.read(folder / ENCODER))
 
     def alike(self, **settings: object) -> Self:
         """A model of other settings with the same layout and table, not fitted."""
@@ -67,9 +84,9 @@ class VectorSegmenter(Segmenter):
             if self.vectors is None:
                 raise ModelError(
                     "this way to find segments needs vectors",
-                    hint='add a [model] table to the job, or use kind = "semi_markov"',
+                    hint='add a [model] table to the job, or use space = "contrast"',
                 )
-            return self.vectors.take(sequences.case_ids)
+            return self.vectors.take(sequences)
         if self.space == "aggregates":
             return aggregates(sequences, self.column_)
         return np.asarray(transitions(sequences, self.column_, self.keys_) @ self.basis_)  # type: ignore[operator]

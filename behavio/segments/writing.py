@@ -13,10 +13,11 @@ from behavio.errors import ModelError, RunError
 from behavio.files import read_json, whole_file, write_json
 from behavio.log import EventLog
 from behavio.segments.attributes import attribute_facts
+from behavio.segments.challenge import other_labels
 from behavio.segments.choose import STABLE, Choice, Progress
 from behavio.segments.contract import Segmenter
 from behavio.segments.facts import facts_of
-from behavio.segments.finding import Found, assign_labels, find, notes_of, silent
+from behavio.segments.finding import Found, Whole, assign_labels, find, notes_of, silent
 from behavio.segments.living import (
     EXPERT,
     MODEL,
@@ -33,8 +34,10 @@ from behavio.segments.names import is_hcp
 from behavio.segments.profiles import profiles
 from behavio.segments.proof import Stability, prove
 from behavio.segments.questions import four_answers
+from behavio.segments.rivals import write_challenge
 from behavio.segments.rules import Rules, learn_rules
-from behavio.segments.segmentation import UNASSIGNED, Segmentation
+from behavio.segments.segmentation import UNASSIGNED, UNASSIGNED_NAME, Segmentation
+from behavio.segments.semi_markov import SemiMarkovMixture
 from behavio.segments.settings import SegmentSettings
 from behavio.segments.spaces import Embeddings
 from behavio.segments.subgroups import subgroups
@@ -66,6 +69,7 @@ def write_segments(
     folder: Path,
     progress: Progress = silent,
     vectors: pl.DataFrame | None = None,
+    whole: Whole | None = None,
 ) -> dict[str, Any]:
     """Write the files of the stage into `folder`; facts for the run's summary.
 
@@ -75,12 +79,19 @@ def write_segments(
     stability.parquet one row a segment: how surely it is found again    borders.parquet  cases near a border
     subgroups.parquet smaller groups inside                              rules.json       the typing tool
     changes.parquet   only with `previous`: kept, split, merged, new, gone    model/      to score with later
+    challenge.json, challenge.parquet, misplaced.parquet   only with `challenge` (`rivals.write_challenge`)
+
+    all_cases.parquet only with `whole`, the log of which `sequences` is a sample: case_id, segment_id,
+                      segment and strength of every case
 
     `vectors` (case_id, vector) is what kind = "vectors" or "hdbscan" with space = "model" looks at. Raises
     RunError for a previous run that cannot be used, ModelError when too many cases would move.
     """
     own = None if vectors is None else Embeddings.of(vectors)
-    written = make(sequences, settings, seed, lambda w, d: progress(w, 0.5 * d), own)
+    others = None
+    if settings.challenge is not None:  # what cannot be read is said before the work, not after it
+        others = other_labels(settings.challenge, log.cases, among=sequences.case_ids)
+    written = make(sequences, settings, seed, lambda w, d: progress(w, 0.5 * d), own, whole)
     found, segmentation = written.found, written.found.segmentation
     label = segmentation.segment_id
     proof, stable = _proved(written, sequences, seed, lambda w, d: progress(w, 0.5 + 0.25 * d))
@@ -102,8 +113,14 @@ def write_segments(
         }
     page |= {"proof": proof, **_alive(written, settings)}
     _write(folder, written, page, settings, stable, rules, inside)
+    facts = _facts(page, written, sequences, rules)
+    if whole is not None and isinstance(found.model, SemiMarkovMixture):
+        facts["all_cases"] = _write_all(folder, whole, found.model, segmentation.names, settings)
+    if others is not None:
+        given = (str(settings.challenge), others, written.table, segmentation.names)
+        facts["challenge"] = write_challenge(folder, *given, sequences, found.model, seed)
     progress("segments: written", 1.0)
-    return _facts(page, written, sequences, rules)
+    return facts
 
 
 def make(
@@ -112,6 +129,7 @@ def make(
     seed: int,
     progress: Progress,
     vectors: Embeddings | None,
+    whole: Whole | None = None,
 ) -> Written:
     """Find or score the segments, match them to the run before, apply what experts decided."""
     previous = None if settings.previous is None else Previous.read(Path(settings.previous))
@@ -120,7 +138,7 @@ def make(
         assert previous is not None
         found = _frozen(previous, sequences, settings, vectors)
     else:
-        found = find(sequences, settings, seed, progress, vectors)
+        found = find(sequences, settings, seed, progress, vectors, whole=whole)
     matching = None
     if previous is not None:
         found, matching, said = _matched(found, previous, sequences, settings)
@@ -175,7 +193,7 @@ def place(
             f"{folder} holds no segments model", hint="give the folder segments/model of a run"
         ) from None
     model = Segmenter.load(folder)
-    if isinstance(model, VectorSegmenter):
+    if isinstance(model, VectorSegmenter) and vectors is not None:
         model.given(vectors)
     label, strength = assign_labels(model, sequences, labels["min_strength"], labels["min_events"])
     return Segmentation(sequences.case_ids, label, strength, tuple(labels["names"])), model
@@ -184,6 +202,17 @@ def place(
 def assign(folder: Path, sequences: SequenceSet) -> Segmentation:
     """Place cases with a segments model written earlier, nothing learned anew: same case, same label."""
     return place(folder, sequences)[0]
+
+
+def placed(folder: Path, sequences: SequenceSet) -> pl.DataFrame | None:
+    """Where a segments model puts these cases or parts of them: case_id, segment_id, segment, strength.
+
+    None where it looks at vectors of whole cases that another model learned: a part of one has none.
+    """
+    model = Segmenter.load(folder)
+    if isinstance(model, VectorSegmenter) and model.space == "table":
+        return None
+    return assign(folder, sequences).to_frame()
 
 
 def _matched(
@@ -325,6 +354,27 @@ def _write(
     for name, table in tables.items():
         with whole_file(folder / f"{name}.parquet") as draft:
             table.write_parquet(draft, compression="zstd")
+
+
+def _write_all(
+    folder: Path,
+    whole: Whole,
+    model: SemiMarkovMixture,
+    names: tuple[str, ...],
+    settings: SegmentSettings,
+) -> int:
+    """Labels of every case of the log, by the model alone; how many there are."""
+    table = whole.engine.run(model.labels(settings.min_strength, settings.min_events), whole.log)
+    known = [*names, UNASSIGNED_NAME]
+    table = table.sort("case_id").select(
+        "case_id",
+        "segment_id",
+        pl.Series("segment", [known[i] for i in table.sort("case_id")["segment_id"]], pl.String),
+        "strength",
+    )
+    with whole_file(folder / "all_cases.parquet") as draft:
+        table.write_parquet(draft, compression="zstd")
+    return table.height
 
 
 def _facts(

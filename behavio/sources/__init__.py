@@ -19,9 +19,17 @@ from typing import Any
 import polars as pl
 
 from behavio.errors import JobError, LogError
-from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, EventLog, SourceCount, SourceEvents, empty
+from behavio.log import (
+    AFFILIATION_SCHEMA,
+    PLAN_SCHEMA,
+    SURVEY_SCHEMA,
+    EventLog,
+    SourceCount,
+    SourceEvents,
+    empty,
+)
 from behavio.sources.beside import join_files
-from behavio.sources.dated import AFFILIATIONS, PLAN, dated_of
+from behavio.sources.dated import AFFILIATIONS, PLAN, SURVEY, dated_of
 from behavio.sources.events import events_of
 from behavio.sources.feed import feed_files
 from behavio.sources.guess import guess
@@ -41,6 +49,7 @@ from behavio.sources.settings import (
     LogSettings,
     PlanSettings,
     SourceSettings,
+    SurveySettings,
     kinds,
     nearest,
 )
@@ -57,6 +66,7 @@ __all__ = [
     "LogSettings",
     "PlanSettings",
     "SourceSettings",
+    "SurveySettings",
     "built_in",
     "findings",
     "input_files",
@@ -64,6 +74,7 @@ __all__ = [
     "read",
     "read_log",
     "read_planned",
+    "read_survey",
     "readiness",
     "settings_of",
 ]
@@ -148,6 +159,7 @@ class _Beside:
     consents: list[pl.DataFrame] = field(default_factory=list)
     plan: list[pl.DataFrame] = field(default_factory=list)
     affiliations: list[pl.DataFrame] = field(default_factory=list)
+    survey: list[pl.DataFrame] = field(default_factory=list)
     identities: Identities | None = None
     counted: list[Counted] = field(default_factory=list)
 
@@ -178,7 +190,8 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         )
         found.consents.append(stated)
         found.counted.append((count, rejected))
-    for shape, dated in ((PLAN, found.plan), (AFFILIATIONS, found.affiliations)):
+    shapes = ((PLAN, found.plan), (AFFILIATIONS, found.affiliations), (SURVEY, found.survey))
+    for shape, dated in shapes:
         for name, own in inputs.named(shape.role).items():
             tell(f"reading {name}", len(found.counted))
             table, mapping, folder = raw_table(own, inputs.base)
@@ -219,6 +232,7 @@ def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:
         affiliations=pl.concat([empty(AFFILIATION_SCHEMA), *beside.affiliations]).sort(
             "case_id", maintain_order=True
         ),
+        survey=pl.concat([empty(SURVEY_SCHEMA), *beside.survey]).sort("case_id", maintain_order=True),
     )
 
 
@@ -275,6 +289,15 @@ def read_planned(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
     for why, n in rejected.group_by("reason").len().sort("len", descending=True).iter_rows():
         notes.append(f"{n:,} of {count.read:,} rows of {path.name} are left out: {why}")
     return rows, tuple(notes)
+
+
+def read_survey(path: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The answers of a table as SURVEY_SCHEMA, columns guessed, and what was rejected, in words."""
+    settings = SurveySettings(path=path.name)
+    table, mapping, folder = raw_table(settings, path.parent, whole=True)
+    rows, count, rejected = dated_of(SURVEY, table, mapping, settings, path.parent, folder)
+    lost = rejected.group_by("reason").len().sort("len", descending=True)
+    return rows, tuple(f"{n:,} of {count.read:,} answers are left out: {why}" for why, n in lost.iter_rows())
 
 
 def input_files(inputs: LogInputs) -> list[tuple[str, Path]]:

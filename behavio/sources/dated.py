@@ -1,4 +1,4 @@
-"""Dated tables beside the events: the plan and the affiliations, each with its own fixed columns."""
+"""Dated tables beside the events: the plan, the affiliations, the survey, each with its own fixed columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, TIME, SourceCount
+from behavio.log import AFFILIATION_SCHEMA, PLAN_SCHEMA, SURVEY_SCHEMA, TIME, SourceCount
 from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping, zone_of
@@ -37,6 +37,7 @@ class Shape:
 
 PLAN = Shape("plan", PLAN_SCHEMA, ("goal",), {"channel": "*"})
 AFFILIATIONS = Shape("affiliations", AFFILIATION_SCHEMA, ("account_id",))
+SURVEY = Shape("survey", SURVEY_SCHEMA, ("question", "answer"))
 
 
 def dated_of(
@@ -62,19 +63,21 @@ def dated_of(
     case_key(sieve, mapping)
     for column in shape.columns[1:]:
         _column(sieve, shape, column, mapping, settings)
-    sieve.reject(
-        pl.col("__end__") < pl.col("__start__"),
-        " or ".join(mapping.attributes["end"].needs),
-        "the end lies before the start",
-        "swap the dates, or leave the end empty",
-    )
+    if "end" in shape.columns:
+        sieve.reject(
+            pl.col("__end__") < pl.col("__start__"),
+            " or ".join(mapping.attributes["end"].needs),
+            "the end lies before the start",
+            "swap the dates, or leave the end empty",
+        )
     rows = sieve.frame.select(
         pl.col("__case__").alias("case_id"),
         *(pl.col(f"__{c}__").alias(c) for c in shape.columns[1:]),
         pl.lit(name).alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
     ).cast(dict(shape.schema))  # type: ignore[arg-type]
-    order = ["case_id", *[c for c in shape.columns if shape.schema[c] == pl.String()][1:], "start"]
+    texts = [c for c in shape.columns if shape.schema[c] == pl.String()]
+    order = [*texts, next(c for c in shape.columns if shape.schema[c] == TIME)]
     rows = rows.sort(*order, maintain_order=True)
     return rows, count_of(sieve, name, settings.kind, rows.height), sieve.all_rejected()
 

@@ -36,6 +36,9 @@ USUAL: dict[str, tuple[str, ...]] = {
                    "hospital_id", "hospital", "organisation_id", "organization_id", "hco_id", "hco"),
     "role": ("role", "function", "position", "relationship"),
     "influence": ("influence", "strength", "relationship_strength"),
+    "question": ("question", "question_text", "item", "perception", "attribute", "statement"),
+    "answer": ("answer", "response", "rating", "score", "value", "answer_text"),
+    "rater": ("rater", "rated_by", "interviewer", "rep", "rep_id", "owner_id", "user_id"),
     "expires": ("expires", "expiration_date", "valid_until", "expiry"),
 }  # fmt: skip
 """Names looked for, best first; case, spaces, dots, dashes and underscores are ignored."""

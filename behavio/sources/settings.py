@@ -21,6 +21,7 @@ READERS = {
     "consents": ("table", "sql"),
     "plan": ("table", "sql"),
     "affiliations": ("table", "sql"),
+    "survey": ("table", "sql"),
 }
 """Kinds that need no mapping, by role: a plain table's columns are guessed or named."""
 ROLE = re.compile(r'^role = "(\w+)"', re.MULTILINE)
@@ -255,6 +256,17 @@ class AffiliationSettings(DatedSettings):
 
 
 @dataclass(frozen=True)
+class SurveySettings(DatedSettings):
+    """Where answers of market research come from: case, question, answer, who rated, when.
+
+    For kind "table" the columns of behavio.log.SURVEY_SCHEMA are guessed or named in `columns`; a table of
+    one question names it in `values`: question = "Sees a need".
+    """
+
+    role: ClassVar[str] = "survey"
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """What enters the log as a whole, whatever the source.
 
@@ -285,7 +297,7 @@ class LogSettings:
             seconds(self.open_within)
 
 
-BESIDE = ("identities", "cases", "consents", "plan", "affiliations")
+BESIDE = ("identities", "cases", "consents", "plan", "affiliations", "survey")
 """Tables of a job beside its sources that are read into the log, in the order they are counted."""
 
 
@@ -299,6 +311,7 @@ class LogInputs:
     consents: ConsentSettings | Mapping[str, ConsentSettings] | None = None
     plan: PlanSettings | Mapping[str, PlanSettings] | None = None
     affiliations: AffiliationSettings | Mapping[str, AffiliationSettings] | None = None
+    survey: SurveySettings | Mapping[str, SurveySettings] | None = None
     identities: IdentitySettings | None = None
     log: LogSettings = field(default_factory=LogSettings)
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
 from behavio.errors import JobError
+from behavio.holdout import read_holdout
 from behavio.log import EventLog
 from behavio.suggest.consents import consent_states, spoken_of
 from behavio.suggest.scoring import SITUATION
@@ -272,6 +274,9 @@ def _flags(log: EventLog, t: Timeline, settings: SuggestSettings) -> pl.DataFram
     kept = once.select(pl.col("case_id").cast(pl.String), holdout=held.str.to_lowercase().is_in(YES))
     everybody = t.case_ids.to_frame().join(flags, on="case_id", how="left", maintain_order="left")
     everybody = everybody.join(kept, on="case_id", how="left", maintain_order="left")
+    if settings.holdout is not None:
+        drawn = read_holdout(Path(settings.holdout)).filter("holdout")["case_id"]
+        everybody = everybody.with_columns(pl.col("holdout") | pl.col("case_id").is_in(drawn.implode()))
     named = ("do_not_call", "privacy_opt_out", "pdrp_opt_out", "inactive", "holdout")
     return everybody.with_columns(pl.col(c).fill_null(False) for c in named)
 

@@ -34,6 +34,8 @@ def files_of(settings: SuggestSettings, base: Path) -> list[tuple[str, Path]]:
         found.append((settings.policy, base / settings.policy))
     if settings.previous is not None:
         found.append((settings.previous, _table(base / settings.previous)))
+    if settings.holdout is not None:
+        found.append((settings.holdout, base / settings.holdout))
     return [(name, path) for name, path in found if path.is_file()]
 
 

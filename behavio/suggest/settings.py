@@ -67,6 +67,7 @@ class SuggestSettings:
     specialties         specialties a brand may be talked about with: {Cardiovia = ["Cardiology"]}
     specialty_column    column of the cases that names the specialty
     needs_consent       channels that need an opt-in; default: those the consents of the log speak of
+    holdout             file of a draw by `behavio holdout`: cases left alone
     holdout_column      column of the cases that is true for a randomised group left alone
     trigger             [[suggest.trigger]] rules of the users
     policy              TOML file: which channels for which value and behaviour, see `channels.py`
@@ -112,6 +113,7 @@ class SuggestSettings:
     specialties: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     specialty_column: str = "specialty"
     needs_consent: tuple[str, ...] | None = None
+    holdout: str | None = None
     holdout_column: str | None = None
     trigger: tuple[TriggerRule, ...] = ()
     policy: str | None = None

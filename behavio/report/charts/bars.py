@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
+from behavio.report.language import t
 
 
 def bars(rows: Sequence[tuple[str, Markup, float]]) -> Markup:
@@ -14,7 +15,7 @@ def bars(rows: Sequence[tuple[str, Markup, float]]) -> Markup:
     lines = [
         tag(
             "div",
-            tag("span", label, class_="lab", dir="auto"),
+            tag("span", t(label), class_="lab", dir="auto"),
             tag("span", value, class_="val"),
             tag("i", style=f"width:{max(share, 0.004) * 100:.1f}%"),
             class_="barrow",

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup, escape
 
+from behavio.report.language import spoken
+
 SVG = "{http://www.w3.org/2000/svg}"
 SHAPES = ("g", "path", "line", "polyline", "polygon", "rect", "circle", "ellipse", "text", "tspan")
 ELEMENTS = frozenset(["svg", *SHAPES, "title", "desc", "defs", "marker", "style"])
@@ -49,6 +51,9 @@ def _rename(root: ElementTree.Element, names: Mapping[str, str], cases: str | No
     for text in root.iter(f"{SVG}text"):
         if cases is not None and text.get("class") == "small" and text.text:
             text.text = re.sub(r"\bcases\b", cases, text.text)
+        if text.get("class") == "small" and text.text:
+            own = spoken()
+            text.text = own.number(own.sentence(text.text.replace("\u00a0", " "))) if own.texts else text.text
 
 
 def _element(node: ElementTree.Element) -> Markup:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
+from behavio.report.language import t
 
 SIZE, LEFT, BOTTOM, TOP = 280.0, 52.0, 44.0, 28.0
 
@@ -65,10 +66,10 @@ def _frame() -> list[Markup]:
         if share:
             shapes.append(tag("text", label, x=_x(0) - 8, y=_y(share) + 4, class_="t mut", text_anchor="end"))
     shapes.append(
-        tag("text", "as often as said", x=_x(1) + 18, y=_y(1) - 10, class_="t mut", text_anchor="end")
+        tag("text", t("as often as said"), x=_x(1) + 18, y=_y(1) - 10, class_="t mut", text_anchor="end")
     )
-    shapes.append(tag("text", "said", x=_x(0.75), y=_y(0) + 19, class_="t", text_anchor="middle"))
-    shapes.append(tag("text", "seen", x=_x(0) - 8, y=_y(0.75) + 4, class_="t", text_anchor="end"))
+    shapes.append(tag("text", t("said"), x=_x(0.75), y=_y(0) + 19, class_="t", text_anchor="middle"))
+    shapes.append(tag("text", t("seen"), x=_x(0) - 8, y=_y(0.75) + 4, class_="t", text_anchor="end"))
     return shapes
 
 

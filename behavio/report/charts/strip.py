@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from behavio.report.charts.svg import for_widths, join, tag, text_width
+from behavio.report.language import t
 
 EDGE, RADIUS, TEXT, SAID = 9.0, 6.5, 12.0, 150.0
 ROW, ROWS, LINES = 15, 6, 4
@@ -36,7 +37,8 @@ class Span:
 
 def strip(dots: Sequence[Dot], hidden_note: str = "{n} more events follow") -> Markup:
     """The journey drawn for wide, middle and narrow pages; the narrower ones show the first stretch."""
-    drawn = (_draw(fit(dots, stacks), width, hidden_note) for stacks, width in SIZES)
+    said = [replace(dot, label=t(dot.label)) for dot in dots]
+    drawn = (_draw(fit(said, stacks), width, t(hidden_note)) for stacks, width in SIZES)
     return for_widths(*drawn)
 
 

@@ -37,6 +37,22 @@ def text_width(text: str, size: float) -> float:
     return sum(1.05 if ord(c) > 0x2E80 else 0.56 for c in text) * size
 
 
+def wrapped(text: str, room: float, size: float) -> list[str]:
+    """The name in lines that fit; a word too long is broken, never cut."""
+    lines = [""]
+    for word in text.split(" "):
+        while text_width(word, size) > room:
+            cut = max(1, int(room / (size * 0.6)))
+            lines.append(word[:cut])
+            word = word[cut:]
+        longer = f"{lines[-1]} {word}".strip()
+        if text_width(longer, size) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return [line for line in lines if line]
+
+
 def for_widths(wide: Markup, middle: Markup, narrow: Markup) -> Markup:
     """Three drawings of one chart; the page shows the one that fits the reader's width."""
     drawings = {"wide": wide, "middle": middle, "narrow": narrow}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
+from behavio.report.language import spoken, t
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ShareAxis:
 
 def track(rows: Sequence[Row], axis: Axis | ShareAxis, head: tuple[str, str, str]) -> Markup:
     """The chart; head names the three columns of text."""
+    head = (t(head[0]), t(head[1]), t(head[2]))
     lines = [
         tag(
             "div",
@@ -87,7 +89,11 @@ def track(rows: Sequence[Row], axis: Axis | ShareAxis, head: tuple[str, str, str
                 class_="row hollow" if row.hollow else "row",
             )
         )
-    marks = [tag("span", label, style=f"left:{axis.place(v):.2f}%") for v, label in axis.ticks if label]
+    marks = [
+        tag("span", spoken().number(t(label)), style=f"left:{axis.place(v):.2f}%")
+        for v, label in axis.ticks
+        if label
+    ]
     foot = tag(
         "div",
         tag("span", class_="lab"),

@@ -12,7 +12,8 @@ from behavio.report import measures
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.numbers import day, spelled
-from behavio.report.sections import journeys, outlook, patterns, suggestions
+from behavio.report.roles import SAID
+from behavio.report.sections import journeys, outlook, patterns, pressure, suggestions
 from behavio.report.sections.groups import Pace, opposite_order, opposite_pace, sizes
 from behavio.report.weekly import Calendar, quantile
 from behavio.words import one
@@ -34,6 +35,8 @@ class Headline:
 def headline(c: Context) -> Headline:
     """What the page says first. Sentences are written only when the data carry them."""
     order = HCP_SENTENCES if c.run.hcp else CASE_SENTENCES
+    if c.settings.role == "medical":
+        order = MEDICAL_SENTENCES
     said = [s for s in (write_one(c) for write_one in order) if s is not None]
     return Headline(_title(c), _sub(c), tuple(said[:MOST]))
 
@@ -41,6 +44,8 @@ def headline(c: Context) -> Headline:
 def _title(c: Context) -> Markup:
     if c.settings.title is not None:
         return say("{t}", t=c.settings.title)
+    if c.settings.group is not None:
+        return say("“{g}”: how {n} {many} moved", g=c.settings.group, n=c.cases.shown, many=c.many)
     groups = sizes(c)
     if len(groups) > 1:
         pair = opposite_order(c)
@@ -91,6 +96,8 @@ def _sub(c: Context) -> Markup:
         parts[-1] += say(" from {n} source{s}", n=sources.shown, s="" if len(run.sources) == 1 else "s")
     if run.timed:
         parts.append(say("newest event {d}", d=day(run.last)))
+    if c.settings.role is not None:
+        parts.append(say(SAID[c.settings.role]))
     return Markup(" · ").join(parts)
 
 
@@ -326,6 +333,7 @@ def _rejected(c: Context) -> Markup | None:
 HCP_SENTENCES: tuple[Sentence, ...] = (
     _groups,
     _after_visit,
+    pressure.sentence,
     _silent,
     outlook.sentence,
     suggestions.sentence,
@@ -343,3 +351,5 @@ CASE_SENTENCES: tuple[Sentence, ...] = (
     suggestions.sentence,
     _rejected,
 )
+MEDICAL_SENTENCES: tuple[Sentence, ...] = (_groups, _variants, _duration, _unknown, _rejected)
+"""Nothing here says which contact works or whom to contact more."""

@@ -8,14 +8,15 @@ import polars as pl
 from markupsafe import Markup
 
 from behavio.errors import LogError
-from behavio.report.blocks import Block, Figure, Section, Sheet, without
+from behavio.report.blocks import Block, Figure, Levels, Section, Sheet, without
 from behavio.report.charts.bars import bars
 from behavio.report.charts.embed import embedded
 from behavio.report.charts.svg import tag
 from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
-from behavio.report.sections import staying
+from behavio.report.scene import Scene
+from behavio.report.sections import funnels, periods, running, single, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -31,18 +32,37 @@ def section(c: Context) -> Section:
     blocks: list[Block] = []
     tables: list[Table] = []
     edges = _edges(c)
+    scene = Scene.of(c)
     if edges is not None:
         tables.append(edges)
-        process = _map(c, edges)
+        process = _levels(c, scene, edges) or _map(c, edges)
         if process is not None:
             blocks.append(process)
+        if isinstance(process, Levels) and process.more is not None:
+            tables.append(process.more)
     variants = _variants(c)
     if variants is not None:
         tables.append(variants)
         blocks.append(Sheet(variants, _variant_title(c), _variant_note(c, variants)))
+    for began in (running.first_steps(scene), running.flows(scene)):
+        if began is not None and began.table is not None:
+            blocks.append(began)
+            tables += [began.table] if began.more is None else [began.table, began.more]
     if edges is not None and c.run.timed:
-        blocks.append(_times(c, edges))
-    parts = (staying.phase_map(c), staying.retention(c), staying.times_and_repeats(c), staying.changed(c))
+        blocks.append(times_between(edges))
+    for block in (*(running.over_time(scene) or ()), single.single_journeys(c, scene)):
+        if isinstance(block, Figure) and block.table is not None:
+            tables.append(block.table)
+        if block is not None:
+            blocks.append(block)
+    parts = (
+        funnels.funnel(c),
+        staying.phase_map(c),
+        staying.retention(c),
+        staying.times_and_repeats(c),
+        staying.changed(c),
+        *periods.side_by_side(c),
+    )
     for part in parts:
         if isinstance(part, Sheet | Figure) and part.table is not None:
             tables.append(part.table)
@@ -101,17 +121,20 @@ def _sub(c: Context) -> Markup:
 
 def _edges(c: Context) -> Table | None:
     graph = c.run.graph
-    if graph is None or graph.height == 0:
-        return None
-    kept = graph.filter(pl.col("cases") >= c.k)
+    return None if graph is None else edge_table(graph, c.k, c.many, c.run.timed)
+
+
+def edge_table(graph: pl.DataFrame, k: int, many: str, timed: bool) -> Table | None:
+    """The most frequent steps of a graph that k people or more took; None where there is none."""
+    kept = graph.filter(pl.col("cases") >= k)
     if kept.height == 0:
         return None
     columns = [
         Column("step", "Step"),
         Column("frequency", "How often", "count", bar=True),
-        Column("cases", sentence_case(c.many), "count"),
+        Column("cases", sentence_case(many), "count"),
     ]
-    if c.run.timed:
+    if timed:
         columns += [
             Column("median_s", "Time between, median", "seconds"),
             Column("p10_s", "one in ten is faster than", "seconds"),
@@ -122,6 +145,13 @@ def _edges(c: Context) -> Table | None:
         for r in kept.head(EDGES).iter_rows(named=True)
     ]
     return Table.of("steps", "Most frequent steps", columns, rows, f"behavio graph RUN --top {EDGES}")
+
+
+def _levels(c: Context, scene: Scene, edges: Table) -> Levels | None:
+    graph, activities = c.run.graph, c.run.activities
+    if graph is None or activities is None or not {"cases", "starts"} <= set(activities.columns):
+        return None
+    return running.map_levels(scene, graph, activities, edges)
 
 
 def _drawing(c: Context) -> Markup | None:
@@ -234,7 +264,8 @@ def _variant_note(c: Context, table: Table) -> Markup:
     )
 
 
-def _times(c: Context, edges: Table) -> Figure:
+def times_between(edges: Table) -> Figure:
+    """How long the most frequent steps take."""
     rows = []
     for i, r in enumerate(edges.rows):
         if r["median_s"] is None:

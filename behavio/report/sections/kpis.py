@@ -13,6 +13,7 @@ from behavio.report import measures
 from behavio.report.blocks import Kpi
 from behavio.report.context import Context, say
 from behavio.report.numbers import Kind, write
+from behavio.report.roles import MEDICAL_NUMBERS
 from behavio.report.tables import Column, Table
 from behavio.report.weekly import quantile
 
@@ -24,6 +25,8 @@ NOTE = "Large: the whole period. Small: the last 13 weeks, and what it was in th
 def strip(c: Context) -> tuple[list[Kpi], Table, str]:
     """The numbers, their table, and what the small print under them says."""
     found = _hcp(c) if c.run.hcp else _cases(c)
+    if c.settings.role == "medical":
+        found = [f for f in found if f[0]["kpi"] in MEDICAL_NUMBERS]
     columns = (
         Column("kpi", "Number"),
         Column("value", "Whole period"),

@@ -152,7 +152,8 @@ def _next_steps(c: Context) -> Table | None:
 
 
 def _next_title(c: Context, steps: Table) -> Markup:
-    total = c.run.next_steps["case_id"].n_unique() if c.run.next_steps is not None else 0
+    steps_of = c.run.next_steps
+    total = steps_of.filter(pl.col("rank") == 1).height if steps_of is not None else 0
     share = c.facts.add(
         "top_next_share",
         steps.rows[0]["n_cases"] / total,
@@ -169,13 +170,16 @@ def _next_title(c: Context, steps: Table) -> Markup:
 
 
 def _next_note(c: Context) -> Markup:
-    return say(
+    text = (
         "Counted over all {many}; a step that is most likely for fewer than {k} is not shown. Earliest "
-        "and latest: "
-        "eight in ten fall between.",
-        many=c.many,
-        k=c.k,
+        "and latest: eight in ten fall between."
     )
+    silent = c.run.next_steps.filter(pl.col("rank") == 0).height if c.run.next_steps is not None else 0
+    if not silent:
+        return say(text, many=c.many, k=c.k)
+    n = c.facts.add("without_next_step", silent, "count", f"{c.many} with not enough history for a next step")
+    text += " Of {n} {many} nothing is said: their history is too short, or nothing like it was seen before."
+    return say(text, many=c.many, k=c.k, n=n.shown)
 
 
 def _model_table(c: Context) -> Table | None:

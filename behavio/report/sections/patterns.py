@@ -153,9 +153,20 @@ def section(c: Context) -> Section:
     telling = _telling(c)
     if telling is not None:
         tables.append(telling)
-        note = say("Against all other {many}. Intervals are 95 %.", many=c.many)
-        blocks.append(Sheet(telling, Markup("What each group does more than the others"), note))
+        blocks.append(Sheet(telling, Markup("What each group does more than the others"), _told(c)))
     return Section("patterns", "What stands out", _heading(rows), _sub(c), tuple(blocks), tuple(tables))
+
+
+def _told(c: Context) -> Markup:
+    """How the groups were held against each other."""
+    note = say("Against all other {many}. Intervals are 95 %.", many=c.many)
+    table = c.run.patterns
+    if table is not None and "counted_in" in table.columns and (table["counted_in"] == "later half").any():
+        note += say(
+            " Counted in the later half of each journey; who belongs to a group was told from the first half "
+            "alone: what made a group cannot prove it."
+        )
+    return note
 
 
 def _heading(rows: pl.DataFrame) -> Markup:

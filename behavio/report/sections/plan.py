@@ -16,6 +16,7 @@ from behavio.report.charts.track import Row, ShareAxis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
 from behavio.report.numbers import write
+from behavio.report.sections import walked
 from behavio.report.tables import Column, Table
 from behavio.words import capital, touchpoint
 
@@ -63,9 +64,12 @@ def section(c: Context) -> Section | None:
     blocks: list[Block] = []
     if steps is not None:
         blocks.append(_kept(c, steps, held["steps"]))
+    walks = walked.flow(c, held)
+    if walks is not None:
+        blocks.append(walks)
     if bands is not None:
         blocks.append(_answers(c, bands))
-    tables = tuple(t for t in (steps, bands) if t is not None)
+    tables = tuple(t for t in (steps, walks.table if walks else None, bands) if t is not None)
     return Section("plan", "Plan", _heading(c, held), _sub(c, held), tuple(blocks), tables)
 
 

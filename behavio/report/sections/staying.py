@@ -124,8 +124,8 @@ def changed(c: Context) -> Sheet | Prose | None:
     if c.run.changes is None or c.run.changed_steps is None:
         return None
     if not c.run.changes.height:
-        text = "What follows what is the same from beginning to end, as far as chance lets one see."
-        return Prose((say(text),), Markup("Nothing changed over time"))
+        text = "The steps are the same from beginning to end, as far as chance lets one see."
+        return Prose((say(text),), Markup("What follows what did not change"))
     steps = c.run.changed_steps.group_by("since", maintain_order=True).head(CHANGED)
     if not steps.height:
         return None

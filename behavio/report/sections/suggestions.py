@@ -8,6 +8,7 @@ from markupsafe import Markup
 from behavio.report.blocks import Block, Section, Sheet, without
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.sections import lists
 from behavio.report.tables import Column, Table
 from behavio.words import CHANNELS, touchpoint
 
@@ -82,6 +83,10 @@ def section(c: Context) -> Section:
                 ),
             )
         )
+    grouped = lists.by_group(c, made)
+    if grouped is not None and grouped.table is not None:
+        tables.append(grouped.table)
+        blocks.append(grouped)
     reasons = _reasons(c, held)
     if reasons is not None:
         tables.append(reasons)

@@ -31,6 +31,36 @@
       head.querySelector("button").addEventListener("click", () => sort(table, i));
     });
   });
+  document.querySelectorAll("table[data-table]").forEach((table) => {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length < 15 || !rows[0].querySelector("td.text")) return;
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    label.className = "filter";
+    input.type = "search";
+    input.autocomplete = "off";
+    label.append(document.body.dataset.filter, input);
+    input.addEventListener("input", () => {
+      const wanted = input.value.trim().toLocaleLowerCase();
+      rows.forEach((row) => (row.hidden = !row.textContent.toLocaleLowerCase().includes(wanted)));
+    });
+    (table.closest(".scroll") || table).before(label);
+  });
+  document.querySelectorAll(".levels").forEach((figure) => {
+    const slider = figure.querySelector(".slider");
+    if (!slider) return;
+    const input = slider.querySelector("input");
+    const levels = [...figure.querySelectorAll(".level")];
+    const show = () => {
+      levels.forEach((level, i) => (level.hidden = i !== input.value - 1));
+      const said = [...levels[input.value - 1].querySelectorAll(".said")];
+      const seen = said.find((p) => p.getClientRects().length) || said[0];
+      input.setAttribute("aria-valuetext", seen.textContent);
+    };
+    slider.hidden = false;
+    input.addEventListener("input", show);
+    show();
+  });
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target && target.tagName === "DETAILS") target.open = true;

@@ -1,0 +1,276 @@
+"""Probabilities from counted contexts: longer ones first, a share of each left to the shorter ones.
+
+What a context leaves to shorter ones is Witten and Bell's (1991), an absolute discount (Kneser and Ney 1995),
+or learnt for bins of contexts on held-out steps (Jelinek and Mercer 1980).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from behavio.kernels.contexts import descend, find
+from behavio.kernels.ready import njit
+
+SIZES, KINDS = 14, 6
+"""Bins of a context: how often it was seen (powers of two), how many different activities followed."""
+
+
+@njit(cache=True, nogil=True)
+def bin_of(level: int, total: float, kinds: int) -> int:
+    """Which bin a context belongs to: its level, how often it was seen, how many activities followed."""
+    size = 0
+    while total >= 1.5 and size < SIZES - 1:
+        total *= 0.5
+        size += 1
+    kind = max(kinds - 1, 0) if kinds <= 3 else 3 if kinds <= 5 else 4 if kinds <= 10 else 5
+    return (level * SIZES + size) * KINDS + kind
+
+
+@njit(cache=True, nogil=True)
+def held_levels(
+    tokens: np.ndarray,
+    tags: np.ndarray,
+    tagged: bool,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    levels: int,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+    start: np.ndarray,
+    activity: np.ndarray,
+    count: np.ndarray,
+    total: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each prefix and level: the count of what came, the context's total, kinds, and bin (-1: unseen)."""
+    n = len(ends)
+    came, size = np.zeros((n, levels + 1)), np.zeros((n, levels + 1))
+    kinds = np.zeros((n, levels + 1), dtype=np.int64)
+    bins = np.full((n, levels + 1), -1, dtype=np.int64)
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(n):
+        found = descend(
+            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, total, path
+        )
+        for level in range(found + 1):
+            node = path[level]
+            if total[node] <= 0.0:
+                continue
+            pair = find(tokens[ends[r]], start[node], start[node + 1], activity)
+            came[r, level] = count[pair] if pair >= 0 else 0.0
+            size[r, level] = total[node]
+            kinds[r, level] = start[node + 1] - start[node]
+            bins[r, level] = bin_of(level, total[node], kinds[r, level])
+    return came, size, kinds, bins
+
+
+@njit(cache=True, nogil=True)
+def learn_shares(
+    came: np.ndarray,
+    size: np.ndarray,
+    bins: np.ndarray,
+    first: np.ndarray,
+    uniform: float,
+    pull: float,
+    passes: int,
+) -> np.ndarray:
+    """Share of probability each bin leaves to shorter contexts, by EM on held-out steps.
+
+    `first` are the shares to begin with; they count like `pull` steps of every bin.
+    """
+    n, levels = came.shape
+    share = first.copy()
+    p = np.zeros(levels + 1)
+    own = np.empty((n, levels))
+    for r in range(n):
+        for level in range(levels):
+            own[r, level] = came[r, level] / size[r, level] if bins[r, level] >= 0 else 0.0
+    for _ in range(passes):
+        stay, pass_on = pull * (1.0 - first), pull * first
+        for r in range(n):
+            p[0] = uniform
+            found = 0
+            for level in range(levels):  # a context that is unknown has no longer one that is known
+                b = bins[r, level]
+                if b < 0:
+                    break
+                p[level + 1] = (1.0 - share[b]) * own[r, level] + share[b] * p[level]
+                found += 1
+            reach = 1.0
+            for level in range(found - 1, -1, -1):
+                b = bins[r, level]
+                onward = reach * share[b] * p[level] / max(p[level + 1], 1e-300)
+                stay[b] += reach - onward
+                pass_on[b] += onward
+                reach = onward
+        for b in range(len(share)):
+            whole = stay[b] + pass_on[b]
+            if whole > 0.0:
+                share[b] = min(max(pass_on[b] / whole, 1e-6), 1.0 - 1e-6)
+    return share
+
+
+@njit(cache=True, nogil=True)
+def fill_rows(
+    rows: np.ndarray,
+    scale: np.ndarray,
+    tokens: np.ndarray,
+    tags: np.ndarray,
+    tagged: bool,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    levels: int,
+    discount: np.ndarray,
+    share: np.ndarray,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+    start: np.ndarray,
+    activity: np.ndarray,
+    count: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Add scale[r] times the interpolated probabilities to rows (n, size).
+
+    Witten-Bell where `share` and `discount` are empty; shares of bins where `share` is given; else
+    absolute discounts by level (Kneser-Ney, with its counts).
+    """
+    size = rows.shape[1]
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(len(ends)):
+        found = descend(
+            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, total, path
+        )
+        weight = scale[r]
+        for level in range(found, -1, -1):
+            node = path[level]
+            first, last = start[node], start[node + 1]
+            if last == first or total[node] <= 0.0:
+                continue
+            kinds = last - first
+            take = discount[level] if len(discount) else 0.0
+            if len(share):
+                onward = share[bin_of(level, total[node], kinds)]
+                unit = (1.0 - onward) / total[node]
+            elif len(discount):
+                unit = 1.0 / total[node]
+                onward = 0.0
+                for p in range(first, last):
+                    onward += min(count[p], take) * unit
+            else:
+                unit = 1.0 / (total[node] + kinds)
+                onward = kinds * unit
+            for p in range(first, last):
+                rows[r, activity[p]] += weight * unit * max(count[p] - take, 0.0)
+            weight *= onward
+        for column in range(1, size):
+            rows[r, column] += weight / (size - 1)
+
+
+@njit(cache=True, nogil=True)
+def fill_truth(
+    came: np.ndarray,
+    size: np.ndarray,
+    kinds: np.ndarray,
+    bins: np.ndarray,
+    share: np.ndarray,
+    uniform: float,
+) -> np.ndarray:
+    """float64 (n, levels): probability of what came by every longest level; Witten-Bell without `share`."""
+    n, levels = came.shape
+    p = np.zeros((n, levels))
+    for r in range(n):
+        now = uniform
+        for level in range(levels):
+            if bins[r, level] >= 0:
+                onward = (
+                    share[bins[r, level]]
+                    if len(share)
+                    else kinds[r, level] / (size[r, level] + kinds[r, level])
+                )
+                now = (1.0 - onward) * came[r, level] / size[r, level] + onward * now
+            p[r, level] = now
+    return p
+
+
+@njit(cache=True, nogil=True)
+def nodes_asked(
+    tokens: np.ndarray,
+    tags: np.ndarray,
+    tagged: bool,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    levels: int,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+) -> np.ndarray:
+    """bool (n_nodes,): contexts of these prefixes."""
+    result = np.zeros(len(node_symbol), dtype=np.bool_)
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(len(ends)):
+        found = descend(
+            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, child_start, path
+        )
+        for level in range(found + 1):
+            result[path[level]] = True
+    return result
+
+
+@njit(cache=True, nogil=True)
+def known_levels(
+    tokens: np.ndarray,
+    tags: np.ndarray,
+    tagged: bool,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    levels: int,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+    total: np.ndarray,
+) -> np.ndarray:
+    """int64 (n,): the longest level of each prefix that was seen."""
+    result = np.zeros(len(ends), dtype=np.int64)
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(len(ends)):
+        result[r] = descend(
+            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, total, path
+        )
+    return result
+
+
+@njit(cache=True, nogil=True)
+def longest_evidence(
+    tokens: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    activities: np.ndarray,
+    at_least: int,
+    levels: int,
+    child_start: np.ndarray,
+    node_symbol: np.ndarray,
+    start: np.ndarray,
+    activity: np.ndarray,
+    count: np.ndarray,
+    total: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Order, times seen, times followed by `activities`, and node of the longest context seen often enough.
+
+    A context counts when it was seen `at_least` times; the whole log (order 0) is the last resort.
+    """
+    depth = np.zeros(len(ends), dtype=np.int64)
+    seen = np.zeros(len(ends), dtype=np.int64)
+    followed = np.zeros(len(ends), dtype=np.int64)
+    nodes = np.zeros(len(ends), dtype=np.int64)
+    path = np.zeros(levels + 1, dtype=np.int64)
+    for r in range(len(ends)):
+        found = descend(
+            tokens, tokens, False, starts[r], ends[r], levels, child_start, node_symbol, total, path
+        )
+        for order in range(found, -1, -1):
+            node = path[order]
+            if order == 0 or total[node] >= at_least:
+                pair = find(activities[r], start[node], start[node + 1], activity)
+                depth[r] = order
+                nodes[r] = node
+                seen[r] = total[node]
+                followed[r] = count[pair] if pair >= 0 else 0
+                break
+    return depth, seen, followed, nodes

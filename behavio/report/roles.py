@@ -1,0 +1,53 @@
+"""What each role is shown. No view holds names or ids; the medical one ranks nothing promotional."""
+
+from __future__ import annotations
+
+ROLES = ("brand", "sales", "medical")
+SALES = (
+    "plan",
+    "pressure",
+    "suggestions",
+    "groups",
+    "trust",
+    "next",
+    "content",
+    "perceptions",
+    "changes",
+    "readiness",
+    "method",
+    "glossary",
+)
+MEDICAL = (
+    "groups",
+    "trust",
+    "journeys",
+    "perceptions",
+    "content",
+    "changes",
+    "readiness",
+    "method",
+    "glossary",
+)
+MEDICAL_NUMBERS = (
+    "net_reaction",
+    "portal",
+    "cases",
+    "events",
+    "median_events",
+    "median_duration",
+    "activities",
+)
+SAID = {
+    "brand": "Brand view",
+    "sales": "Sales view: plan, pressure and suggestions first",
+    "medical": "Medical view: no promotional ranking, no suggestions",
+}
+
+
+def order(role: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The sections a role is shown, in its order."""
+    if role == "sales":
+        return tuple(n for n in SALES if n in names)
+    if role == "medical":
+        return tuple(n for n in MEDICAL if n in names)
+    return names
