@@ -600,6 +600,30 @@ def view(folder: str | Path, case_id: str) -> CaseStory:
     return story(checked_run(folder), case_id)
 
 
+def suggestions(folder: str | Path, table: str = "suggestions") -> pl.DataFrame:
+    """A table of a run's suggestions.
+
+    table  suggestions, suppressed, plan, missing, affinity or content; watch with a value column, conflicts
+           with a channel policy, feedback and adherence with feedback in the log
+    """
+    path = checked_run(folder) / "suggestions" / f"{table}.parquet"
+    needed(Path(folder), "suggestions/suggestions.parquet")
+    if not path.is_file():
+        wants = {
+            "watch": "name value_column in [suggest]",
+            "conflicts": "name a policy in [suggest]",
+            "feedback": "add a source of feedback, or name previous in [suggest]",
+            "adherence": "add a source of feedback, or name previous in [suggest]",
+        }
+        raise RunError(f"this run has no table {table!r}", hint=wants.get(table, "run the job again"))
+    return pl.read_parquet(path)
+
+
+def policy(folder: str | Path) -> dict[str, Any]:
+    """The off-policy estimate of a run: what the suggested actions would have brought, from the log alone."""
+    return dict(read_json(needed(checked_run(folder), "suggestions/policy.json")))
+
+
 def audience(folder: str | Path, where: str) -> Audience:
     """The cases of a finished run that fit a question (the WHERE of SQL), or a saved question's name."""
     from behavio import audience as room

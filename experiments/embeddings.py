@@ -8,6 +8,10 @@ Vectors are learnt on what lies before one cut in time and handed to a logistic 
 folds over cases) is compared. Representations: counts of activities and gap statistics (aggregates), mean
 word2vec and fastText vectors, a contrastive encoder, states of the GRU, and joined ones. `shuffled` is the
 encoder on events in random order inside each case: where it does as well, order carried nothing.
+
+With --hierarchy (columns from wide to narrow: channel message, or company product_1) every event is
+a leaf of a tree, and mean vectors of leaves are compared too: word2vec on traces of leaves, and Poincaré
+vectors of the tree (Nickel and Kiela 2017, gensim), which know no order and are made flat (logarithmic map).
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from behavio import api
 from behavio.models import GRU, Activity2Vec, Prefixes
 from behavio.models.encoder import Encoder
 from behavio.models.gaps import DAY
-from behavio.sequences import SequenceSet, time_cut
+from behavio.sequences import FIELDS, SequenceSet, time_cut
 
 
 def aggregates(log: SequenceSet) -> np.ndarray:
@@ -70,14 +74,75 @@ def fast_text(log: SequenceSet, seed: int) -> np.ndarray:
     return np.stack([vectors[trace].mean(axis=0) for trace in log])
 
 
-def representations(log: SequenceSet, seed: int) -> dict[str, Callable[[], np.ndarray]]:
+def leaves(log: SequenceSet, columns: list[str]) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """int64 (n_events,): the leaf of each event, and the path of each: one node per column, then the leaf."""
+    key = np.zeros(log.n_events, dtype=np.int64)
+    for name in columns:
+        field = log.fields[name]
+        key = key * (len(field.vocabulary) + 1) + field.codes
+    key = key * len(log.vocabulary) + log.tokens
+    _, first, code = np.unique(key, return_index=True, return_inverse=True)
+    paths = []
+    for event in first:
+        values = [log.fields[c].vocabulary.names[log.fields[c].codes[event]] or "(none)" for c in columns]
+        steps = ["root", *values, log.vocabulary.names[log.tokens[event]]]
+        paths.append(tuple(" > ".join(steps[: i + 1]) for i in range(len(steps))))
+    return code, paths
+
+
+def poincare(log: SequenceSet, columns: list[str], seed: int, size: int = 32) -> np.ndarray:
+    """Mean vector of each case's leaves in a ball that holds the tree, mapped to its flat centre."""
+    from gensim.models.poincare import PoincareModel
+
+    code, paths = leaves(log, columns)
+    above = {(low, high) for p in paths for i, low in enumerate(p) for high in p[:i]}
+    model = PoincareModel(sorted(above), size=size, negative=10, seed=seed, workers=1)
+    model.train(epochs=60, batch_size=32, print_every=10_000)
+    ball = np.stack([model.kv[p[-1]] for p in paths])
+    norm = np.clip(np.linalg.norm(ball, axis=1, keepdims=True), 1e-9, 1 - 1e-9)
+    return mean_of(log, (2 * np.arctanh(norm) * ball / norm)[code])
+
+
+def leaf_words(log: SequenceSet, columns: list[str], seed: int, size: int = 32) -> np.ndarray:
+    """Mean word2vec vector of each case's leaves, learnt from traces of leaves."""
+    code, paths = leaves(log, columns)
+    names = [p[-1] for p in paths]
+    cut = np.split(code, log.offsets[1:-1])
+    traces = SequenceSet.from_traces([[names[i] for i in t] for t in cut])
+    return Activity2Vec(size, seed=seed).fit(traces).embed(traces)
+
+
+def leaf_counts(log: SequenceSet, columns: list[str]) -> np.ndarray:
+    """Log counts of the 300 commonest leaves in each case."""
+    code, paths = leaves(log, columns)
+    common = np.argsort(-np.bincount(code), kind="stable")[:300]
+    place = np.full(len(paths), -1)
+    place[common] = np.arange(len(common))
+    counts = np.zeros((log.n_cases, len(common)))
+    kept = place[code] >= 0
+    np.add.at(counts, (log.case_of_event[kept], place[code[kept]]), 1.0)
+    return np.log1p(counts)
+
+
+def mean_of(log: SequenceSet, vectors: np.ndarray) -> np.ndarray:
+    """Mean over each case of vectors (n_events, d)."""
+    total = np.add.reduceat(vectors, log.offsets[:-1], axis=0)
+    return np.asarray(total / log.lengths[:, None])
+
+
+def representations(log: SequenceSet, seed: int, hierarchy: list[str]) -> dict[str, Callable[[], np.ndarray]]:
     """Each by name, made when asked for."""
 
     def states() -> np.ndarray:
         model = GRU(seed=seed).fit(log)
         return model.states(model.coded(log), Prefixes.last(log))
 
-    return {
+    trees: dict[str, Callable[[], np.ndarray]] = {
+        "leaf counts": lambda: leaf_counts(log, hierarchy),
+        "word2vec, leaves": lambda: leaf_words(log, hierarchy, seed),
+        "poincare, leaves": lambda: poincare(log, hierarchy, seed),
+    }
+    return (trees if hierarchy else {}) | {
         "aggregates": lambda: aggregates(log),
         "word2vec": lambda: Activity2Vec(seed=seed).fit(log).embed(log),
         "fasttext": lambda: fast_text(log, seed),
@@ -128,11 +193,14 @@ def main() -> None:
     parser.add_argument("log", type=Path)
     parser.add_argument("--labels", type=Path, help="table with case_id and the label")
     parser.add_argument("--label")
+    parser.add_argument("--hierarchy", nargs="+", default=[], help="columns from wide to narrow")
+    parser.add_argument("--only", nargs="+", help="these representations alone")
     parser.add_argument("--cut", type=float, default=0.8)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path, metavar="OUT")
     options = parser.parse_args()
-    whole = SequenceSet.from_log(api.read(pl.read_parquet(options.log)))
+    read = api.read(pl.read_parquet(options.log), keep=options.hierarchy)
+    whole = SequenceSet.from_log(read, [*FIELDS, *(c for c in options.hierarchy if c not in FIELDS)])
     cut = time_cut(whole, options.cut)
     known = whole.until(cut)
     labels = None
@@ -144,11 +212,13 @@ def main() -> None:
         labels = cases.join(table, on="case_id", how="left", maintain_order="left")[options.label]
     asked = tasks(whole, known, cut, labels)
     vectors, seconds = {}, {}
-    for name, make in representations(known, options.seed).items():
+    for name, make in representations(known, options.seed, options.hierarchy).items():
+        if options.only and name not in options.only:
+            continue
         began = time.perf_counter()
         vectors[name] = make()
         seconds[name] = round(time.perf_counter() - began, 1)
-    for name in ("word2vec", "encoder", "next-event states"):
+    for name in [n for n in vectors if n != "aggregates" and "shuffled" not in n and "aggregates" in vectors]:
         vectors[f"aggregates + {name}"] = np.concatenate([vectors["aggregates"], vectors[name]], axis=1)
     rows: dict[str, Any] = {name: {} for name in vectors}
     for task, (use, y) in asked.items():

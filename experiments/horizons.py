@@ -6,6 +6,7 @@ Learns from what lies before one cut in time and asks, for every case that had b
 later moments, which activities follow within each horizon. Only horizons that end inside the log are judged.
 Baselines: the mean share in hindsight; the case's own rate of the activity so far, shrunk to the mean
 (a Poisson process). Log loss is per case, activity and horizon; numbers are means over activities and ANY.
+`gain` is the log loss saved over the better baseline with its 95 % interval over cases, `gain_any` of ANY.
 """
 
 from __future__ import annotations
@@ -47,6 +48,20 @@ def losses(p: np.ndarray, happened: np.ndarray) -> np.ndarray:
     return result
 
 
+def gain(
+    p: np.ndarray, others: list[np.ndarray], happened: np.ndarray, cases: np.ndarray
+) -> dict[str, float]:
+    """Log loss saved over the better of the others, with its 95 % interval over cases (1,000 draws)."""
+    best = min((losses(o, happened) for o in others), key=lambda loss: loss.mean())
+    saved = (best - losses(p, happened)).mean(axis=1)
+    _, code = np.unique(cases, return_inverse=True)
+    total, n = np.bincount(code, weights=saved), np.bincount(code)
+    random = np.random.default_rng(7)
+    picks = [random.integers(0, len(n), len(n)) for _ in range(1_000)]
+    low, high = np.quantile([total[k].sum() / n[k].sum() for k in picks], [0.025, 0.975])
+    return {"mean": float(saved.mean()), "low": float(low), "high": float(high)}
+
+
 def judged(sequences: SequenceSet, share: float, seed: int) -> dict[str, Any]:
     """One fit, four moments after it."""
     cut, end = time_cut(sequences, share), int(np.asarray(sequences.times).max())
@@ -55,15 +70,18 @@ def judged(sequences: SequenceSet, share: float, seed: int) -> dict[str, Any]:
     model = Horizons(seed=seed).fit(known)
     seconds = time.perf_counter() - began
     found: dict[str, list[np.ndarray]] = {}
+    cases: list[np.ndarray] = []
     for moment in np.linspace(cut, max(end - int(model.days_[0]) * DAY, cut), 4).astype(np.int64):
         asked = Moments.at(sequences, int(moment))
         chance, number = model.ask(sequences, asked)
         real = model.counted(model.coded(sequences), asked)
         rate = own_rate(model, sequences.until(int(moment) + 1), asked)
         inside = moment + model.days_ * DAY <= end
+        cases.append(asked.cases)
         for name, value in (("p", chance), ("n", number), ("real", real), ("rate", rate)):
             found.setdefault(name, []).append(np.where(inside[None, :, None], value, np.nan))
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    of_case = np.concatenate(cases)
     base = {d: (whole["real"][:, i] > 0).mean(axis=0) for i, d in enumerate(model.days_)}
     lines = []
     for i, days in enumerate(model.days_):
@@ -76,6 +94,10 @@ def judged(sequences: SequenceSet, share: float, seed: int) -> dict[str, Any]:
                 "days": int(days),
                 "n": int(use.sum()),
                 "loss": float(losses(p, happened).mean()),
+                "gain": gain(p, [-np.expm1(-rate), base[days][None, :]], happened, of_case[use]),
+                "gain_any": gain(
+                    p[:, :1], [-np.expm1(-rate[:, :1]), base[days][None, :1]], happened[:, :1], of_case[use]
+                ),
                 "loss_own_rate": float(losses(-np.expm1(-rate), happened).mean()),
                 "loss_hindsight_share": float(losses(base[days][None, :], happened).mean()),
                 "auc_any": float(roc_auc_score(happened[:, 0], p[:, 0])) if 0 in varied else None,
@@ -112,7 +134,12 @@ def main() -> None:
         table = table.with_columns(pl.col("activity").str.split(options.strip).list.first())
     found = judged(SequenceSet.from_log(api.read(table)), options.cut, options.seed)
     with pl.Config(tbl_cols=-1, tbl_width_chars=200, tbl_hide_dataframe_shape=True):
-        print(pl.DataFrame(found["horizons"]).with_columns(pl.col(pl.Float64).round(4)))
+        table = pl.DataFrame(found["horizons"])
+        print(table.drop("gain", "gain_any").with_columns(pl.col(pl.Float64).round(4)))
+        print(
+            table.select("days", pl.col("gain").struct.unnest()),
+            table.select("days", pl.col("gain_any").struct.unnest()),
+        )
     print(f"fitted in {found['measured']['fit_s']} s")
     if options.json:
         text = json.dumps({"log": options.log.parent.name, **found}, indent=2) + "\n"

@@ -92,10 +92,10 @@ ROWS = {
 }
 
 
-def judged(row: Row, data: Path, seeds: int, seed: int) -> dict[str, Any]:
+def judged(row: Row, data: Path, seeds: int, seed: int, budget: int) -> dict[str, Any]:
     """Baselines and the pool on one row."""
     table = log_of(data / row.log / "events.parquet", row.activity, row.strip)
-    found = behavio.evaluate(table, seed=seed, seeds=seeds, models=["pool"], **row.rules)
+    found = behavio.evaluate(table, seed=seed, seeds=seeds, models=["pool"], budget=budget, **row.rules)
     pool = next(line for line in found["models"] if line["name"] == "pool")
     base = next(line for line in found["models"] if line["name"] == found["best_baseline"])
     best = max(line["accuracy"] for line in found["models"] if line["kind"] == "baseline")
@@ -106,6 +106,7 @@ def judged(row: Row, data: Path, seeds: int, seed: int) -> dict[str, Any]:
         "rules": row.rules | ({"activity": row.activity} if row.activity else {}),
         "n_test": found["n_test"],
         "seeds": seeds,
+        "budget": budget,
         "asked": asked,
         "seen": {k: line[k] for k in SEEN},
         "accuracy_95": [pool["accuracy_low"], pool["accuracy_high"]],
@@ -137,10 +138,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--budget", type=int, default=5_000_000, help="events the net sees in all passes")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     for name in options.only:
-        line = judged(ROWS[name], options.data, options.seeds, options.seed)
+        line = judged(ROWS[name], options.data, options.seeds, options.seed, options.budget)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         known = read_json(options.out) if options.out.exists() else {}
         write_json(options.out, {n: (known | {name: line})[n] for n in ROWS if n in known or n == name})

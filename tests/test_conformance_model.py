@@ -160,6 +160,61 @@ def test_a_smaller_net_has_the_same_costs(tmp_path: Path) -> None:
     assert a == b
 
 
+FLOWS = "s>g g>a g>b g>c c>d a>j b>j d>j j>e e>z"
+
+
+def drawn(flows: str, folder: Path, gates: str = "gj", several: str = "") -> Path:
+    """A BPMN file: s and z are start and end, `gates` inclusive, `several` exclusive, the rest tasks."""
+    ends = [f.split(">") for f in flows.split()]
+    kinds = {"s": "startEvent", "z": "endEvent"} | dict.fromkeys(gates, "inclusiveGateway")
+    kinds |= dict.fromkeys(several, "exclusiveGateway")
+    nodes = dict.fromkeys(n for pair in ends for n in pair)
+    parts = [f"<{kinds.get(n, 'task')} id='{n}' name='{n}'/>" for n in nodes]
+    parts += [f"<sequenceFlow id='f{i}' sourceRef='{a}' targetRef='{b}'/>" for i, (a, b) in enumerate(ends)]
+    path = folder / "several.bpmn"
+    path.write_text(f"<definitions><process>{''.join(parts)}</process></definitions>")
+    return path
+
+
+def test_an_inclusive_gateway_waits_for_the_branches_that_were_taken(tmp_path: Path) -> None:
+    # one or more of a, b and c → d, in any order between branches, then e
+    expected = {
+        "ae": 0, "be": 0, "cde": 0, "abe": 0, "bae": 0, "cbde": 0, "acbde": 0, "cdabe": 0,
+        "e": 1, "ce": 1, "dce": 2, "aae": 1, "abee": 1, "eab": 2,
+    }  # fmt: skip
+    log = SequenceSet.from_traces([list(t) for t in expected])
+    found = conform(log, read_plan(drawn(FLOWS, tmp_path)))
+    assert dict(zip(expected, found.cases["cost"].to_list(), strict=True)) == expected
+
+
+def test_inclusive_blocks_inside_each_other_and_one_that_passes_on(tmp_path: Path) -> None:
+    # outer: a or (inner: b or c, or both) or all of it; h only passes on
+    path = drawn("s>g g>a g>i i>b i>c b>k c>k k>j a>j j>h h>z", tmp_path, gates="gjikh")
+    expected = {"a": 0, "b": 0, "bc": 0, "cab": 0, "ac": 0, "aa": 1, "bb": 1}
+    log = SequenceSet.from_traces([list(t) for t in expected])
+    found = conform(log, read_plan(path))
+    assert found.cases["cost"].to_list() == list(expected.values())
+
+
+@pytest.mark.parametrize(
+    ("flows", "several", "why"),
+    [
+        ("s>g g>a g>b a>z b>z", "", "without a join"),  # no join at all
+        ("s>g g>a g>b a>j b>x x>j x>z j>z", "x", "without a join"),  # a way out of the block
+        ("s>y y>g y>a g>a g>b a>j b>j j>z", "y", "without a join"),  # a way into it
+        ("s>y y>a y>b a>j b>j j>z", "y", "no split of its own"),
+        ("s>g " + " ".join(f"g>{n} {n}>j" for n in "abcdefk") + " j>z", "", "7 out"),
+    ],
+)
+def test_inclusive_gateways_that_are_no_block_are_refused(
+    flows: str, several: str, why: str, tmp_path: Path
+) -> None:
+    gates = "".join(g for g in "gj" if g in flows)
+    with pytest.raises(JobError, match=why) as refused:
+        read_net(drawn(flows, tmp_path, gates, several))
+    assert "inclusiveGateway" in str(refused.value) and "branches" in refused.value.hint
+
+
 def test_alignments_cost_no_more_for_more_cases(tmp_path: Path) -> None:
     # a thousand cases of two traces: two alignments, moves counted for all
     log = SequenceSet.from_traces([list("abc"), list("ac")] * 500)

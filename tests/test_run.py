@@ -53,6 +53,8 @@ COLUMNS = {
         "plan kind place step cases conforming deviating open share low high"
     ),
     "journeys/conformance_deviations.parquet": "case_id plan kind step activity event timestamp due late_s",
+    "journeys/conformance_occurrences.parquet": "case_id plan occurrence began last state reached next",
+    "journeys/conformance_occurrence_steps.parquet": "plan place step cases occurrences share stopped open",
     "journeys/conformance_response.parquet": "plan place band cases attainment responded share low high",
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment counted_in",
     "models/embeddings.parquet": "case_id vector",

@@ -23,7 +23,9 @@ from behavio.segments import (
     write_segments,
 )
 from behavio.segments.agreement import adjusted_rand
+from behavio.segments.chains import Habits
 from behavio.segments.choose import CurvePoint, ranked
+from behavio.segments.em import tempos
 from behavio.segments.facts import facts_of
 from behavio.segments.medoids import MatchingMedoids
 from behavio.segments.proof import Yardstick, shuffled
@@ -345,3 +347,37 @@ def test_a_frozen_run_makes_vectors_with_last_years_encoder(tmp_path: Path) -> N
     one, two = (pl.read_parquet(tmp_path / n / "segments/segments.parquet") for n in ("one", "two"))
     assert (one["segment"] == two["segment"]).all()
     assert (tmp_path / "two/segments/model/encoder/learned.npz").is_file()
+
+
+def test_the_most_that_were_tried_is_said() -> None:
+    rows = [[c, d] * 4 for c, d in zip("abcdef" * 30, "bcdefa" * 30, strict=True)]
+    found = find(SequenceSet.from_traces(rows), replace(BRIEF, max_k=2), 7)
+    assert found.choice.k == 2
+    assert any("2 segments are the most that were tried" in n for n in found.notes)
+
+
+def test_groups_beside_wards_clusters_of_optimal_matching() -> None:
+    from experiments.segments import typology
+
+    rng = np.random.default_rng(0)
+    rows = [(["s"] * int(c) + ["w"] * 30)[:30] for c in rng.choice([6, 15, 26], 120)]
+    log = replace(SequenceSet.from_traces(rows), timed=False)
+    truth = np.array([r.count("s") for r in rows])
+    found = typology(log, [3], np.unique(truth, return_inverse=True)[1], 7)["3"]
+    assert sum(found["sizes"]) == 120 and found["ari_default"] == 1.0
+    assert found["ari_same_k"] == 1.0 and sum(found["sizes_same_k"]) == 120
+
+
+def test_tempo_alone_tells_groups_that_differ_in_it() -> None:
+    log, truth = simulated("time", 300, 1, size=8)
+    model = SemiMarkovMixture()
+    model.lay_out(log)
+    cases, edges = model.gather(log), model.edges
+    slower, irregular = tempos(cases, Habits.of(cases.total(edges.n_features), edges), edges).T
+    # groups 1 and 3 are slower, groups 2 and 3 more irregular
+    assert slower[truth % 2 == 1].mean() - slower[truth % 2 == 0].mean() > 1
+    assert irregular[truth >= 2].mean() - irregular[truth < 2].mean() > 1
+    model.lay_out(replace(log, timed=False))
+    blind = model.gather(replace(log, timed=False))
+    habits = Habits.of(blind.total(model.edges.n_features), model.edges)
+    assert tempos(blind, habits, model.edges).shape == (300, 0)

@@ -100,22 +100,28 @@ def _for_people(found: pl.DataFrame) -> pl.DataFrame:
         "q_value": "may be chance",
         "stands_out": "stands out",
     }
-    shown = found.drop(hidden, strict=False).with_columns(_between("lift", "low", "high", 1.0, 2))
+    shown = found.drop(hidden, strict=False).with_columns(_between(found, ("lift", "low", "high"), 1.0, 2))
     shown = shown.rename({"lift": "lift (95 %)"}).drop("low", "high")
     if "share_low" in shown.columns:
-        shown = shown.with_columns(_between("share", "share_low", "share_high", 100.0, 1))
+        shown = shown.with_columns(_between(found, ("share", "share_low", "share_high"), 100.0, 1))
         shown = shown.rename({"share": "% (95 %)"}).drop("share_low", "share_high", "support")
         order = ["pattern", "n_cases", "n_outcome", "% (95 %)"]
         shown = shown.select(*order, pl.exclude(order))
     return shown.rename({k: v for k, v in names.items() if k in shown.columns})
 
 
-def _between(middle: str, low: str, high: str, times: float, digits: int) -> pl.Expr:
-    """An estimate and its interval in one cell: "2.65 (2.13–3.29)"."""
+def _between(found: pl.DataFrame, columns: tuple[str, str, str], times: float, digits: int) -> pl.Series:
+    """An estimate and its interval in one cell: "2.65 (2.13–3.29)"; of hundreds nobody reads decimals."""
     import polars as pl
 
-    told = pl.format("{} ({}–{})", *((pl.col(c) * times).round(digits) for c in (middle, low, high)))
-    return pl.when(pl.col(middle).is_null()).then(pl.lit("–")).otherwise(told).alias(middle)
+    def said(value: float) -> str:
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, digits)}"
+
+    told = []
+    for middle, low, high in found.select(columns).iter_rows():
+        known = None not in (middle, low, high)
+        told.append(f"{said(middle * times)} ({said(low * times)}–{said(high * times)})" if known else "–")
+    return pl.Series(columns[0], told, dtype=pl.String)
 
 
 @click.command("match")

@@ -20,7 +20,7 @@ def fill_memories(
     fades: np.ndarray,
     size: int,
 ) -> None:
-    """Fill memories (n_events, size * (n_fades + 2)), zeros before, with what is known when each event has happened.
+    """Fill memories (n_events, size * (n_fades + 2)), zeros before, with what is known after each event.
 
     tokens   int32 (n_events,)      seconds  float64 (n_events,), not falling inside a case
     offsets  int64 (n_cases + 1,)   column   int64 (n_vocabulary,): 0 to size - 1, -1 for what is not followed

@@ -153,8 +153,10 @@ class Coded(Estimator):
     vocabulary_: Vocabulary
 
     def coded(self, sequences: SequenceSet) -> SequenceSet:
-        """The traces in the model's vocabulary."""
+        """The traces in the model's vocabulary: the very same object where they are in it already."""
         self.check_fitted()
+        if sequences.vocabulary == self.vocabulary_:
+            return sequences
         return sequences.recode(self.vocabulary_)
 
 

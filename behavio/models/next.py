@@ -56,14 +56,14 @@ def next_steps(
     Days count from as_of (the newest event unless the settings name a moment); a time is null where
     nobody ever waited as long as this case, and in a log without a clock.
     """
-    every = Prefixes.last(sequences)
+    every, coded = Prefixes.last(sequences), model.coded(sequences)
     as_of = int(np.max(sequences.times)) if settings.as_of is None else moment(settings.as_of)
     frames = [pl.DataFrame(schema=SCHEMA)]
     for low in range(0, len(every), BATCH):
         some = every[low : low + BATCH]
-        why = abstained(sequences, some, model, ngram, settings.min_history)
+        why = abstained(sequences, coded, some, model, ngram, settings.min_history)
         told = np.flatnonzero(why.is_null().to_numpy())
-        rows = _steps_of(sequences, some[told], as_of, model, ngram, gaps, settings, groups, clock)
+        rows = _steps_of(coded, some[told], as_of, model, ngram, gaps, settings, groups, clock)
         silent_rows = _without(sequences, some, why, as_of)
         place = np.concatenate([told[rows["place"].to_numpy()], silent_rows["place"].to_numpy()])
         both = pl.concat([rows, silent_rows]).with_columns(place=place).sort("place", "rank")
@@ -73,17 +73,22 @@ def next_steps(
 
 
 def abstained(
-    sequences: SequenceSet, prefixes: Prefixes, model: SequenceModel, ngram: NGram, min_history: int
+    sequences: SequenceSet,
+    coded: SequenceSet,
+    prefixes: Prefixes,
+    model: SequenceModel,
+    ngram: NGram,
+    min_history: int,
 ) -> pl.Series:
-    """Why nothing is said of each case; null where something is."""
+    """Why nothing is said of each case; null where something is. `coded`: the same traces as the model's."""
     n = prefixes.ends - prefixes.starts(sequences)
     why: list[str | None] = [None] * len(prefixes)
     for i in np.flatnonzero(n < min_history):
         why[i] = f"{ABSTAINED}: {n[i]} event{'s' if n[i] > 1 else ''}, {min_history} are needed"
     anything = np.full(len(prefixes), UNKNOWN, dtype=np.int64)
-    lost = ngram.evidence(sequences, prefixes, anything, 1).order == 0
+    lost = ngram.evidence(coded, prefixes, anything, 1).order == 0
     asked = np.flatnonzero(lost & (n >= min_history))
-    coded, kinds = model.coded(sequences), len(model.vocabulary_) - 2
+    kinds = len(model.vocabulary_) - 2
     names, total = sequences.vocabulary.names, float(getattr(model, "reach_", PROMISED))
     for part, some in prefixes[asked].batches(len(model.vocabulary_)):
         known = -np.sort(-model.rows(coded, some)[:, 2:], axis=1)
@@ -118,7 +123,7 @@ def _as_of(sequences: SequenceSet, as_of: int, n: int) -> pl.Series:
 
 
 def _steps_of(
-    sequences: SequenceSet,
+    coded: SequenceSet,
     prefixes: Prefixes,
     as_of: int,
     model: SequenceModel,
@@ -129,7 +134,6 @@ def _steps_of(
     clock: SequenceModel | None,
 ) -> pl.DataFrame:
     """The table of a batch of cases, with places in it; times are the clock's, else the counted ones."""
-    coded = model.coded(sequences)
     activity, probability = likeliest(model, coded, prefixes, settings.top)
     keep = activity >= 0
     which, rank = np.nonzero(keep)
@@ -139,18 +143,18 @@ def _steps_of(
     waited = as_of - np.asarray(coded.times)[some.ends - 1]
     of = None if groups is None else groups[some.cases]
     days = np.full((len(some), 3), np.nan)
-    if sequences.timed:
+    if coded.timed:
         days = gaps.quantiles(last, activity, waited, groups=of) / DAY
         if clock is not None:
             names = [model.vocabulary_.names[i] for i in activity]
-            own = told(clock, sequences, some, names, np.maximum(waited, 0)) / DAY
+            own = told(clock, coded, some, names, np.maximum(waited, 0)) / DAY
             days = np.where(np.isnan(own), days, own)
     seen, text = evidence(coded, ngram, gaps, some, activity, waited, settings.min_evidence)
     known = pl.Series(model.vocabulary_.names, dtype=pl.String)
     table = pl.DataFrame(
         {
-            "case_id": sequences.case_ids.gather(pl.Series(some.cases)),
-            "as_of": _as_of(sequences, as_of, len(some)),
+            "case_id": coded.case_ids.gather(pl.Series(some.cases)),
+            "as_of": _as_of(coded, as_of, len(some)),
             "rank": rank + 1,
             "activity": known.gather(pl.Series(activity)),
             "probability": probability,

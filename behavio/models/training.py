@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.clock import better_clock
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
+from behavio.models.order import order_in_words, order_told
 from behavio.models.promises import kept_promises, promises_in_words
 from behavio.models.roster import ROSTER, TO_BEAT
 from behavio.models.settings import ModelSettings, moment
@@ -26,6 +27,8 @@ Progress = Callable[[str, float], None]
 
 FEWEST = 20
 """Steps needed on each side of the cut before a model is judged."""
+QUICK = 200_000
+"""Events read to learn vectors that only say whether order is in them."""
 MOST = 250_000
 """Held-out events scored; of more, an evenly spread part."""
 
@@ -152,6 +155,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "gap": None,
         "when": None,
         "promises": None,
+        "vectors": None,
         "oracle": None,
         "notes": [reason, "The n-gram is used unjudged."],
     }
@@ -163,7 +167,8 @@ def judged(
     """metrics.json: every model on exactly the same held-out events."""
     held = split.prefixes.thin(MOST)
     split = Split(split.train, split.sequences, held, split.cut, split.method)
-    scores = {name: judge.score(model, split.sequences, held) for name, model in models.items()}
+    asked = replace(split, sequences=models["ngram"].coded(split.sequences))  # coded and read once for all
+    scores = {name: judge.score(model, asked.sequences, held) for name, model in models.items()}
     seen = judge.seen_before(split)
     gap_of: dict[str, float] = {}
     gap: dict[str, Any] | None = None
@@ -171,10 +176,11 @@ def judged(
     if times is not None:
         gap_of, gap = judge.gap_errors(times, split, {name: s.best for name, s in scores.items()})
     default, notes, gains = choose(scores, split, settings, seed)
-    when = better_clock(models[default], times, split) if times is not None else None
-    promises = kept_promises(models[default], split)
+    when = better_clock(models[default], times, asked) if times is not None else None
+    promises = kept_promises(models[default], asked)
     told = (when or {}).get((when or {}).get("by", "")) or gap
     covered = None if told is None else told["coverage"]
+    vectors = order_told(split, lambda log: quick_vectors(log, settings, seed), seed)
     new_cases, identical = judge.repeated_cases(split)
     return {
         "judged": True,
@@ -193,12 +199,21 @@ def judged(
         "default": default,
         "gain_over_ngram": gains,
         "promises": promises,
-        "notes": [*notes, *promises_in_words(promises, default, covered)],
+        "vectors": vectors,
+        "notes": [*notes, *promises_in_words(promises, default, covered), *order_in_words(vectors)],
         "reliability": scores[default].reliability(),
         "gap": gap,
         "when": when,
         "oracle": oracle(settings, split, scores),
     }
+
+
+def quick_vectors(sequences: SequenceSet, settings: ModelSettings, seed: int) -> np.ndarray:
+    """float32 (n_cases, dimensions): vectors of cases as `Activity2Vec` makes them, from fewer events."""
+    from behavio.models.activity2vec import Activity2Vec
+
+    model = Activity2Vec(settings.dimensions, budget=QUICK, seed=seed).fit(sequences)
+    return model.embed(sequences)
 
 
 def row(

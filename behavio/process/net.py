@@ -15,14 +15,19 @@ from typing import Any
 from uuid import UUID
 
 from behavio.errors import JobError
+from behavio.process.inclusive import inclusive_blocks
 
 TASKS = (
     "task userTask manualTask serviceTask sendTask receiveTask scriptTask businessRuleTask callActivity"
 ).split()
-SPLITS = {"exclusiveGateway": "choice", "eventBasedGateway": "choice", "parallelGateway": "parallel"}
+SPLITS = {
+    "exclusiveGateway": "choice",
+    "eventBasedGateway": "choice",
+    "parallelGateway": "parallel",
+    "inclusiveGateway": "inclusive",
+}
 PASSED = ("intermediateThrowEvent", "intermediateCatchEvent")
 REFUSED = (
-    "inclusiveGateway",
     "complexGateway",
     "boundaryEvent",
     "subProcess",
@@ -151,6 +156,7 @@ def _from_bpmn(root: ET.Element, path: Path) -> Net:
             f"{path} holds {len(full)} processes with flows", hint="a plan is one process: save it on its own"
         )
     read = _read_process(full[0], path)
+    several = inclusive_blocks(read.kinds, read.into, read.out, path)
     transitions: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
     for key, kind in read.kinds.items():
         before, after = tuple(read.into.get(key, ())), tuple(read.out.get(key, ()))
@@ -160,6 +166,8 @@ def _from_bpmn(root: ET.Element, path: Path) -> Net:
             transitions += [("", (b,), ("sink",)) for b in before]
         elif kind == "parallel":
             transitions.append(("", before, after))
+        elif key in several:
+            transitions += several[key]
         elif kind == "choice":
             transitions += [("", (b,), (a,)) for b in before for a in after]
         else:
@@ -175,7 +183,8 @@ def _read_process(process: ET.Element, path: Path) -> _Process:
         kind, key = _name(element), element.get("id", "")
         if kind in REFUSED:
             raise JobError(
-                f"{path} holds a {kind}", hint="use tasks, events, exclusive and parallel gateways only"
+                f"{path} holds a {kind}",
+                hint="use tasks, events, exclusive, parallel and inclusive gateways only",
             )
         if kind in TASKS or kind in PASSED or kind in ("startEvent", "endEvent"):
             read.kinds[key] = "task" if kind in (*TASKS, *PASSED) else kind

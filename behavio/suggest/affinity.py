@@ -85,7 +85,7 @@ def channel_affinity(timeline: Timeline, settings: SuggestSettings) -> pl.DataFr
     An answer is an inbound event on the channel of the contact; where a channel has none in the whole
     log, any inbound event counts. Beta-binomial empirical Bayes towards the share of all cases.
     """
-    touches = timeline.events[timeline.touches.position]
+    touches = timeline.of(timeline.touches, "channel", "team")
     # what the medical team hears stays with the medical team
     touch_channel = touches.select(
         pl.when((pl.col("team") != "medical").fill_null(True)).then("channel")

@@ -50,7 +50,7 @@ def read_actions(timeline: Timeline, settings: SuggestSettings) -> pl.DataFrame:
 
     Those of the settings, else the MOST_ACTIONS most frequent ones.
     """
-    touches = timeline.events.filter(is_touch(settings))
+    touches = timeline.of(timeline.touches, "activity", "channel", "team")
     actions = touches.group_by(pl.col("activity").alias("action")).agg(
         pl.col("channel").drop_nulls().mode().sort().first().alias("channel"),
         pl.col("team").drop_nulls().mode().sort().first().alias("team"),
@@ -108,7 +108,7 @@ def read_offers(
     t = situations.timeline
     cases = _case_facts(log, situations, now, settings)
     cases = cases.join(_flags(log, t, settings), on="case_id", how="left", maintain_order="left")
-    answers = t.events[t.inbound.position]["channel"].unique().drop_nulls().to_list()
+    answers = t.of(t.inbound, "channel")["channel"].unique().drop_nulls().to_list()
     channels = actions["channel"].drop_nulls().unique().sort().to_list()
     until = t.as_of + microseconds(settings.expires)
     known = log.consents.filter(
@@ -152,7 +152,7 @@ def _case_facts(
     base = now.select("case", *SITUATION, pl.col("touches").alias("touches_28d"))
     base = base.with_columns(case_id=t.case_ids, cap=pl.Series(_caps(situations, now, settings)))
     base = base.join(facts, on="case", how="left", maintain_order="left")
-    base = base.join(_owners(t, settings), on="case", how="left", maintain_order="left")
+    base = base.join(_owners(t), on="case", how="left", maintain_order="left")
     if "owner_id" in log.cases.columns:
         known = log.cases.unique("case_id", keep="first", maintain_order=True)
         known = known.select(
@@ -161,16 +161,20 @@ def _case_facts(
         base = base.join(known, on="case_id", how="left", maintain_order="left")
         base = base.with_columns(owner_id=pl.coalesce("owner_id", "account_owner")).drop("account_owner")
     base = base.join(_last_contacts(t, base), on="case", how="left", maintain_order="left")
-    inbound = t.events[t.inbound.position].group_by("case")
+    inbound = t.of(t.inbound, "case", "timestamp").group_by("case")
     answers = inbound.agg(pl.len().cast(pl.Int64).alias("answers"), pl.col("timestamp").max().alias("came"))
     base = base.join(answers, on="case", how="left", maintain_order="left")
     fresh = pl.col("came").dt.epoch("us") > t.as_of - situations.window_us
     waiting = fresh & (pl.col("touched").is_null() | (pl.col("came") > pl.col("touched")))
-    return base.with_columns(
-        pl.col("n_events", "answers").fill_null(0),
-        pl.col("only_medical").fill_null(False),
-        waiting=waiting.fill_null(False),
-    ).drop("came", "touched")
+    return (
+        base.with_columns(
+            pl.col("n_events", "answers").fill_null(0),
+            pl.col("only_medical").fill_null(False),
+            waiting=waiting.fill_null(False),
+        )
+        .drop("came")
+        .rename({"touched": "last_contact"})
+    )
 
 
 def _caps(situations: Situations, now: pl.DataFrame, settings: SuggestSettings) -> np.ndarray:
@@ -188,9 +192,9 @@ def _caps(situations: Situations, now: pl.DataFrame, settings: SuggestSettings) 
     return np.maximum(cap.fill_null(2).cast(pl.Int64).to_numpy(), 2)
 
 
-def _owners(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+def _owners(t: Timeline) -> pl.DataFrame:
     """The last actor of sales per case; where no team is named at all, the last who made contact."""
-    acting = t.events.filter(is_touch(settings) & pl.col("actor_id").is_not_null())
+    acting = t.of(t.touches, "case", "actor_id", "team").filter(pl.col("actor_id").is_not_null())
     if t.events["team"].null_count() < t.events.height:
         acting = acting.filter(pl.col("team") == "sales")
     return acting.group_by("case", maintain_order=True).agg(pl.col("actor_id").last().alias("owner_id"))
@@ -198,7 +202,8 @@ def _owners(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
 
 def _last_contacts(t: Timeline, cases: pl.DataFrame) -> pl.DataFrame:
     """Hours since the owner's and since anybody else's last contact, and the time of the last one."""
-    touches = t.events[t.touches.position].join(cases.select("case", "owner_id"), on="case", how="left")
+    touches = t.of(t.touches, "case", "actor_id", "timestamp")
+    touches = touches.join(cases.select("case", "owner_id"), on="case", how="left")
     own = (pl.col("actor_id") == pl.col("owner_id")).fill_null(False)
     when = pl.col("timestamp")
     last = touches.group_by("case").agg(
@@ -215,8 +220,8 @@ def _last_contacts(t: Timeline, cases: pl.DataFrame) -> pl.DataFrame:
 
 def _channel_facts(t: Timeline) -> pl.DataFrame:
     """Contacts and answers per case and channel."""
-    out = t.events[t.touches.position].group_by("case", "channel")
-    back = t.events[t.inbound.position].group_by("case", "channel")
+    out = t.of(t.touches, "case", "channel").group_by("case", "channel")
+    back = t.of(t.inbound, "case", "channel").group_by("case", "channel")
     touches = out.agg(pl.len().cast(pl.Int64).alias("channel_touches"))
     answers = back.agg(pl.len().cast(pl.Int64).alias("channel_answers"))
     both = touches.join(answers, on=["case", "channel"], how="full", coalesce=True)

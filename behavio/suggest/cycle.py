@@ -239,19 +239,18 @@ def missing_messages(cases: pl.DataFrame, shown: pl.DataFrame, usable: pl.DataFr
 
 def watch_list(judged: pl.DataFrame, t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
     """WATCH_SCHEMA: cases of high value without contact for `low_access`, or for whom nothing is allowed."""
-    touches = t.events[t.touches.position]
-    last = touches.group_by("case").agg(pl.col("timestamp").max().dt.date().alias("last_contact"))
     closed = pl.col("rule").is_in(NO_ACCESS).fill_null(False)
     judged = judged.filter(~pl.col("inactive") & ~pl.col("privacy_opt_out"))
     cases = judged.group_by("case", "case_id").agg(
         pl.col("value").first(),
         pl.col("worth").first(),
         pl.col("owner_id").first(),
+        pl.col("last_contact").first().dt.date(),
         pl.len().alias("n"),
         closed.sum().alias("shut"),
         pl.col("rule").filter(closed).unique().sort().str.join(", ").alias("rules"),
     )
-    cases = cases.filter(pl.col("worth") == "high").join(last, on="case", how="left")
+    cases = cases.filter(pl.col("worth") == "high")
     today = day_of(t.as_of)
     days = (pl.lit(today) - pl.col("last_contact")).dt.total_days()
     limit = microseconds(settings.low_access) // DAY_US

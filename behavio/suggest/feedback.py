@@ -91,9 +91,8 @@ def _said(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
 def _unsaid(rest: pl.DataFrame, t: Timeline) -> pl.DataFrame:
     """Suggestions nobody commented: executed when the action was done, else ignored or still open."""
     rest = rest.rename({"of_case": "case_id", "its_channel": "channel"})
-    done = t.events[t.touches.position].select(
-        "case_id", pl.col("activity").alias("action"), pl.col("timestamp").alias("done")
-    )
+    done = t.of(t.touches, "case_id", "activity", "timestamp")
+    done = done.rename({"activity": "action", "timestamp": "done"})
     both = rest.join(done, on=["case_id", "action"], how="inner")
     day = pl.col("done").dt.date()
     inside = both.filter((day >= pl.col("due_from")) & (day <= pl.col("expires_on")))

@@ -29,10 +29,12 @@ def shown_messages(situations: Situations, actions: Sequence[str], settings: Sug
     t = situations.timeline
     named = pl.col("message").is_not_null() & (pl.col("team") != "medical").fill_null(True)
     part = pl.col("activity").is_in(settings.parts_of_contact) | pl.col("reaction").is_not_null()
-    frame = t.events.with_columns(us=pl.col("timestamp").dt.epoch("us")).filter(named)
+    columns = ["case", "activity", "channel", "team", "message", "brand", "reaction", "position"]
+    events = t.events.select(*columns, us=pl.col("timestamp").dt.epoch("us"))
+    frame = events.filter(named)
     own = frame.filter(pl.col("activity").is_in(list(actions))).with_columns(action=pl.col("activity"))
     inside = frame.filter(part & ~pl.col("activity").is_in(list(actions))).sort("us", "position")
-    touches = t.events.with_columns(us=pl.col("timestamp").dt.epoch("us"), action=pl.col("activity"))
+    touches = events.select("case", "us", "channel", "position", "activity", action="activity")
     touches = touches.filter(pl.col("activity").is_in(list(actions))).sort("us", "position")
     matched = inside.join_asof(
         touches.select("case", "us", "channel", "action"),
@@ -96,9 +98,9 @@ def choose_messages(
     """Add message, brand, message_n, message_score, messages (how many were considered) and messages_ever.
 
     `candidates` has case, action, case_brand; `unwanted` (case, message) was turned down by a rep; `scores`
-    are those over all cases where `candidates` and `shown` are a part of them. Messages of the case's own brand
-    come first, then by score, then by name; what the case is tired of is left out. An action that never named
-    a message gets none.
+    are those over all cases where `candidates` and `shown` are a part of them. Messages of the case's own
+    brand come first, then by score, then by name; what the case is tired of is left out. An action that never
+    named a message gets none.
     """
     scores = message_scores(shown) if scores is None else scores
     ever = scores.group_by("action").agg(pl.len().cast(pl.Int64).alias("messages_ever"))

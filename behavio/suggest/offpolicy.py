@@ -36,7 +36,7 @@ FLOOR = 0.02
 FEWEST = 200
 """Later contacts needed for an estimate."""
 
-MOST = 200_000
+MOST = 50_000
 """Contacts judged at most; of larger logs a sample of whole cases."""
 
 STANDING_RULES = (

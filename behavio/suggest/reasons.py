@@ -94,11 +94,12 @@ def _reasons(
 ) -> pl.DataFrame:
     """The reasons of the cases from `start` on, PART of them at most."""
 
+    kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
+
     def of(moments: Moments) -> pl.DataFrame:
         first, last = np.searchsorted(moments.case, (start, start + PART))
-        return t.events[moments.position[first:last]]
+        return t.events.select(*kept, "team")[moments.position[first:last]]
 
-    kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
     came = of(t.inbound).select(kept)
     # medical contacts are no argument in a sales reason
     done = of(t.touches).filter((pl.col("team") != "medical").fill_null(True)).select(kept)

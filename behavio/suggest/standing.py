@@ -36,7 +36,7 @@ def add_standing(
         (_runs(t), ["case", "action"]),
         (dismissals(feedback, offers.actions, t.as_of), ["case_id", "action"]),
     )
-    won = t.events[t.success.position]["direction"]
+    won = t.of(t.success, "direction")["direction"]
     sales = bool(t.objective.names) and not bool((won == "inbound").fill_null(False).all())
     counts = ("channel_28d", "team_28d", "calls_365d", "in_a_row", "dismissed", "ignored")
     finish = {c: pl.col(c).fill_null(0) for c in counts} | {
@@ -86,7 +86,7 @@ def _band(frame: pl.DataFrame, pressure: pl.DataFrame | None) -> pl.DataFrame:
 
 def _contacts(t: Timeline) -> tuple[pl.DataFrame, tuple[tuple[pl.DataFrame, list[str]], ...]]:
     """Calls of a year per case; recent contacts by channel and by team."""
-    touches = t.events[t.touches.position].select("case", "channel", "team", "timestamp")
+    touches = t.of(t.touches, "case", "channel", "team", "timestamp")
     us = pl.col("timestamp").dt.epoch("us")
     recent = touches.filter(us > t.as_of - PRESSURE_DAYS * DAY_US)
     n = pl.len().cast(pl.Int64)
@@ -120,8 +120,8 @@ def _of_case(frame: pl.DataFrame, log: EventLog, settings: SuggestSettings) -> p
 
 def _runs(t: Timeline) -> pl.DataFrame:
     """case, action, in_a_row: contacts since the last answer, where they were all this one action."""
-    touches = t.events[t.touches.position].select("case", "position", pl.col("activity").alias("action"))
-    came = t.events[t.inbound.position].group_by("case").agg(pl.col("position").max().alias("heard"))
+    touches = t.of(t.touches, "case", "position", "activity").rename({"activity": "action"})
+    came = t.of(t.inbound, "case", "position").group_by("case").agg(pl.col("position").max().alias("heard"))
     since = touches.join(came, on="case", how="left").filter(
         pl.col("heard").is_null() | (pl.col("position") > pl.col("heard"))
     )

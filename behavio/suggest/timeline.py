@@ -101,6 +101,10 @@ class Timeline:
         """Number of cases, with or without events."""
         return len(self.case_ids)
 
+    def of(self, moments: Moments, *columns: str) -> pl.DataFrame:
+        """These columns of the events at some moments."""
+        return self.events.select(columns)[moments.position]
+
     def moments(self, mask: pl.Series) -> Moments:
         """The events where the mask is true."""
         position = np.flatnonzero(mask.to_numpy())
@@ -125,9 +129,13 @@ def read_timeline(log: EventLog, settings: SuggestSettings, moves: pl.DataFrame 
             raise ModelError(f"nothing happened until {settings.as_of}", hint="choose a later as_of")
     ids = pl.concat([log.cases["case_id"].cast(pl.String), events["case_id"]]).drop_nulls()
     case_ids = ids.unique().sort().alias("case_id")
-    index = pl.DataFrame({"case_id": case_ids, "case": np.arange(len(case_ids), dtype=np.int64)})
-    events = events.join(index, on="case_id", how="left", maintain_order="left")
-    events = events.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("position"))
+    # events lie in order of cases: numbers are found per case, and no column of the log is copied
+    run = events["case_id"].rle_id().to_numpy()
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    number = case_ids.search_sorted(events["case_id"].gather(first)).to_numpy().astype(np.int64)
+    events = events.with_columns(
+        pl.Series("case", number[run]), pl.int_range(pl.len(), dtype=pl.Int64).alias("position")
+    )
     case, time = events["case"].to_numpy(), events["timestamp"].dt.epoch("us").to_numpy()
     objective = read_objective(log, events, settings, moves)
     clock = Clock.of(time, len(case_ids))

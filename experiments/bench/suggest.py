@@ -87,7 +87,7 @@ def work(folder: Path) -> None:
     def told(what: str, share: float) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
-            f"{time.perf_counter() - began:7.1f} s {peak:6.2f} GB {what} {share:.2f}",
+            f"{time.process_time() - cpu:7.1f} CPU s {peak:6.2f} GB {what} {share:.2f}",
             file=sys.stderr,
             flush=True,
         )
