@@ -336,3 +336,19 @@ def test_the_keyboard_reaches_every_control_in_order(browser, report):
     assert browser.execute_script("return location.hash") == "#contents"
     odd = "return [...document.querySelectorAll('[tabindex]')].filter(e => Number(e.tabIndex) > 0).length"
     assert browser.execute_script(odd) == 0
+
+
+@pytest.mark.parametrize("page", ["report"])
+def test_axe_finds_no_serious_violation(browser, request, page):
+    axe = pytest.importorskip("axe_core_python", reason="axe-core-python is not installed (extra dev)")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    see(browser, request.getfixturevalue(page), 1180)
+    browser.set_script_timeout(300)
+    browser.execute_script(script)
+    found = browser.execute_async_script(
+        """const done = arguments[arguments.length - 1];
+        axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations
+            .filter(v => ['serious', 'critical'].includes(v.impact))
+            .map(v => v.id + ': ' + v.nodes[0].html.slice(0, 120))))"""
+    )
+    assert found == []

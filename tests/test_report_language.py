@@ -89,7 +89,7 @@ def test_sentences_of_other_stages_are_said_clause_by_clause() -> None:
             "Anteil der E-Mails an ihren Ereignissen: 9 % (andere 3 %): 2,5-mal so oft (2–3)"
         )
         late = t("A download comes 8.1 h after a positive reaction (median, others 30 days)")
-        assert late == "eine positive Reaktion, dann ein Download: 8,1 Std. später (Median, andere 30 Tage)"
+        assert late == "Eine positive Reaktion, dann ein Download: 8,1 Std. später (Median, andere 30 Tage)"
         half = "They open emails 1.5 h after they are sent (median, others 7.4 h); and nobody knows this."
         assert t(half) == half  # never half in one language
 
