@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from crm_world import World, account, make, rep, suggestion, write_run
 
 from behavio.errors import JobError
+from behavio.log import EventLog
 from behavio.sources import LogInputs, SourceSettings, read_log
 from behavio.sources.pull import pull
 from behavio.sources.salesforce import Org, Salesforce
@@ -38,7 +40,7 @@ def call(world: World, number: int, of: int) -> None:
     )
 
 
-def pulled(world: World, url: str, folder: Path) -> list[Any]:
+def read_back(url: str, folder: Path) -> EventLog:
     session = Salesforce(Org(url, "behavio", "emulator"), sleep=lambda _: None)
     try:
         pull(["veeva.suggestion_feedback", "veeva.call"], folder, session)
@@ -48,8 +50,22 @@ def pulled(world: World, url: str, folder: Path) -> list[Any]:
         "feedback": SourceSettings(path=str(folder), kind="veeva.suggestion_feedback"),
         "calls": SourceSettings(path=str(folder), kind="veeva.call"),
     }
-    log = read_log(LogInputs(sources, folder))
-    return sorted(log.events.select("case_id", "activity").rows())
+    return read_log(LogInputs(sources, folder))
+
+
+def pulled(world: World, url: str, folder: Path) -> list[Any]:
+    return sorted(read_back(url, folder).events.select("case_id", "activity").rows())
+
+
+def test_feedback_names_our_own_suggestion(tmp_path: Path) -> None:
+    world = make(tmp_path, 3)
+    call(world, 1, 1)
+    assert world.deliver().status == "confirmed"
+    acts(world, "s000000", "Dismiss_vod")
+    with serving(world.emulator) as url:
+        events = read_back(url, tmp_path / "extracts").events
+    said = events.filter(pl.col("activity") == "suggestion_dismissed")
+    assert said["suggestion_id"].to_list() == ["s000000"]
 
 
 def test_what_reps_did_comes_back_as_events_and_the_next_delivery_respects_it(tmp_path: Path) -> None:
