@@ -15,7 +15,7 @@ from oracles_suggest import START, log_of
 from behavio.sources.salesforce import Org, Salesforce
 from behavio.sources.vault import Vault, VaultLogin
 from behavio.suggest.affinity import AFFINITY_SCHEMA
-from behavio.suggest.write import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
+from behavio.suggest.make import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.targets.delivery import Delivery, deliver_to, home_of
 from behavio.targets.emulator import Keys, SalesforceEmulator, Schedule, VaultEmulator
 from behavio.targets.emulator.near import Near

@@ -214,6 +214,21 @@ def test_what_is_new_or_odd_still_sums_to_one() -> None:
     np.testing.assert_allclose(rows.sum(axis=1), 1.0)
 
 
+def test_where_nothing_is_known_the_usual_is_said_once() -> None:
+    # b is half of all steps, a and c a quarter each; z was never seen before anything
+    random = np.random.default_rng(6)
+    traces = [random.choice(list("abbc"), 12).tolist() for _ in range(300)]
+    log = log_of(traces)
+    model = Counting().fit(log)
+    model.linear_ = np.float64(0.0)  # the geometric mean alone would count the same thing once for each view
+    model.exponents_ = np.ones(len(model.views_))
+    other = log_of([["z"], ["a", "z"]])
+    rows = model.probabilities(other, Prefixes.last(other))
+    usual = np.bincount(log.tokens)[2:] / log.n_events
+    np.testing.assert_allclose(rows[0, 2:], usual, atol=0.05)
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0)
+
+
 def test_saved_and_read_again(tmp_path: Path) -> None:
     random = np.random.default_rng(2)
     log = log_of([list(random.choice(list("abcd"), 7)) for _ in range(150)])

@@ -217,6 +217,17 @@ def test_where_little_is_known_nothing_is_said(tmp_path: Path) -> None:
     assert steps.equals(predict_next(log, COUNT))
 
 
+def test_a_rare_last_activity_is_told_with_its_small_number() -> None:
+    # r was seen three times, twice before b: fewer than the 20 a longer context needs
+    traces = [["a", "b", "c"]] * 60 + [["a", "r", "b"], ["a", "r", "b"], ["c", "r", "c"], ["a", "r"]]
+    log = SequenceSet.from_traces(
+        traces, [[i * DAY + k * 60 for k in range(len(t))] for i, t in enumerate(traces)]
+    )
+    steps = predict_next(log, COUNT)
+    b = steps.filter((pl.col("case_id") == "c63") & (pl.col("activity") == "b")).row(0, named=True)
+    assert b["evidence"].startswith("after r: seen 3 times, 67 % b") and b["evidence_n"] == 3
+
+
 def test_segments_move_the_dates_and_as_of_hides_the_future() -> None:
     quick, slow = [[0, DAY, 2 * DAY]] * 30, [[0, 9 * DAY, 18 * DAY]] * 30
     log = SequenceSet.from_traces([["a", "b", "a"]] * 60, quick + slow)

@@ -76,6 +76,9 @@ COLUMNS = {
     "stages/ladder.parquet": "stage n_cases reached left median_days up back",
     "suggestions/suggestions.parquet": "suggestion_id case_id action channel reason probability expires_on",
     "suggestions/suppressed.parquet": "case_id reason",
+    "suggestions/plan.parquet": "case_id step due action channel message new_message brand owner_id gain",
+    "suggestions/missing.parquet": "case_id brand missing n_missing n_messages",
+    "suggestions/content.parquet": "case_id content reactions positive affinity low high usual",
 }
 FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "

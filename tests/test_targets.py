@@ -11,7 +11,7 @@ import pytest
 from oracles_suggest import log_of, opt_in
 
 from behavio.errors import DeliveryError, JobError, RunError
-from behavio.suggest.write import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
+from behavio.suggest.make import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
 from behavio.targets import DeliverSettings, Receipt, deliver
 from behavio.targets import files as files_target
 from behavio.targets.csvfiles import confirm, guarded, harmless, read_csv, write_csv

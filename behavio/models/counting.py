@@ -11,7 +11,7 @@ Sources: Jelinek and Mercer (1980) for shares by bin, Witten and Bell (1991), Kn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -262,8 +262,13 @@ class Counting(SequenceModel):
         mixture = Mixture(self.mixture_, self.exponents_, float(self.linear_))
         result = np.empty((len(prefixes), size))
         for part, some in prefixes.batches(size * len(tables)):
-            rows = self._view_rows(coded, some, tables)
-            result[part] = mixture.of(rows, depths(coded, some, tables[0]))
+            rows, code = self._view_rows(coded, some, tables), depths(coded, some, tables[0])
+            mixed = mixture.of(rows, code)
+            lost = (
+                code == 0
+            )  # all views say the same there, what is usual: it is not evidence many times over
+            mixed[lost] = replace(mixture, linear=1.0).of(rows[:, lost], code[lost])
+            result[part] = mixed
         return result
 
     def _view_rows(self, coded: SequenceSet, prefixes: Prefixes, tables: Sequence[Table]) -> np.ndarray:

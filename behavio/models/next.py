@@ -10,7 +10,7 @@ from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.clock import told
 from behavio.models.gaps import DAY, GapModel
-from behavio.models.ngram import NGram
+from behavio.models.ngram import Evidence, NGram
 from behavio.models.settings import ModelSettings, moment
 from behavio.models.training import Progress, silent
 from behavio.sequences import UNKNOWN, SequenceSet
@@ -197,6 +197,9 @@ def evidence(
     The usual time is told only to those who have waited less (µs): for the others it has passed.
     """
     found = ngram.evidence(coded, prefixes, activity, at_least)
+    rare = found.order == 0  # a last activity seen less often says more than the whole log, with its number
+    few = ngram.evidence(coded, prefixes, activity, 1, 1)
+    found = Evidence(*(np.where(rare, getattr(few, n), getattr(found, n)) for n in Evidence.__slots__))
     usual = np.full(len(prefixes), np.nan)
     if coded.timed:
         usual = gaps.usual(coded.tokens[prefixes.ends - 1], activity)

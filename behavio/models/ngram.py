@@ -123,15 +123,21 @@ class NGram(SequenceModel):
         return rows
 
     def evidence(
-        self, sequences: SequenceSet, prefixes: Prefixes, activities: np.ndarray, at_least: int = 20
+        self,
+        sequences: SequenceSet,
+        prefixes: Prefixes,
+        activities: np.ndarray,
+        at_least: int = 20,
+        longest: int | None = None,
     ) -> Evidence:
         """The longest context of each prefix seen `at_least` times, and how often that activity came next.
 
-        `activities` int64 (n,) are ids of this model's vocabulary.
+        `activities` int64 (n,) are ids of this model's vocabulary; contexts of at most `longest` activities.
         """
         coded = self.coded(sequences)
         starts = prefixes.starts(coded)
         depth = max(int(self.order_), min(EXPLAIN, self.max_order))
+        depth = depth if longest is None else min(depth, longest)
         found = kernel.longest_evidence(
             readonly(coded.tokens, np.int32), starts, prefixes.ends, activities, at_least, depth, *self.trie
         )

@@ -20,7 +20,7 @@ from behavio.suggest.found import Found
 from behavio.suggest.messages import choose_messages, message_scores, shown_messages
 from behavio.suggest.objectives import OPENS_ONLY
 from behavio.suggest.offpolicy import STANDING_RULES, judge_policy
-from behavio.suggest.plan import day_of, make_plan
+from behavio.suggest.plan import day_of, give_days, rank_within
 from behavio.suggest.reasons import add_reasons
 from behavio.suggest.rules import apply_rules
 from behavio.suggest.scoring import score
@@ -138,7 +138,7 @@ def make_suggestions(
     scores = message_scores(shown)
     ruled = _ruled(offers, shown, scores, feedback, timeline, settings, progress)
     progress("planning", 0.5)
-    plan = make_plan(ruled.allowed, timeline.as_of, settings)
+    plan = give_days(ruled.ranked, timeline.as_of, settings)
     chosen = _with_next_step(plan.filter(pl.col("rule").is_null()), next_steps)
     made = add_reasons(chosen, situations, settings)
     left_out = pl.concat([ruled.forbidden, _narrow(plan.filter(pl.col("rule").is_not_null()))])
@@ -184,14 +184,14 @@ def _asked_for(
 class _Ruled:
     """Candidates after the rules.
 
-    allowed    all columns of those no rule forbids
+    ranked     those no rule forbids, in the order of each case (PLANNED)
     forbidden  the others, narrow
     closed     case, action of those closed for good (STANDING_RULES)
     bound      case_id, policy_cell, policy_channels of cases bound by the channel policy
     missing, watch   see `cycle`
     """
 
-    allowed: pl.DataFrame
+    ranked: pl.DataFrame
     forbidden: pl.DataFrame
     closed: pl.DataFrame
     bound: pl.DataFrame
@@ -221,12 +221,15 @@ def _ruled(
         frame = add_policy(offers.part(start, start + PART), cells)
         frame = choose_messages(frame, own, t.as_of, settings, unwanted, scores)
         frame = apply_rules(frame, settings)
+        ranked = rank_within(frame.filter(pl.col("rule").is_null()), settings).select(PLANNED)
+        conflicts = (pl.col("rule") == "conflicting").fill_null(False)
+        forbidden = (frame.filter(pl.col("rule").is_not_null()), ranked.filter(conflicts))
         closed = pl.col("rule").is_in(STANDING_RULES).fill_null(False)
         bound = frame.filter(pl.col("policy_cell").is_not_null())
         parts.append(
             (
-                frame.filter(pl.col("rule").is_null()),
-                _narrow(frame.filter(pl.col("rule").is_not_null())),
+                ranked.filter(~conflicts),
+                pl.concat([_narrow(f) for f in forbidden]),
                 frame.filter(closed).select("case", "action"),
                 bound.select(BOUND).unique("case_id", maintain_order=True),
                 missing_messages(offers.cases.slice(start, PART), own, usable),
@@ -235,6 +238,48 @@ def _ruled(
         )
     return _Ruled(*(pl.concat(tables) for tables in zip(*parts, strict=True)))
 
+
+CASE = (
+    "case",
+    "case_id",
+    "owner_id",
+    "case_brand",
+    "segment",
+    "waiting",
+    "stage",
+    "stage_sure",
+    "stage_since",
+)
+LIMITS = ("touches_28d", "cap", "contacts", "band_low", "band_high", "channel_28d", "channel_cap")
+CAPS = ("team_28d", "team_cap", "calls_365d", "country_cap")
+OFFER = (
+    "action",
+    "channel",
+    "message",
+    "brand",
+    "trigger",
+    "policy_place",
+    "cost",
+    "ignored",
+    "rank",
+    "rule",
+)
+EVIDENCE = (
+    "level",
+    "pressure",
+    "seen",
+    "n",
+    "k",
+    "share",
+    "probability",
+    "low",
+    "high",
+    "base_n",
+    "base_share",
+)
+GAIN = ("base_probability", "gain", "gain_low", "gain_high", "q_value", "detail")
+PLANNED = (*CASE, *LIMITS, *CAPS, *OFFER, *EVIDENCE, *GAIN)
+"""Columns of an allowed candidate that the plan, its reasons and its tables need."""
 
 BOUND = ("case_id", "policy_cell", "policy_channels")
 NARROW = (

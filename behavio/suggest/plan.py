@@ -37,11 +37,20 @@ def suggestion_id(case: str, action: str, message: str | None, as_of: dt.date) -
 
 
 def make_plan(allowed: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
-    """Rank what the rules allow and give it days.
+    """Rank what the rules allow and give it days: `rank_within` and `give_days`."""
+    return give_days(rank_within(allowed, settings), as_of, settings)
 
-    Adds rank, due_from, due_to, expires_on, priority, suggestion_id and rule/detail: a row whose rule is
-    set was left out by the plan (conflicting, contact_cap, pressure_band, max_per_case or max_per_owner_day)
-    and has no due days.
+
+def give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Add due_from, due_to, expires_on, priority and suggestion_id; what finds no day gets its rule."""
+    return _with_dates(_give_days(ranked, as_of, settings), as_of, settings)
+
+
+def rank_within(allowed: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
+    """Add rank and, where a case gets no more, rule and detail.
+
+    The rules of the plan are conflicting, contact_cap, pressure_band and max_per_case, here, and
+    max_per_owner_day when days are given.
     """
     ranked = _without_conflicts(in_order(allowed, settings))
     kept = pl.col("rule").is_null()
@@ -76,8 +85,7 @@ def make_plan(allowed: pl.DataFrame, as_of: int, settings: SuggestSettings) -> p
             pl.when(new).then(pl.lit(name)).otherwise(rule),
             pl.when(new).then(told).otherwise(detail),
         )
-    ranked = ranked.with_columns(rule=rule, detail=detail)
-    return _with_dates(_give_days(ranked, as_of, settings), as_of, settings)
+    return ranked.with_columns(rule=rule, detail=detail)
 
 
 def in_order(allowed: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
@@ -118,7 +126,19 @@ def _give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> p
     """Add `due_from`: owners fill their days best first, and a case waits `cooldown` between its own."""
     days = working_days(as_of)
     pause = dt.timedelta(days=-(-microseconds(settings.cooldown) // 86_400_000_000))
-    queue = ranked.with_row_index("row").filter(pl.col("rule").is_null())
+    slim = (
+        "owner_id",
+        "rank",
+        "waiting",
+        "gain",
+        "case",
+        "action",
+        "contacts",
+        "band_low",
+        "ignored",
+        "trigger",
+    )
+    queue = ranked.select("rule", *slim).with_row_index("row").filter(pl.col("rule").is_null())
     queue = queue.with_columns(
         asked=pl.col("trigger").is_not_null(),
         under=(pl.col("contacts") < pl.col("band_low")).fill_null(False),

@@ -44,28 +44,33 @@ def funnel(c: Context) -> Figure | None:
         ]
     )
     last = len(steps) - 1
-    limit = "" if within is None else f" within {write(seconds(within), 'seconds')}"
-    title = say(
-        "Of {n} {many} with {first}, {s} come to {last}{limit}",
-        n=table.show(0, "cases"),
-        many=c.many,
-        first=steps[0],
-        s=table.show(last, "share"),
-        last=steps[last],
-        limit=limit,
-    )
+    told = {
+        "n": table.show(0, "cases"),
+        "many": c.many,
+        "first": steps[0],
+        "s": table.show(last, "share"),
+        "last": steps[last],
+    }
+    if within is None:
+        title = say("Of {n} {many} with {first}, {s} come to {last}", **told)
+    else:
+        time = write(seconds(within), "seconds")
+        title = say("Of {n} {many} with {first}, {s} come to {last} within {t}", **told, t=time)
     alt = "; ".join(f"{s}: {table.text(i, 'cases')}, {table.text(i, 'share')}" for i, s in enumerate(steps))
-    return Figure(title, drawn, alt, _caption(c, table, found, limit), table)
+    return Figure(title, drawn, alt, _caption(c, table, found), table)
 
 
-def _caption(c: Context, table: Table, found: pl.DataFrame, limit: str) -> Markup:
+def _caption(c: Context, table: Table, found: pl.DataFrame) -> Markup:
     caption = say(
-        "Share of those who took the first step and then the others in this order{limit}{of}; other events "
-        "may lie in between, and the best of several attempts counts. {chosen}",
-        limit=limit,
-        of=" of it" if limit else "",
-        chosen=CHOSEN.get(str(found["chosen"][0]), ""),
+        "Share of those who took the first step and then the others in this order; other events may lie in "
+        "between, and the best of several attempts counts."
     )
+    within = found["within"][0]
+    if within is not None:
+        caption += say(
+            " A step counts when it comes within {t} of the first.", t=write(seconds(within), "seconds")
+        )
+    caption += Markup(" ") + say(CHOSEN.get(str(found["chosen"][0]), ""))
     still = [(i, r) for i, r in enumerate(table.rows) if r["may_still"]]
     if still:
         i, row = max(still, key=lambda s: s[1]["may_still"])
@@ -102,5 +107,14 @@ def _table(c: Context, kept: pl.DataFrame, within: str | None) -> Table:
 def _row(c: Context, row: dict[str, Any]) -> dict[str, Any]:
     """One step in words; so few that may still come that they could be known are not said."""
     still = row["may_still"]
-    names = [touchpoint(a.strip()) for a in str(row["activity"]).split("|")]
+    names = [_word(a.strip()) for a in str(row["activity"]).split("|")]
     return {**row, "step": " or ".join(names), "may_still": None if 0 < still < c.k else still}
+
+
+def _word(name: str) -> str:
+    """An activity in words; "campaign_*" is "any campaign"."""
+    return (
+        f"any {touchpoint(name[:-1].rstrip('_:'))}"
+        if name.endswith("*") and len(name) > 1
+        else touchpoint(name)
+    )

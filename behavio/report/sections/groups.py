@@ -279,9 +279,8 @@ def _journey(c: Context, group: Group) -> Figure | None:
     length = dots[-1].day - dots[0].day
     said = " → ".join(dict.fromkeys(d.label for d in dots))
     text = say(
-        "Typical journey: the one closest to all others in the group, {n} events over {t}. Dots stand "
-        "where the "
-        "{u} fall.",
+        "From a typical journey, one of those closest to all others in the group: the {n} events in a row "
+        "that show the group best, over {t}. Dots stand where the {u} fall.",
         n=write(len(dots), "count"),
         t=write(length, "days") if c.run.timed else "no clock",
         u="days" if length > 2 else "hours",

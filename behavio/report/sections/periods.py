@@ -18,6 +18,11 @@ from behavio.words import touchpoint
 
 ACTIVITIES, CHANGED = 8, 6
 MAY_BE_CHANCE = 0.05
+DIFFER = {
+    "edges": "Steps that differ by more than chance: {m} of {n}.",
+    "waits": "Times between two steps that do: {m} of {n}.",
+    "variants": "Whole journeys that do: {m} of {n}.",
+}
 
 
 def side_by_side(c: Context) -> tuple[Figure | Sheet, ...]:
@@ -116,7 +121,7 @@ def _caption(c: Context, found: dict[str, Any], table: Table) -> Markup:
     sides = found["sides"]
     caption = say(
         "{new}, beside {old}. {n} {many} could be seen in the newer period, {m} in the older one, mostly the "
-        "same: the intervals rest on their own differences.{hollow}",
+        "same: the intervals rest on their own differences.",
         new=_said(found, 1),
         old=_said(found, 0),
         n=c.facts.add(
@@ -126,29 +131,16 @@ def _caption(c: Context, found: dict[str, Any], table: Table) -> Markup:
             "period_cases_before", sides[0]["n_cases"], "count", f"{c.many} seen in the older one"
         ).shown,
         many=c.many,
-        hollow=" Hollow: may be chance." if any(not _sure(r, "rate_q_value") for r in table.rows) else "",
     )
-    for name, what in (
-        ("edges", "steps"),
-        ("waits", "waits between two steps"),
-        ("variants", "whole journeys"),
-    ):
+    if any(not _sure(r, "rate_q_value") for r in table.rows):
+        caption += say(" Hollow: may be chance.")
+    for name, text in DIFFER.items():
         differ = sum(_sure(r) for r in found[name].iter_rows(named=True))
-        tested = c.facts.add(
-            f"period_{name}", found["tested"][name], "count", f"{what} held against each other"
-        )
-        if not tested.value:
-            continue
-        said = c.facts.add(
-            f"period_{name}_differ", differ, "count", f"{what} that differ by more than chance"
-        )
-        caption += say(
-            " Of {n} {what} {m} differ{s} by more than chance.",
-            n=tested.shown,
-            what=what,
-            m=said.shown,
-            s="s" if differ == 1 else "",
-        )
+        what = f"{name} of two periods"
+        tested = c.facts.add(f"period_{name}", found["tested"][name], "count", f"{what} held side by side")
+        if tested.value:
+            sure = c.facts.add(f"period_{name}_differ", differ, "count", f"{what} that differ")
+            caption += Markup(" ") + say(text, n=tested.shown, m=sure.shown)
     return caption
 
 
@@ -168,11 +160,13 @@ def _steps(c: Context, found: dict[str, Any]) -> Sheet | None:
     )
     said = [{**r, "step": f"{touchpoint(r['source'])} → {touchpoint(r['target'])}"} for r in rows]
     table = Table.of("period_steps", "Steps in two periods", columns, said, _command(found, "edges"))
+    text = "{a} is followed by {b} more often: {now}, before {then}"
+    if rows[0]["difference"] < 0:
+        text = "{a} is followed by {b} less often: {now}, before {then}"
     title = say(
-        "{a} is followed by {b} {more} often: {now}, before {then}",
+        text,
         a=sentence_case(touchpoint(rows[0]["source"])),
         b=touchpoint(rows[0]["target"]),
-        more="more" if rows[0]["difference"] > 0 else "less",
         now=table.show(0, "b"),
         then=table.show(0, "a"),
     )
@@ -196,10 +190,12 @@ def _waits(c: Context, found: dict[str, Any]) -> Sheet | None:
     )
     said = [{**r, "step": f"{touchpoint(r['source'])} → {touchpoint(r['target'])}"} for r in rows]
     table = Table.of("period_waits", "Times in two periods", columns, said, _command(found, "waits"))
+    longer = rows[0]["larger"] > 0.5
     title = say(
-        "{s} takes {more}: {now}, before {then}, median",
+        "{s} takes longer: {now}, before {then}, median"
+        if longer
+        else "{s} takes less time: {now}, before {then}, median",
         s=sentence_case(said[0]["step"]),
-        more="longer" if rows[0]["larger"] > 0.5 else "less time",
         now=table.show(0, "median_s_b"),
         then=table.show(0, "median_s_a"),
     )
