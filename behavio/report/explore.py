@@ -22,7 +22,7 @@ from behavio.report.numbers import period, write
 from behavio.report.page import Page, build, render
 from behavio.report.run_tables import RunTables
 from behavio.report.scene import Scene
-from behavio.report.sections import journeys, running
+from behavio.report.sections import journeys, mapped, running
 from behavio.report.sections.headline import Headline
 from behavio.report.settings import ReportSettings
 from behavio.report.tables import Column, Facts, Table
@@ -191,7 +191,7 @@ class Explorer:
         edges = journeys.edge_table(graph.edges, scene.k, scene.many, part.timed)
         blocks: list[Block] = []
         if edges is not None:
-            levels = running.map_levels(scene, graph.edges, graph.activities, edges, LEVELS)
+            levels = mapped.map_levels(scene, graph.edges, graph.activities, edges, LEVELS)
             blocks += [levels] if levels is not None else []
         blocks += [b for b in (running.first_steps(scene), running.flows(scene)) if b is not None]
         if edges is not None and part.timed:

@@ -16,7 +16,7 @@ from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.scene import Scene
-from behavio.report.sections import funnels, periods, running, single, staying
+from behavio.report.sections import funnels, mapped, periods, running, single, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -151,7 +151,7 @@ def _levels(c: Context, scene: Scene, edges: Table) -> Levels | None:
     graph, activities = c.run.graph, c.run.activities
     if graph is None or activities is None or not {"cases", "starts"} <= set(activities.columns):
         return None
-    return running.map_levels(scene, graph, activities, edges)
+    return mapped.map_levels(scene, graph, activities, edges)
 
 
 def _drawing(c: Context) -> Markup | None:
