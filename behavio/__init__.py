@@ -23,8 +23,10 @@ __version__ = "0.1.0"
 
 ROOMS = (
     "audience",
+    "holdout",
     "journeys",
     "patterns",
+    "perceptions",
     "pressure",
     "report",
     "run",
@@ -34,8 +36,8 @@ ROOMS = (
     "view",
 )
 CALLS = (
-    *"check compare conform demo deliver drift encode evaluate funnel graph lifecycle match".split(),
-    *"neighbours predict read retention rework rules steps variants waits within".split(),
+    *"check compare conform demo deliver drift encode evaluate explore funnel graph lifecycle match".split(),
+    *"neighbours predict read readout retention rework rules steps variants waits within".split(),
     *ROOMS,
 )
 
