@@ -51,7 +51,7 @@ def both(folder: Path, path: str, **log: Any) -> Result:
 @pytest.fixture
 def by_stream(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often a log stage was written by stream."""
-    from behavio import run as stages
+    from behavio.run import stages
 
     calls: list[int] = []
     write = stages.write_streamed
