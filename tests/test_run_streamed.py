@@ -143,11 +143,11 @@ def test_learning_uses_a_sample_and_journeys_all(tmp_path: Path) -> None:
 
 
 def test_a_streamed_stage_holds_less(tmp_path: Path) -> None:
-    n = 3_000_000
+    n = 5_000_000
     row = pl.int_range(n, eager=True)
     frame = pl.DataFrame(
         {
-            "case": pl.select(pl.format("customer-{}", row * 7919 % 300_000)).to_series(),
+            "case": pl.select(pl.format("customer-{}", row * 7919 % 500_000)).to_series(),
             "activity": pl.Series([f"activity number {k}" for k in range(9)]).gather(row % 9),
             "time": pl.select(pl.datetime(2024, 1, 1) + pl.duration(minutes=row // 10)).to_series(),
         }
