@@ -112,11 +112,14 @@ def test_the_log_is_what_reading_without_the_person_gives(run: Path, job: Job):
     again = room.run(job, run)
     assert again.reused == () and bytes_with(run, who) == []
     anew = EventLog.read(run / "log")
-    for name in ("events", "cases", "consents", "rejected"):
+    for name in ("events", "cases", "consents", "rejected", "survey"):
         assert getattr(in_place, name).equals(getattr(anew, name)), name
-    numbers = [[(c.name, c.read, c.accepted, c.merged, c.left_out.get(ERASED, 0)) for c in log.sources]
-               for log in (in_place, anew)]  # fmt: skip
+    numbers = [[(c.name, c.read, c.accepted, c.merged) for c in log.sources] for log in (in_place, anew)]
     assert numbers[0] == numbers[1]
+    # her rows merged before for another reason (page views of one visit) count as erased when read anew
+    erased = [{c.name: c.left_out.get(ERASED, 0) for c in log.sources} for log in (in_place, anew)]
+    assert all(0 <= n <= erased[1][name] for name, n in erased[0].items())
+    assert sum(erased[0].values()) > 0
     assert room.run(job, run).reused == tuple(again.manifest["stages"])  # and stays so
     assert (run / "segments" / "profiles.json").is_file()
 

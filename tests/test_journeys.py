@@ -243,6 +243,8 @@ def test_write_journeys_writes_every_file_and_the_same_bytes_again(tmp_path):
     assert contents[0] == contents[1]
     assert set(contents[0]) == {
         *(f"{n}.parquet" for n in (*TABLES.split(), "changes", "changed_steps")),
+        *(f"period_{n}.parquet" for n in ("activities", "edges", "variants", "waits")),
+        "periods.json",
         "map.svg",
         "process.bpmn",
         "process.pnml",

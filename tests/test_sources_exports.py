@@ -77,7 +77,7 @@ def inputs(folder: Path) -> LogInputs:
     assert demo.cases is not None and demo.consents is not None
     source = {n: replace(s, path=".") for n, s in demo.source.items()}
     cases, consents = replace(demo.cases, path="."), replace(demo.consents, path=".")
-    return replace(demo, source=source, cases=cases, consents=consents, plan=None)
+    return replace(demo, source=source, cases=cases, consents=consents, plan=None, survey=None)
 
 
 def told(log: EventLog) -> list[pl.DataFrame]:
