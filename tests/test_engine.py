@@ -120,3 +120,12 @@ def test_a_sample_of_cases_has_about_the_share_asked_for() -> None:
     chosen = sampled(cases, 2**32 // 4)
     assert 0.24 < chosen.mean() < 0.26  # type: ignore[operator]
     assert sampled(cases, 2**32).all() and not sampled(cases, 0).any()
+
+
+def test_exact_answers_are_the_same_however_many_threads_cut_the_log() -> None:
+    rng = np.random.default_rng(4)
+    log = SequenceSet.from_traces([["abcde"[k] for k in rng.integers(0, 5, 60)] for _ in range(2_000)])
+    assert log.n_events > 100_000 and DIRECTLY_FOLLOWS.exact
+    one, many = (graph_of(LocalEngine(threads=n).run(DIRECTLY_FOLLOWS, log), log) for n in (1, 5))
+    assert one == many == graph_of(DIRECTLY_FOLLOWS.of(log), log)
+    assert log.shards(1)[0] is log

@@ -121,9 +121,7 @@ def check_rules(sequences: SequenceSet, rules: Sequence[tuple[str, str, str | No
         CALLED_BY,
         NEGATIVE,
     )
-    weights = distinct.weight
-    cases = ((found != 0) * weights[:, None]).sum(axis=0)
-    holds = ((found > 0) * weights[:, None]).sum(axis=0)
+    cases, holds = kernel.in_cases(found, readonly(distinct.weight, np.int64))
     named = ([r[0] for r in rules], [r[1] for r in rules], [r[2] for r in rules])
     return Checked(found, distinct.of_case, _frame(*named, cases, holds, sequences.n_cases))
 

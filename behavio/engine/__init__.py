@@ -20,12 +20,15 @@ class Count(Generic[Answer]):
     split   cuts an answer into n parts; part i of one answer only ever meets part i of another
     settle  what is left of a part when every shard is in it (quantiles instead of all waiting times);
             `merge` joins settled parts as well
+
+    exact says that the answer is the same bytes however the log is cut: whole numbers, joined by adding.
     """
 
     of: Callable[[SequenceSet], Answer]
     merge: Callable[[Answer, Answer], Answer]
     split: Callable[[Answer, int], Sequence[Answer]] | None = None
     settle: Callable[[Answer], Answer] | None = None
+    exact: bool = False
 
 
 class Encoded(Protocol):

@@ -14,7 +14,10 @@ from behavio.sequences import SequenceSet
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """`n_shards` fixes how the log is cut, so answers do not depend on the number of threads."""
+    """`n_shards` fixes how the log is cut, so answers do not depend on the number of threads.
+
+    Exact answers never do: for them the log is cut once per thread.
+    """
 
     n_shards: int = 8
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -25,7 +28,8 @@ class LocalEngine:
             raise LogError(
                 f"a {type(log).__name__} is not on this machine", hint="give the engine it lives on"
             )
-        shards = log.shards(self.n_shards if log.n_events > 100_000 else 1)
+        parts = min(self.threads, self.n_shards) if count.exact else self.n_shards
+        shards = log.shards(parts if log.n_events > 100_000 else 1)
         if len(shards) == 1:
             return count.of(shards[0])
         with ThreadPoolExecutor(min(self.threads, len(shards))) as pool:

@@ -43,7 +43,7 @@ ACTIVITY_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-DIRECTLY_FOLLOWS: Count[StepTally] = Count(of=tally_steps, merge=merge_steps)
+DIRECTLY_FOLLOWS: Count[StepTally] = Count(of=tally_steps, merge=merge_steps, exact=True)
 """Edges with frequency, cases and exact sums of their times: one pass."""
 
 

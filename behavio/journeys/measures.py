@@ -67,7 +67,7 @@ def tally_repeats(sequences: SequenceSet) -> np.ndarray:
     )[:, :7]
 
 
-REPEATS: Count[np.ndarray] = Count(of=tally_repeats, merge=np.add)
+REPEATS: Count[np.ndarray] = Count(of=tally_repeats, merge=np.add, exact=True)
 
 
 def rework(sequences: Encoded, engine: Engine | None = None) -> pl.DataFrame:

@@ -27,7 +27,7 @@ def tally_frequency(sequences: SequenceSet) -> np.ndarray:
     return np.bincount(sequences.tokens, minlength=len(sequences.vocabulary))
 
 
-FREQUENCY: Count[np.ndarray] = Count(of=tally_frequency, merge=np.add)
+FREQUENCY: Count[np.ndarray] = Count(of=tally_frequency, merge=np.add, exact=True)
 
 
 def most_frequent(log: Encoded, n: int, engine: Engine) -> np.ndarray:

@@ -212,3 +212,18 @@ def states(
         for i in range(n):
             count[present[i]] = 0
     return answer
+
+
+@njit(cache=True, nogil=True)
+def in_cases(found: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In how many cases each rule is called for, and in how many it holds, int64 (n_rules,).
+
+    found int8 (n_traces, n_rules) from `states`; weights int64 (n_traces,): cases of each trace
+    """
+    cases, holds = np.zeros(found.shape[1], np.int64), np.zeros(found.shape[1], np.int64)
+    for t in range(len(found)):
+        weight = weights[t]
+        for r in range(found.shape[1]):
+            cases[r] += weight * (found[t, r] != 0)
+            holds[r] += weight * (found[t, r] > 0)
+    return cases, holds
