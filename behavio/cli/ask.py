@@ -171,7 +171,7 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
     import polars as pl
 
     from behavio import api
-    from behavio.cli.judged import draw
+    from behavio.cli.judged import SHOWN, draw
 
     found = api.evaluate(source, **show.given(options))
     if form == "json":
@@ -183,7 +183,11 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
     if "protocol" in found:
         draw(found, form)
         return
-    show.table(pl.DataFrame(found["models"], infer_schema_length=None), form)
+    table = pl.DataFrame(found["models"], infer_schema_length=None)
+    if form is None:
+        shown = ("name", "kind", *SHOWN, "nll_seen", "nll_unseen")
+        table = table.select(c for c in shown if c in table.columns)
+    show.table(table, form)
     if form is None:
         best = found.get("oracle")
         known = [f"the true probabilities would have NLL {best['nll']:.3f}"] if best else []
