@@ -185,7 +185,7 @@ def evaluate(source: str, form: str | None, **options: Any) -> None:
         return
     table = pl.DataFrame(found["models"], infer_schema_length=None)
     if form is None:
-        shown = ("name", "kind", *SHOWN, "nll_seen", "nll_unseen")
+        shown = ("name", "kind", *(c for c in SHOWN if c != "brier"), "nll_unseen")
         table = table.select(c for c in shown if c in table.columns)
     show.table(table, form)
     if form is None:
