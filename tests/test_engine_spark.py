@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-import behavio.run
+import behavio.run.context
 from behavio.engine import spark_rows, spark_session
 from behavio.engine.spark import SparkEngine
 from behavio.errors import JobError, LogError
@@ -218,7 +218,7 @@ def test_spark_strips_what_polars_strips() -> None:
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch, engine: SparkEngine) -> None:
     """Runs take the session of this module."""
-    monkeypatch.setattr(behavio.run, "SparkEngine", lambda read: engine)
+    monkeypatch.setattr(behavio.run.context, "SparkEngine", lambda read: engine)
 
 
 @pytest.mark.usefixtures("fast")
