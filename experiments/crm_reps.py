@@ -129,6 +129,8 @@ class Org:
         row |= dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), moment)
         if not self.vault:
             row["IsDeleted"] = "false"
+        if self.vault:  # a vault's status__v only says whether the record is active
+            row[f"{object.removesuffix('_vod__c')}_Status_vod__c"] = row.pop("Status_vod__c")
         self.store.load(self.name(object), [{self.name(k): self._value(v) for k, v in row.items()}])
 
     def _value(self, value: str) -> str:
