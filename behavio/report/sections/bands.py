@@ -94,7 +94,8 @@ def _head(table: Table, i: int, s: Scene) -> Markup:
 def _caption(s: Scene) -> Markup:
     text = say(
         "A row is a band of journeys that are alike, never one person’s. A cell is what most of the band had "
-        "in the {unit}: pale for under {a} of the band, deep from {b}",
+        "in the {unit}, what they did themselves before what was done to them: pale for under {a} of the "
+        "band, deep from {b}",
         unit=s.calendar.unit,
         a=write(MANY, "share"),
         b=write(MOST, "share"),
@@ -121,6 +122,7 @@ def _bands(mine: pl.DataFrame, members: pl.Series, s: Scene) -> tuple[list[Row],
     ids = members.sort()
     ids = ids.gather_every(-(-len(ids) // LOOKED_AT))
     n_bins, n_kinds = s.calendar.bins, len(s.kinds.names)
+    own = _own(s)
     held = np.zeros((len(ids), n_bins, n_kinds), np.float32)
     at = pl.DataFrame({"case_id": ids, "row": np.arange(len(ids))})
     inside = mine.join(at, on="case_id")
@@ -129,7 +131,7 @@ def _bands(mine: pl.DataFrame, members: pl.Series, s: Scene) -> tuple[list[Row],
     near[:, 1:] += held[:, :-1] / 2
     near[:, :-1] += held[:, 1:] / 2
     found = bands(near.reshape(len(ids), -1), s.k, ROWS)
-    made = [(_row(held[part], s.k), _middle(held[part]), len(part)) for part in found]
+    made = [(_row(held[part], s.k, own), _middle(held[part]), len(part)) for part in found]
     made.sort(key=lambda m: m[1])
     return [row for row, _, _ in made], [n for _, _, n in made]
 
@@ -140,10 +142,27 @@ def _middle(held: np.ndarray) -> float:
     return float(per_bin @ np.arange(len(per_bin)) / per_bin.sum()) if per_bin.sum() else float("inf")
 
 
-def _row(held: np.ndarray, k: int) -> Row:
-    """Kind and depth of every bin, (-1, 0) where fewer than k of the band did the same."""
+def _own(s: Scene) -> np.ndarray:
+    """bool (kinds,): most events of the kind are the people's own doing."""
+    own = np.zeros(len(s.kinds.names), bool)
+    if s.traces.inbound is None:
+        return own
+    kind = s.kind_of[s.traces.tokens]
+    every = np.bincount(kind, minlength=len(own))
+    theirs = np.bincount(kind[s.traces.inbound], minlength=len(own))
+    found: np.ndarray = theirs * 2 > every
+    return found
+
+
+def _row(held: np.ndarray, k: int, own: np.ndarray) -> Row:
+    """Kind and depth of every bin, (-1, 0) where fewer than k of the band did the same.
+
+    What MANY of the band did themselves comes before what was done to them.
+    """
     people = held.sum(axis=0)
-    best = people.argmax(axis=1)
+    often = people >= max(MANY * len(held), k)
+    worth = people + (often & own) * float(len(held))
+    best = worth.argmax(axis=1)
     n = people[np.arange(len(best)), best]
     depth = (n >= MANY * len(held)).astype(int) + (n >= MOST * len(held)).astype(int)
     return [(int(b), int(d)) if m >= max(k, 1) else (-1, 0) for b, d, m in zip(best, depth, n, strict=True)]

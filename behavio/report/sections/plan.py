@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -15,12 +17,13 @@ from behavio.report.blocks import Block, Figure, Section
 from behavio.report.charts.track import Row, ShareAxis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
-from behavio.report.numbers import write
+from behavio.report.numbers import period, write
 from behavio.report.sections import walked
 from behavio.report.tables import Column, Table
 from behavio.words import capital, touchpoint
 
 SHOWN = 14
+DATES = re.compile(r"(\d{4}-\d{2}-\d{2}) to (\d{4}-\d{2}-\d{2})")
 PHRASES = {
     "at_least": "{a}: {times} or more",
     "at_most": "{a}: {times} at most",
@@ -143,7 +146,15 @@ def _named(step: str, kind: str = "") -> str:
     """A step in human words: an activity, or a rule as a sentence; anything else as it is written."""
     if kind == "rule":
         return _sentence(step)
-    return _word(step) if " " not in step and "(" not in step else step
+    if " " not in step and "(" not in step:
+        return _word(step)
+    return DATES.sub(_dates, step)
+
+
+def _dates(found: re.Match[str]) -> str:
+    """A goal's days as the page writes days."""
+    first, last = (date.fromisoformat(d) for d in found.groups())
+    return period(first, last)
 
 
 def _word(name: str) -> str:
