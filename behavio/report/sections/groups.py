@@ -13,6 +13,7 @@ from behavio.report.charts.strip import Dot, strip
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import Context, say
 from behavio.report.kinds import SILENCE, sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import held, spelled, write
 from behavio.report.sections.answers import answers
 from behavio.report.shared import Shared, shared_run
@@ -335,7 +336,7 @@ def _journey(c: Context, group: Group, found: Shared | None, table: Table) -> Fi
     ]
     place = next(i for i, r in enumerate(table.rows) if r["segment"] == group.name)
     length = found.days[-1]
-    said = " → ".join(dict.fromkeys(d.label for d in dots))
+    said = " → ".join(dict.fromkeys(t(d.label) for d in dots))
     text = say(
         "A typical stretch: {n} events that {m} {many} of the group went through in this order, nothing in "
         "between",
@@ -351,8 +352,14 @@ def _journey(c: Context, group: Group, found: Shared | None, table: Table) -> Fi
         )
     else:
         text += Markup(".")
-    alt = f"Typical stretch of {group.name}: {len(dots)} events over {write(length, 'days')}; in order {said}"
-    return Figure(Markup(""), strip(dots), alt, text)
+    alt = say(
+        "Typical stretch of {g}: {n} events over {t}; in order {said}",
+        g=group.name,
+        n=len(dots),
+        t=write(length, "days"),
+        said=said,
+    )
+    return Figure(Markup(""), strip(dots), alt.striptags(), text)
 
 
 def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calendar) -> Figure:
@@ -363,6 +370,13 @@ def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calend
     start = "" if not calendar.relative else " since the first event"
     caption = say("What {u}{s}, share of the group", u=calendar.brings, s=start)
     quiet = write(silence, "share")
-    alt = f"{group.name}: on average {quiet} of the group are silent; most of the rest is {loudest.lower()}"
+    alt = say(
+        "{g}: on average {q} of the group are silent; most of the rest is {x}",
+        g=group.name,
+        q=quiet,
+        x=loudest.lower(),
+    )
     hues = [c.kinds.hues[n] for n in c.kinds.names]
-    return Figure(Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt, caption)
+    return Figure(
+        Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt.striptags(), caption
+    )

@@ -215,7 +215,7 @@ def high_levels(values: pl.Series, column: str) -> tuple[str, list[str]] | None:
     if column == "tier":
         return ("tier 1", ["1"]) if "1" in found else None
     if found and all(v.isdecimal() and 1 <= int(v) <= 10 for v in found) and "10" in found:
-        return f"{column} 8 to 10", ["8", "9", "10"]
+        return str(say("{x} 8 to 10", x=column)), ["8", "9", "10"]
     return None
 
 

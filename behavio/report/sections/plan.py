@@ -17,6 +17,7 @@ from behavio.report.blocks import Block, Figure, Section
 from behavio.report.charts.track import Row, ShareAxis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import period, write
 from behavio.report.sections import walked
 from behavio.report.tables import Column, Table
@@ -236,11 +237,18 @@ def _kept(c: Context, table: Table, found: pl.DataFrame) -> Figure:
         "Share of the {many} decided for whom each part of the plan went as planned, with its interval; "
         "those still open are not counted. {more}",
         many=c.many,
-        more=f"{more} more in the table of the run; parts of fewer than {c.k} {c.many} are left out."
+        more=say(
+            "{n} more in the table of the run; parts of fewer than {k} {many} are left out.",
+            n=more,
+            k=c.k,
+            many=c.many,
+        )
         if more
         else "",
     )
-    alt = "; ".join(f"{r['step']}: {table.text(i, 'share')} as planned" for i, r in enumerate(table.rows[:6]))
+    alt = "; ".join(
+        f"{t(r['step'])}: {table.text(i, 'share')} {t('as planned')}" for i, r in enumerate(table.rows[:6])
+    )
     return Figure(
         title, track(lines, AXIS, ("Planned", "As planned", "What went wrong")), alt, caption, table
     )
@@ -305,9 +313,13 @@ def _answers(c: Context, table: Table) -> Figure:
         "lot would show an effect.{own}",
         many=c.many,
         w=_within(c),
-        own="".join(f" {capital(n)}." for n in (c.run.conformance or {})["notes"] if "themselves" in n),
+        own="".join(
+            f" {t(capital(n) + '.')}" for n in (c.run.conformance or {})["notes"] if "themselves" in n
+        ),
     )
-    alt = "; ".join(f"{r['band']}: {table.text(i, 'share')} answered" for i, r in enumerate(table.rows))
+    alt = "; ".join(
+        f"{t(r['band'])}: {table.text(i, 'share')} {t('answered')}" for i, r in enumerate(table.rows)
+    )
     return Figure(title, track(lines, AXIS, ("Done", "Answered", "Of")), alt, caption, table)
 
 
