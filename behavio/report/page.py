@@ -27,6 +27,7 @@ from behavio.report.sections import (
     headline,
     journeys,
     kpis,
+    medical,
     method,
     outlook,
     patterns,
@@ -42,6 +43,7 @@ from behavio.report.subset import only_group
 from behavio.report.tables import Table
 
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
+    "medical": medical.section,
     "groups": groups.section,
     "trust": trust.section,
     "journeys": journeys.section,

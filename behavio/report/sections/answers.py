@@ -31,7 +31,7 @@ def answers(
         ("Who", who),
         ("What follows what", _moves(c, segment_id, name, profile)),
         ("Where", _where(c, segment_id, events)),
-        ("Which content", _content(c, segment_id, events)),
+        *([] if c.settings.role == "medical" else [("Which content", _content(c, segment_id, events))]),
     )
 
 

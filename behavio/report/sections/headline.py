@@ -52,7 +52,7 @@ def _title(c: Context) -> Markup:
         if pair is not None:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
         apart = opposite_pace(c)
-        if apart is not None:
+        if apart is not None and c.settings.role != "medical":
             return _pace_title(c, apart)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]

@@ -55,9 +55,10 @@ def section(c: Context) -> Section:
             tables.append(block.table)
         if block is not None:
             blocks.append(block)
+    campaigns = c.settings.role != "medical"  # how a campaign is answered is no business of the medical team
     parts = (
-        funnels.funnel(c),
-        staying.phase_map(c),
+        funnels.funnel(c) if campaigns else None,
+        staying.phase_map(c) if campaigns else None,
         staying.retention(c),
         staying.times_and_repeats(c),
         staying.changed(c),
