@@ -159,7 +159,7 @@ def _thinned(ticks: Sequence[tuple[float, str]], low: float, high: float) -> tup
     kept: list[tuple[float, str]] = []
     whole = math.log(high / low)
     for value, label in ticks:
-        if kept and label and math.log(value / kept[-1][0]) / whole < 0.15:
+        if kept and label and math.log(value / kept[-1][0]) / whole < 0.2:
             continue
         kept.append((value, label))
     return tuple(kept)
