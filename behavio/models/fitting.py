@@ -225,8 +225,8 @@ def ended(hazard: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihood (n,) of gaps that ended in `step`; hazard logits (n, bins)."""
     # -log sigmoid(h) = softplus(h) - h: all steps up to this one were asked, this one said yes
     asked = torch.arange(hazard.shape[1], device=hazard.device) <= step[:, None]
-    result: torch.Tensor = (functional.softplus(hazard) * asked).sum(1) - hazard.gather(1, step[:, None])[:, 0]
-    return result
+    paid: torch.Tensor = (functional.softplus(hazard) * asked).sum(1)
+    return paid - hazard.gather(1, step[:, None])[:, 0]
 
 
 def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
