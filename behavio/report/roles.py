@@ -18,18 +18,17 @@ SALES = (
     "glossary",
 )
 MEDICAL = (
+    "medical",
     "groups",
     "trust",
     "journeys",
     "perceptions",
-    "content",
     "changes",
     "readiness",
     "method",
     "glossary",
 )
 MEDICAL_NUMBERS = (
-    "net_reaction",
     "portal",
     "cases",
     "events",
