@@ -146,7 +146,10 @@ def _case_facts(
         (is_touch(settings) & (pl.col("team") != "medical").fill_null(True)).any().alias("knows_others"),
     )
     facts = facts.with_columns(
-        case_brand=pl.col("brands").list.eval(pl.element().mode().sort().first()).list.first(),
+        case_brand=pl.col("brands")
+        .list.eval(pl.element().mode().sort().first())
+        .list.first()
+        .cast(pl.String),
         only_medical=(pl.col("knows_medical") & ~pl.col("knows_others")).fill_null(False),
     ).select("case", "n_events", "case_brand", "only_medical")
     base = now.select("case", *SITUATION, pl.col("touches").alias("touches_28d"))

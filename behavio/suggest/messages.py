@@ -16,6 +16,7 @@ from behavio.suggest.rules import TIRED_AFTER
 from behavio.suggest.scoring import strength
 from behavio.suggest.settings import SuggestSettings, microseconds
 from behavio.suggest.situations import Situations, observed_until
+from behavio.suggest.timeline import as_texts
 
 SAME_CONTACT_US = 2 * 3_600_000_000
 """Parts of a contact come within two hours of it."""
@@ -30,14 +31,15 @@ def shown_messages(situations: Situations, actions: Sequence[str], settings: Sug
     named = pl.col("message").is_not_null() & (pl.col("team") != "medical").fill_null(True)
     part = pl.col("activity").is_in(settings.parts_of_contact) | pl.col("reaction").is_not_null()
     columns = ["case", "activity", "channel", "team", "message", "brand", "reaction", "position"]
-    events = t.events.select(*columns, us=pl.col("timestamp").dt.epoch("us"))
-    frame = events.filter(named)
+    events = t.events.lazy().select(*columns, us=pl.col("timestamp").dt.epoch("us"))
+    frame = as_texts(events.filter(named).collect())
     own = frame.filter(pl.col("activity").is_in(list(actions))).with_columns(action=pl.col("activity"))
     inside = frame.filter(part & ~pl.col("activity").is_in(list(actions))).sort("us", "position")
-    touches = events.select("case", "us", "channel", "position", "activity", action="activity")
-    touches = touches.filter(pl.col("activity").is_in(list(actions))).sort("us", "position")
+    touches = events.select("case", "us", "channel", "position", action="activity")
+    touches = touches.filter(pl.col("action").is_in(list(actions)))
+    done = as_texts(touches.collect()).sort("us", "position")
     matched = inside.join_asof(
-        touches.select("case", "us", "channel", "action"),
+        done.select("case", "us", "channel", "action"),
         on="us",
         by=["case", "channel"],
         tolerance=SAME_CONTACT_US,
