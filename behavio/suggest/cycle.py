@@ -54,7 +54,7 @@ NO_ACCESS = ("no_consent", "do_not_call", "medical_firewall", "channel_policy", 
 """Rules that close the door to a case, not only for the moment."""
 
 OFFERED = (
-    *("case", "case_id", "rank", "action", "channel", "message", "brand", "case_brand", "owner_id", "gain"),
+    *("case", "rank", "action", "channel", "message", "brand", "case_brand", "owner_id", "gain"),
     *("channel_28d", "channel_cap", "team_28d", "team_cap", "calls_365d", "country_cap"),
 )
 """What a step needs to know of an offer."""
@@ -89,10 +89,11 @@ class Cycle:
     offers: pl.DataFrame
     steps: pl.DataFrame
 
-    def part(self, inside: pl.Expr, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
+    def part(self, inside: pl.Expr, t: Timeline, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
         """PLAN_SCHEMA for some cases; `shown` holds theirs."""
         own = self.steps.filter(inside)
-        columns = ["case_id", "action", "channel", "case_brand", "brand", "message", "owner_id", "gain"]
+        own = own.with_columns(case_id=t.case_ids.gather(own["case"]))
+        columns = ["action", "channel", "case_brand", "brand", "message", "owner_id", "gain"]
         rows = as_texts(self.offers.select(columns)[own["offer"]])
         return _messages(pl.concat([own.drop("offer"), rows], how="horizontal"), shown, usable)
 

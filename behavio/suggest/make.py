@@ -23,12 +23,12 @@ from behavio.suggest.offpolicy import judge_policy
 from behavio.suggest.plan import day_of, give_days, with_dates
 from behavio.suggest.reasons import add_reasons
 from behavio.suggest.ruled import NARROW, PART, Ruled, ask_rules, parts_of
-from behavio.suggest.scoring import score
+from behavio.suggest.scoring import SITUATION, score
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.situations import Situations, read_situations
 from behavio.suggest.standing import add_standing
 from behavio.suggest.tables import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA, InMemory, Keep
-from behavio.suggest.timeline import Timeline, as_categories, as_texts, read_timeline
+from behavio.suggest.timeline import Timeline, as_texts, read_timeline
 from behavio.suggest.triggers import triggered
 from behavio.suggest.uplift import holdout_uplift
 
@@ -94,12 +94,13 @@ def make_tables(
     offers = _asked_for(offers, situations, log, settings, found)
     shown = shown_messages(situations, names, settings)
     scores = message_scores(shown)
-    shown = as_categories(shown.drop("reaction"))
     ruled = ask_rules(offers, shown, scores, feedback, timeline, settings, progress, keep)
+    held_out = offers.cases["holdout"]
+    del offers  # what stood beside every case is not needed any more
     progress("judging the policy", 0.4)
     policy = judge_policy(situations, actions, ruled.closed, settings)
     if settings.holdout_column is not None:
-        policy["holdout"] = holdout_uplift(timeline, offers.cases["holdout"])
+        policy["holdout"] = holdout_uplift(timeline, held_out)
     progress("planning", 0.6)
     plan = give_days(ruled.ranked, timeline.as_of, settings)
     facts = _facts(timeline, situations, actions, plan, ruled, counts, log, settings) | {"policy": policy}
@@ -115,12 +116,15 @@ def make_tables(
         conflicts = policy_conflicts(ruled.bound, affinity)
         keep.add("conflicts", conflicts)
         facts["n_policy_conflicts"] = conflicts.height
-    return facts | _write_out(plan, ruled, shown, scores, situations, next_steps, settings, progress, keep)
+    return facts | _write_out(
+        plan, ruled, cells, shown, scores, situations, next_steps, settings, progress, keep
+    )
 
 
 def _write_out(
     plan: pl.DataFrame,
     ruled: Ruled,
+    cells: pl.DataFrame,
     shown: pl.DataFrame,
     scores: pl.DataFrame,
     situations: Situations,
@@ -133,19 +137,27 @@ def _write_out(
     t = situations.timeline
     cycle = lay_out(plan, t, settings)
     usable = fresh_messages(scores, t.as_of, settings)
-    chosen = plan.filter(pl.col("rule").is_null())
-    late = plan.filter(pl.col("rule").is_not_null()).select(NARROW)
+    free = pl.col("rule").is_null()
     n_urgent = 0
     for start, inside in parts_of(t.n_cases):
         progress("giving reasons", start / t.n_cases)
-        own = with_dates(as_texts(chosen.filter(inside)), t.as_of, settings)
+        planned = plan.filter(inside)
+        own = _known(planned.filter(free), cells, t)
+        own = with_dates(own, t.as_of, settings)
         own = add_reasons(_with_next_step(own, next_steps), (start, start + PART), situations, settings)
         n_urgent += int((own["priority"] == "urgent").sum())
         keep.add("suggestions", _suggestions(own))
-        held = pl.concat([ruled.forbidden.filter(inside), late.filter(inside)])
-        keep.add("suppressed", _suppressed(as_texts(held.sort("case", "action"))))
-        keep.add("plan", cycle.part(inside, as_texts(shown.filter(inside)), usable))
+        held = pl.concat([ruled.forbidden.filter(inside), planned.filter(~free).select(NARROW)])
+        keep.add("suppressed", _suppressed(_known(held.sort("case", "action"), cells, t)))
+        keep.add("plan", cycle.part(inside, t, as_texts(shown.filter(inside)), usable))
     return {"n_urgent": n_urgent, "n_planned_steps": cycle.steps.height}
+
+
+def _known(rows: pl.DataFrame, cells: pl.DataFrame, t: Timeline) -> pl.DataFrame:
+    """Rows of candidates with their case ids and the evidence of their situation, as texts."""
+    rows = as_texts(rows).with_columns(case_id=t.case_ids.gather(rows["case"]))
+    evidence = cells.drop("gain") if "gain" in rows.columns else cells
+    return rows.join(evidence, on=["action", *SITUATION], how="left", maintain_order="left")
 
 
 def _content(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from behavio.suggest.messages import choose_messages
 from behavio.suggest.offpolicy import STANDING_RULES
 from behavio.suggest.plan import rank_within
 from behavio.suggest.rules import apply_rules
+from behavio.suggest.scoring import SITUATION
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.tables import Keep
 from behavio.suggest.timeline import Timeline, as_categories, as_texts
@@ -23,17 +24,7 @@ from behavio.suggest.timeline import Timeline, as_categories, as_texts
 PART = 25_000
 """Cases whose candidates, reasons and messages stand in memory at once."""
 
-CASE = (
-    "case",
-    "case_id",
-    "owner_id",
-    "case_brand",
-    "segment",
-    "waiting",
-    "stage",
-    "stage_sure",
-    "stage_since",
-)
+CASE = ("case", "owner_id", "case_brand", "waiting", "stage", "stage_sure", "stage_since")
 LIMITS = ("touches_28d", "cap", "contacts", "band_low", "band_high", "channel_28d", "channel_cap")
 CAPS = ("team_28d", "team_cap", "calls_365d", "country_cap")
 OFFER = (
@@ -46,38 +37,15 @@ OFFER = (
     "cost",
     "ignored",
     "rank",
-    "rule",
+    "gain",
 )
-EVIDENCE = (
-    "level",
-    "pressure",
-    "seen",
-    "n",
-    "k",
-    "share",
-    "probability",
-    "low",
-    "high",
-    "base_n",
-    "base_share",
-)
-GAIN = ("base_probability", "gain", "gain_low", "gain_high", "q_value", "detail")
-PLANNED = (*CASE, *LIMITS, *CAPS, *OFFER, *EVIDENCE, *GAIN)
-"""Columns of an allowed candidate that the plan, its reasons and its tables need."""
+RULED = (*SITUATION, "rule", "detail")
+PLANNED = (*CASE, *LIMITS, *CAPS, *OFFER, *RULED)
+"""Columns of an allowed candidate that the plan, its reasons and its tables need; its evidence is that of its
+action and situation (`Offers.cells`)."""
 
 BOUND = ("case_id", "policy_cell", "policy_channels")
-NARROW = (
-    "case",
-    "case_id",
-    "action",
-    "channel",
-    "rule",
-    "detail",
-    "level",
-    "probability",
-    "base_probability",
-    "n",
-)
+NARROW = ("case", "action", "channel", *RULED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +96,8 @@ def ask_rules(
         keep.add("missing", missing_messages(offers.cases.slice(start, PART), own, usable))
         found.append(
             (
-                as_categories(ranked.filter(~conflicts), "case_id", "detail"),
-                as_categories(pl.concat([f.select(NARROW) for f in forbidden]), "case_id", "detail"),
+                as_categories(ranked.filter(~conflicts), "detail"),
+                as_categories(pl.concat([f.select(NARROW) for f in forbidden]), "detail"),
                 frame.filter(closed).select("case", "action"),
                 bound.select(BOUND).unique("case_id", maintain_order=True),
                 watch_list(frame, t, settings),
