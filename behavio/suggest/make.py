@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ def _asked_for(
     stages = [] if found.stages is None else found.stages["stage"].unique().sort().to_list()
     if settings.policy is not None:
         check_policy(read_policy(Path(settings.policy)), segments, stages)
-    return Offers(cases, offers.actions, lookups, offers.finish)
+    return replace(offers, cases=cases, lookups=lookups)
 
 
 def _suggestions(made: pl.DataFrame) -> pl.DataFrame:

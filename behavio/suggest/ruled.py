@@ -10,6 +10,7 @@ import polars as pl
 
 from behavio.suggest.candidates import Offers
 from behavio.suggest.channels import add_policy, read_policy
+from behavio.suggest.consents import about_product
 from behavio.suggest.cycle import fresh_messages, missing_messages, watch_list
 from behavio.suggest.feedback import unwanted_messages
 from behavio.suggest.messages import choose_messages
@@ -87,7 +88,7 @@ def ask_rules(
         own = as_texts(shown.filter(inside))
         frame = add_policy(offers.part(start, start + PART), cells)
         frame = choose_messages(frame, own, t.as_of, settings, unwanted, scores)
-        frame = apply_rules(frame, settings)
+        frame = apply_rules(about_product(frame, offers.products), settings)
         ranked = rank_within(frame.filter(pl.col("rule").is_null()), settings).select(PLANNED)
         conflicts = (pl.col("rule") == "conflicting").fill_null(False)
         forbidden = (frame.filter(pl.col("rule").is_not_null()), ranked.filter(conflicts))
