@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.card import CardSettings
 from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
 from behavio.journeys import JourneySettings
@@ -23,6 +24,7 @@ from behavio.perceptions import PerceptionSettings
 from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
+from behavio.sensitive import refuse_sensitive
 from behavio.sources import (
     AffiliationSettings,
     CasesSettings,
@@ -66,6 +68,7 @@ class Job:
     perceptions: PerceptionSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
+    card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
     deliver: DeliverSettings | None = None
 
@@ -87,12 +90,23 @@ class Job:
                 "[perceptions] needs answers to learn from",
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
+        self._refuse_sensitive()
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _refuse_sensitive(self) -> None:
+        """JobError where a table asks for a column such as age or sex that [card] does not allow."""
+        named: dict[str, tuple[str | None, ...]] = {
+            "[model] attributes": self.model.attributes if self.model else (),
+            "[perceptions] attributes": self.perceptions.attributes if self.perceptions else (),
+            "[suggest] value_column": (self.suggest.value_column,) if self.suggest else (),
+        }
+        for where, columns in named.items():
+            refuse_sensitive(where, [c for c in columns if c is not None], self.card.sensitive)
 
     @property
     def inputs(self) -> LogInputs:

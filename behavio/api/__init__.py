@@ -45,11 +45,12 @@ from behavio.api.people import (
     suggestions,
     view,
 )
-from behavio.api.work import deliver, demo, demo_data, erase, explore, report, run, simulate
+from behavio.api.work import card, deliver, demo, demo_data, erase, explore, report, run, simulate
 
 __all__ = [
     "audience",
     "audience_columns",
+    "card",
     "challenge",
     "check",
     "compare",

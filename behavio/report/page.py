@@ -21,6 +21,7 @@ from behavio.report.roles import order
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
     before,
+    card,
     changes,
     content,
     groups,
@@ -55,6 +56,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "suggestions": suggestions.section,
     "changes": changes.section,
     "readiness": readiness.section,
+    "card": card.section,
     "method": method.section,
     "glossary": method.glossary,
 }

@@ -14,6 +14,7 @@ SALES = (
     "perceptions",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )
@@ -25,6 +26,7 @@ MEDICAL = (
     "content",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )

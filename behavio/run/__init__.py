@@ -146,9 +146,19 @@ def _key(
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
     elif stage.name == "suggestions" and job.suggest is not None:
         held = tuple(fingerprints(suggest.files_of(job.suggest, job.base)))
+    elif stage.name == "card":
+        held = tuple((k, v) for k, v in plain(job).items() if k != "base")
     space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
     before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
-    return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
+    return key_of(
+        stage.name,
+        settings,
+        (rest, held, job.card.sensitive),
+        job.seed,
+        code_fingerprint(),
+        versions(),
+        before,
+    )
 
 
 def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:

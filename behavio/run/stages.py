@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from behavio import (
+    card,
     conformance,
     journeys,
     models,
@@ -211,6 +212,10 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     )
 
 
+def _card(c: Context, settings: Any, folder: Path) -> Facts:
+    return card.write_card(c.folder, plain(c.job), folder, c.watcher.progress)
+
+
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
     if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
@@ -231,6 +236,11 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
     return settings if path is None else replace(settings, **{name: str(base / path)})
 
 
+EARLIER = (
+    *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+    *("next", "suggestions"),
+)
+"""What a run has found before it is told."""
 STAGES = (
     Stage("log", "source", (), _log),
     Stage("models", "model", ("log",), _models),
@@ -242,13 +252,11 @@ STAGES = (
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
+    Stage("card", "card", EARLIER, _card),
     Stage(
         "report",
         "report",
-        (
-            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-            *("next", "suggestions"),
-        ),
+        (*EARLIER, "card"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),
