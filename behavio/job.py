@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from behavio.card import CardSettings
 from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
+from behavio.goals import GoalSettings
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
@@ -68,6 +69,7 @@ class Job:
     perceptions: PerceptionSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
+    goals: GoalSettings | None = None
     card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
     deliver: DeliverSettings | None = None

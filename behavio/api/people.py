@@ -18,6 +18,7 @@ from behavio.folder import checked_run, needed, refuse_settings, run_folder, tab
 
 if TYPE_CHECKING:
     from behavio.audience import Audience
+    from behavio.goals import Goals
     from behavio.holdout import Readout
     from behavio.perceptions import Perceptions
     from behavio.pressure import Pressure
@@ -122,6 +123,14 @@ def readout(
     from behavio import holdout as room
 
     return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
+
+
+def goals(folder: str | Path) -> Goals:
+    """The goals of a run: met, not met or not measurable; the run before against what happened since."""
+    from behavio.goals import read_goals
+
+    needed(checked_run(folder), "goals/facts.json")
+    return read_goals(Path(folder) / "goals")
 
 
 def segments_page(folder: str | Path) -> dict[str, Any]:

@@ -158,6 +158,11 @@ def limits(run: Path, job: Mapping[str, Any]) -> list[Line]:
     if job.get("suggest") and not (job["suggest"] or {}).get("holdout"):
         text = "unknown: nobody was left alone by lot (behavio holdout), all figures are associations"
         lines.append(Line(part, "Effect of contacts", text))
+    wanted = table(run, "goals/goals.parquet")
+    if wanted is not None and wanted.height:
+        counted = dict(wanted.group_by("verdict").len().sort("verdict").iter_rows())
+        text = ", ".join(f"{n} {verdict}" for verdict, n in counted.items())
+        lines.append(Line(part, "Goals", text, counted))
     silent = table(run, "next/next_steps.parquet")
     if silent is not None:
         n = silent.filter(pl.col("rank") == 0)["case_id"].n_unique()

@@ -57,6 +57,7 @@ COMMANDS = {
     "view": "ask",
     "suggestions": "suggested",
     "audience": "audience",
+    "goals": "goals",
     "holdout": "lots",
     "readout": "lots",
 }
@@ -91,6 +92,7 @@ SHORT = {
     "view": "The whole story of one case.",
     "suggestions": "What to do next for whom and why, what is held back, the plan, the policy.",
     "audience": "Who fits a question: counted first, exported with consent applied.",
+    "goals": "What was wanted, and what came of it: met, not met or not measurable.",
     "holdout": "Leave a group alone by lot, so that effects can be measured.",
     "readout": "What contacts caused: those left alone against the others.",
     "report": "Write a run's report again: page, slides, summary or tables.",

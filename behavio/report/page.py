@@ -24,6 +24,7 @@ from behavio.report.sections import (
     card,
     changes,
     content,
+    goals,
     groups,
     headline,
     journeys,
@@ -44,6 +45,7 @@ from behavio.report.tables import Table
 
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "groups": groups.section,
+    "goals": goals.section,
     "trust": trust.section,
     "journeys": journeys.section,
     "patterns": patterns.section,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ROLES = ("brand", "sales", "medical")
 SALES = (
+    "goals",
     "plan",
     "pressure",
     "suggestions",

@@ -12,6 +12,7 @@ from typing import Any
 from behavio import (
     card,
     conformance,
+    goals,
     journeys,
     models,
     patterns,
@@ -212,6 +213,14 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     )
 
 
+def _goals(c: Context, settings: Any, folder: Path) -> Facts:
+    previous = None if settings.previous is None else c.job.base / settings.previous
+    if previous is not None:
+        goals.files_of(previous)  # a run that is not there is said before the work
+    labels = c.table("segments/segments.parquet")
+    return goals.write_goals(c.log, labels, settings, folder, c.watcher.progress, previous)
+
+
 def _card(c: Context, settings: Any, folder: Path) -> Facts:
     return card.write_card(c.folder, plain(c.job), folder, c.watcher.progress)
 
@@ -238,7 +247,7 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
 
 EARLIER = (
     *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-    *("next", "suggestions"),
+    *("next", "suggestions", "goals"),
 )
 """What a run has found before it is told."""
 STAGES = (
@@ -252,6 +261,7 @@ STAGES = (
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
+    Stage("goals", "goals", ("log", "segments"), _goals),
     Stage("card", "card", EARLIER, _card),
     Stage(
         "report",
