@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from behavio.card import judged, rests
+from behavio.card import judged, rests, strength
 from behavio.card.line import Line
 from behavio.card.settings import CardSettings
 from behavio.errors import RunError
@@ -32,10 +32,12 @@ def card_of(run: Path, job: Mapping[str, Any]) -> list[Line]:
         *rests.left_out(run, job),
         *rests.sensitive(run, job),
         *judged.metrics(run),
+        *strength.skill(run),
         *judged.calibration(run),
         *judged.stability(run),
         *judged.drift(run),
         *judged.limits(run, job),
+        *strength.strengthen(run),
     ]
 
 
@@ -50,7 +52,14 @@ def write_card(
     with whole_file(folder / MARKDOWN) as draft:
         draft.write_text(markdown(str(job["name"]), lines), encoding="utf-8", newline="")
     unknown = sum(x.value is None and x.text.startswith("unknown") for x in lines)
-    return {"rows_in": 0, "rows_out": len(rows), "unknown": unknown}
+    facts: dict[str, Any] = {"rows_in": 0, "rows_out": len(rows), "unknown": unknown}
+    small = strength.hypothesis(run)
+    if small is not None:
+        facts |= {
+            "hypothesis": small,
+            "strengthen": [f"{x.what}: {x.text}" for x in strength.strengthen(run)],
+        }
+    return facts
 
 
 def read_card(run: Path) -> tuple[str, list[Line]]:

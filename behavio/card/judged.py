@@ -9,9 +9,7 @@ from typing import Any
 import polars as pl
 
 from behavio.card.line import Line, table, told
-
-FEW_CASES, FEW_EVENTS = 300, 3_000
-"""Below either a run is a hypothesis: groups and models rest on few people."""
+from behavio.card.strength import hypothesis
 
 
 def _pick(metrics: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -147,14 +145,22 @@ def drift(run: Path) -> list[Line]:
     return lines or [Line(part, "Model", "unknown: no model was judged")]
 
 
+def _rests_on(steps: pl.DataFrame) -> Line:
+    """How many next steps rest on the person, on her group, on everybody."""
+    first = steps.filter(pl.col("rank") == 1)
+    if "rests_on" not in first.columns:
+        return Line("Limits", "Next steps rest on", "unknown: an older run")
+    counted = dict(first.group_by("rests_on").len().sort("rests_on").iter_rows())
+    said = ", ".join(f"{what} {counted.get(what, 0):,}" for what in ("person", "group", "base rate"))
+    return Line("Limits", "Next steps rest on", f"{said} (cases)", counted)
+
+
 def limits(run: Path, job: Mapping[str, Any]) -> list[Line]:
     """What the run cannot tell, as its own stages say it."""
-    ready, part = told(run, "log/readiness.json"), "Limits"
-    lines = []
-    cases, events = ready.get("n_cases", 0), ready.get("n_events", 0)
-    if cases < FEW_CASES or events < FEW_EVENTS:
-        text = f"a hypothesis: {cases:,} cases and {events:,} events"
-        lines.append(Line(part, "Size", text, {"cases": cases, "events": events}))
+    part, lines = "Limits", []
+    small = hypothesis(run)
+    if small is not None:
+        lines.append(Line(part, "Size", f"a hypothesis: {small}", small))
     if job.get("suggest") and not (job["suggest"] or {}).get("holdout"):
         text = "unknown: nobody was left alone by lot (behavio holdout), all figures are associations"
         lines.append(Line(part, "Effect of contacts", text))
@@ -165,9 +171,7 @@ def limits(run: Path, job: Mapping[str, Any]) -> list[Line]:
         lines.append(Line(part, "Goals", text, counted))
     silent = table(run, "next/next_steps.parquet")
     if silent is not None:
-        n = silent.filter(pl.col("rank") == 0)["case_id"].n_unique()
-        of = silent["case_id"].n_unique()
-        lines.append(Line(part, "No next step", f"{n:,} of {of:,} cases: too little is known of them", n))
+        lines.append(_rests_on(silent))
     asked = table(run, "perceptions/questions.parquet")
     if asked is not None:
         refused = asked.filter(pl.col("status") != "projected")["question"].to_list()
