@@ -14,6 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.accounts import AccountSettings
 from behavio.card import CardSettings
 from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
@@ -69,6 +70,7 @@ class Job:
     perceptions: PerceptionSettings | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
+    accounts: AccountSettings | None = None
     goals: GoalSettings | None = None
     card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
@@ -92,6 +94,13 @@ class Job:
                 "[perceptions] needs answers to learn from",
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
+        if (self.accounts is not None or self.log.case == "account") and self.affiliations is None:
+            raise JobError(
+                "accounts need affiliations",
+                hint='add [affiliations] with path = "…": case_id, account_id, role, start, end',
+            )
+        if self.log.case == "account":
+            self._refuse_people()
         self._refuse_sensitive()
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
@@ -99,6 +108,17 @@ class Job:
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _refuse_people(self) -> None:
+        """JobError for a stage that is about people where accounts are the cases."""
+        for stage in ("suggest", "deliver", "perceptions", "pressure", "accounts"):
+            if getattr(self, stage) is not None:
+                raise JobError(
+                    f"[{stage}] is about people, here accounts are the cases",
+                    hint='leave it out, or leave out [log] case = "account"; an account gives no consent',
+                )
+        if self.engine == "spark":
+            raise JobError("accounts as cases are not counted on a cluster", hint='use engine = "local"')
 
     def _refuse_sensitive(self) -> None:
         """JobError where a table asks for a column such as age or sex that [card] does not allow."""

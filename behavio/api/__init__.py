@@ -28,6 +28,9 @@ from behavio.api.mining import (
     waits,
 )
 from behavio.api.people import (
+    account,
+    accounts,
+    accounts_log,
     audience,
     audience_columns,
     challenge,
@@ -49,6 +52,9 @@ from behavio.api.people import (
 from behavio.api.work import card, deliver, demo, demo_data, erase, explore, report, run, simulate
 
 __all__ = [
+    "account",
+    "accounts",
+    "accounts_log",
     "audience",
     "audience_columns",
     "card",

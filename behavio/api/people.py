@@ -17,6 +17,7 @@ from behavio.files import read_json
 from behavio.folder import checked_run, needed, refuse_settings, run_folder, table_of
 
 if TYPE_CHECKING:
+    from behavio.accounts import Accounts, AccountStory
     from behavio.audience import Audience
     from behavio.goals import Goals
     from behavio.holdout import Readout
@@ -123,6 +124,33 @@ def readout(
     from behavio import holdout as room
 
     return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
+
+
+def accounts(folder: str | Path) -> Accounts:
+    """The accounts of a run: members, roles, coverage, what is missing, roles that answer together."""
+    from behavio.accounts import read_accounts
+
+    needed(checked_run(folder), "accounts/facts.json")
+    return read_accounts(Path(folder) / "accounts")
+
+
+def account(folder: str | Path, account_id: str) -> AccountStory:
+    """One account of a run: its members and its journey."""
+    from behavio.accounts import account_story
+
+    needed(checked_run(folder), "accounts/facts.json")
+    return account_story(Path(folder), account_id)
+
+
+def accounts_log(data: Data, out: str | Path, **columns: Any) -> dict[str, int]:
+    """Write the log of a run with accounts as cases (Parquet), for any other command; counts."""
+    from behavio.accounts import by_account
+    from behavio.files import whole_file
+
+    log, counts = by_account(read(data, **columns))
+    with whole_file(Path(out)) as draft:
+        log.events.write_parquet(draft, compression="zstd")
+    return counts
 
 
 def goals(folder: str | Path) -> Goals:

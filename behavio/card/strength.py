@@ -46,7 +46,11 @@ def strengthen(run: Path) -> list[Line]:
 
     cases, events, days = ready.get("n_cases", 0), ready.get("n_events", 0), _days(ready)
     if cases < CASES:
-        add("More people", f"{cases:,} cases have events; from {CASES:,} on groups can be found again", cases)
+        add(
+            "More people",
+            f"{cases:,} cases have events; {CASES:,} are asked for before groups are more than a guess",
+            cases,
+        )
     if days is not None and days < DAYS:
         add("A longer time", f"{days} days are seen; half a year shows waits and seasons", days)
     elif events < EVENTS:

@@ -20,6 +20,7 @@ from behavio.report.language import language, speaking, spoken, t
 from behavio.report.roles import order
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    accounts,
     before,
     card,
     changes,
@@ -51,6 +52,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "patterns": patterns.section,
     "before": before.section,
     "perceptions": perceptions.section,
+    "accounts": accounts.section,
     "plan": plan.section,
     "pressure": pressure.section,
     "content": content.section,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from behavio import (
+    accounts,
     card,
     conformance,
     goals,
@@ -54,12 +55,16 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
-    if can_be_streamed(c.job.inputs, erased):
+    if c.job.log.case == "person" and can_be_streamed(c.job.inputs, erased):
         try:
             return write_streamed(c.job.inputs, folder, c.watcher.progress)
         except Unfit:
             pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    counted: Facts = {}
+    if c.job.log.case == "account":
+        log, counts = accounts.by_account(log)
+        counted = {"by_account": counts}
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
     sequences.write(folder / "encoded")
@@ -74,6 +79,7 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
         "n_activities": len(sequences.vocabulary.activities),
         "first": str(log.events["timestamp"].min()) if log.timed else "",
         "last": str(log.events["timestamp"].max()) if log.timed else "",
+        **counted,
     }
 
 
@@ -213,6 +219,10 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     )
 
 
+def _accounts(c: Context, settings: Any, folder: Path) -> Facts:
+    return accounts.write_accounts(c.log, settings, c.job.seed, folder, c.watcher.progress)
+
+
 def _goals(c: Context, settings: Any, folder: Path) -> Facts:
     previous = None if settings.previous is None else c.job.base / settings.previous
     if previous is not None:
@@ -247,7 +257,7 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
 
 EARLIER = (
     *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-    *("next", "suggestions", "goals"),
+    *("next", "suggestions", "accounts", "goals"),
 )
 """What a run has found before it is told."""
 STAGES = (
@@ -261,6 +271,7 @@ STAGES = (
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
+    Stage("accounts", "accounts", ("log",), _accounts),
     Stage("goals", "goals", ("log", "segments"), _goals),
     Stage("card", "card", EARLIER, _card),
     Stage(

@@ -57,8 +57,8 @@ def note(c: Context) -> Markup:
     """What the columns are."""
     return say(
         "Later events by how many events of the {one} were known before. Base rate: what everybody does "
-        "most. Foretold better: surprise saved per event, with 95 % interval over {many}. Where a history does not "
-        "tell more, next steps rest on the group, then on the base rate, and say so.",
+        "most. Foretold better: surprise saved per event, with 95 % interval over {many}. Where a history "
+        "does not tell more, next steps rest on the group, then on the base rate, and say so.",
         one=c.one,
         many=c.many,
     )
