@@ -41,6 +41,7 @@ from behavio.sources import (
 from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
+from behavio.value import ValueSettings
 
 Settings = TypeVar("Settings")
 
@@ -71,6 +72,7 @@ class Job:
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     accounts: AccountSettings | None = None
+    value: ValueSettings | None = None
     goals: GoalSettings | None = None
     card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
@@ -102,6 +104,11 @@ class Job:
         if self.log.case == "account":
             self._refuse_people()
         self._refuse_sensitive()
+        if self.value is not None and self.cases is None:
+            raise JobError(
+                "[value] needs a column of the cases",
+                hint="add [cases]; value is not inferred from engagement",
+            )
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
@@ -111,7 +118,7 @@ class Job:
 
     def _refuse_people(self) -> None:
         """JobError for a stage that is about people where accounts are the cases."""
-        for stage in ("suggest", "deliver", "perceptions", "pressure", "accounts"):
+        for stage in ("suggest", "deliver", "perceptions", "pressure", "accounts", "value"):
             if getattr(self, stage) is not None:
                 raise JobError(
                     f"[{stage}] is about people, here accounts are the cases",
@@ -125,6 +132,7 @@ class Job:
         named: dict[str, tuple[str | None, ...]] = {
             "[model] attributes": self.model.attributes if self.model else (),
             "[perceptions] attributes": self.perceptions.attributes if self.perceptions else (),
+            "[value] column": (self.value.column,) if self.value else (),
             "[suggest] value_column": (self.suggest.value_column,) if self.suggest else (),
         }
         for where, columns in named.items():

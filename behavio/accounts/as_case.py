@@ -59,6 +59,6 @@ def by_account(log: EventLog) -> tuple[EventLog, dict[str, int]]:
         "without_account": log.n_events - kept,
         "in_several_accounts": table.height - kept,
     }
-    plain = {"consents": CONSENT_SCHEMA, "plan": PLAN_SCHEMA, "survey": SURVEY_SCHEMA}
-    left = {name: empty(schema) for name, schema in plain.items()}
-    return replace(log, events=table, cases=cases, **left), counts
+    consents, plan, survey = (empty(s) for s in (CONSENT_SCHEMA, PLAN_SCHEMA, SURVEY_SCHEMA))
+    found = replace(log, events=table, cases=cases, consents=consents, plan=plan, survey=survey)
+    return found, counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -95,7 +97,7 @@ def _followed(asked: np.ndarray, answers: np.ndarray, within: int) -> float:
     return float(((wait > 0) & (wait <= within)).mean())
 
 
-def _row(first: str, then: str, accounts: int, n: int, seen: float, turned: np.ndarray) -> dict[str, object]:
+def _row(first: str, then: str, accounts: int, n: int, seen: float, turned: np.ndarray) -> dict[str, Any]:
     from scipy.stats import t as student
 
     expected = float(turned.mean())

@@ -47,6 +47,7 @@ from behavio.api.people import (
     segments_page,
     stages,
     suggestions,
+    value,
     view,
 )
 from behavio.api.work import card, deliver, demo, demo_data, erase, explore, report, run, simulate
@@ -100,6 +101,7 @@ __all__ = [
     "stages",
     "steps",
     "suggestions",
+    "value",
     "variants",
     "view",
     "waits",

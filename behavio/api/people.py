@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from behavio.pressure import Pressure
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
+    from behavio.value import Value
     from behavio.view import CaseStory
 
 
@@ -151,6 +152,14 @@ def accounts_log(data: Data, out: str | Path, **columns: Any) -> dict[str, int]:
     with whole_file(Path(out)) as draft:
         log.events.write_parquet(draft, compression="zstd")
     return counts
+
+
+def value(folder: str | Path) -> Value:
+    """What the cases of a run are worth beside how they behave; costs; a targeting policy."""
+    from behavio.value import read_value
+
+    needed(checked_run(folder), "value/facts.json")
+    return read_value(Path(folder) / "value")
 
 
 def goals(folder: str | Path) -> Goals:

@@ -49,7 +49,7 @@ def fallen_back(
     as_of = table["as_of"][0]
     rows = rows.with_columns(as_of=pl.lit(as_of, dtype=SCHEMA["as_of"]))
     missing = [pl.lit(None, dtype=t).alias(c) for c, t in SCHEMA.items() if c not in rows.columns]
-    rows = rows.with_columns(missing).select(SCHEMA.names()).cast(SCHEMA)  # type: ignore[arg-type]
+    rows = rows.with_columns(missing).select(SCHEMA.names()).cast(SCHEMA)
     place = pl.DataFrame({"case_id": ids, "place": np.arange(len(ids))})
     whole = pl.concat([table.filter(~replaced), rows]).join(place, on="case_id", how="left")
     return whole.sort("place", "rank").drop("place")

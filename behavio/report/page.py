@@ -39,6 +39,7 @@ from behavio.report.sections import (
     readiness,
     suggestions,
     trust,
+    value,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.subset import only_group
@@ -52,6 +53,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "patterns": patterns.section,
     "before": before.section,
     "perceptions": perceptions.section,
+    "value": value.section,
     "accounts": accounts.section,
     "plan": plan.section,
     "pressure": pressure.section,

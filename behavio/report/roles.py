@@ -6,6 +6,7 @@ ROLES = ("brand", "sales", "medical")
 SALES = (
     "goals",
     "plan",
+    "value",
     "accounts",
     "pressure",
     "suggestions",

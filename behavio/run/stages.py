@@ -25,6 +25,7 @@ from behavio import (
     stages,
     suggest,
     targets,
+    value,
 )
 from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
@@ -223,6 +224,11 @@ def _accounts(c: Context, settings: Any, folder: Path) -> Facts:
     return accounts.write_accounts(c.log, settings, c.job.seed, folder, c.watcher.progress)
 
 
+def _value(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return value.write_value(c.log, labels, settings, folder, c.watcher.progress)
+
+
 def _goals(c: Context, settings: Any, folder: Path) -> Facts:
     previous = None if settings.previous is None else c.job.base / settings.previous
     if previous is not None:
@@ -257,7 +263,7 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
 
 EARLIER = (
     *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-    *("next", "suggestions", "accounts", "goals"),
+    *("next", "suggestions", "accounts", "value", "goals"),
 )
 """What a run has found before it is told."""
 STAGES = (
@@ -272,6 +278,7 @@ STAGES = (
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
     Stage("accounts", "accounts", ("log",), _accounts),
+    Stage("value", "value", ("log", "segments"), _value),
     Stage("goals", "goals", ("log", "segments"), _goals),
     Stage("card", "card", EARLIER, _card),
     Stage(
