@@ -28,9 +28,13 @@ from behavio.api.mining import (
     waits,
 )
 from behavio.api.people import (
+    account,
+    accounts,
+    accounts_log,
     audience,
     audience_columns,
     challenge,
+    goals,
     holdout,
     perceptions,
     policy,
@@ -43,13 +47,18 @@ from behavio.api.people import (
     segments_page,
     stages,
     suggestions,
+    value,
     view,
 )
-from behavio.api.work import deliver, demo, demo_data, erase, explore, report, run, simulate
+from behavio.api.work import card, deliver, demo, demo_data, erase, explore, report, run, simulate
 
 __all__ = [
+    "account",
+    "accounts",
+    "accounts_log",
     "audience",
     "audience_columns",
+    "card",
     "challenge",
     "check",
     "compare",
@@ -63,6 +72,7 @@ __all__ = [
     "evaluate",
     "explore",
     "funnel",
+    "goals",
     "graph",
     "holdout",
     "journeys",
@@ -91,6 +101,7 @@ __all__ = [
     "stages",
     "steps",
     "suggestions",
+    "value",
     "variants",
     "view",
     "waits",

@@ -15,6 +15,7 @@ from behavio.errors import ModelError
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.clock import better_clock
+from behavio.models.few import by_events
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
 from behavio.models.order import order_in_words, order_told
@@ -151,6 +152,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "n_test_events": 0,
         "models": [],
         "default": "ngram",
+        "by_events": [],
         "reliability": [],
         "gap": None,
         "when": None,
@@ -197,6 +199,13 @@ def judged(
         "n_identical_cases": identical,
         "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
         "default": default,
+        "by_events": by_events(
+            scores[default],
+            scores["most_popular"],
+            held.ends - held.starts(asked.sequences),
+            held.cases,
+            seed,
+        ),
         "gain_over_ngram": gains,
         "promises": promises,
         "vectors": vectors,

@@ -210,6 +210,8 @@ def _with_next_step(chosen: pl.DataFrame, next_steps: pl.DataFrame | None) -> pl
         return chosen.with_columns(
             next_activity=pl.lit(None, dtype=pl.String), next_probability=pl.lit(None, dtype=pl.Float64)
         )
+    if "rests_on" in next_steps.columns:  # what stands in for a person is no reason for one
+        next_steps = next_steps.filter(rests_on="person")
     first = next_steps.filter(pl.col("rank") == 1).unique("case_id", keep="first", maintain_order=True)
     first = first.select(
         "case_id", pl.col("activity").alias("next_activity"), pl.col("probability").alias("next_probability")
