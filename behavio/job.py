@@ -34,9 +34,11 @@ from behavio.sources import (
     SourceSettings,
     SurveySettings,
 )
+from behavio.sources.patients import refuse_patient_keys
 from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
+from behavio.treatment.joined import TreatmentInput
 
 Settings = TypeVar("Settings")
 
@@ -64,6 +66,7 @@ class Job:
     stages: StageSettings | None = None
     pressure: PressureSettings | None = None
     perceptions: PerceptionSettings | None = None
+    treatment: TreatmentInput | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
     report: ReportSettings | None = None
@@ -87,12 +90,29 @@ class Job:
                 "[perceptions] needs answers to learn from",
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
+        self._check_level()
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _check_level(self) -> None:
+        """Patients and HCPs never meet: see behavio.sources.patients."""
+        if self.log.patients:
+            for stage in ("suggest", "deliver", "treatment", "perceptions"):
+                if getattr(self, stage) is not None:
+                    raise JobError(
+                        f"[{stage}] is for HCPs, and the cases of this job are patients",
+                        hint="leave it out; behavio treatment makes counts that a job about HCPs may take in",
+                    )
+            return
+        for name, settings in self.source.items():
+            named = (settings.case_id, settings.identity, *settings.columns.values(), *settings.keep)
+            refuse_patient_keys([c for c in named if c], f"[source.{name}]")
+        if self.treatment is not None and self.engine == "spark":
+            raise JobError("[treatment] is not read on a cluster", hint='leave out engine = "spark"')
 
     @property
     def inputs(self) -> LogInputs:
@@ -123,8 +143,10 @@ def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
     return job_from(table, name=path.stem, base=path.parent)
 
 
-def job_from(table: Mapping[str, Any], *, name: str, base: Path) -> Job:
-    """A job from tables already parsed."""
+def job_from(table: Mapping[str, Any], *, name: str, base: Path, patients: bool = False) -> Job:
+    """A job from tables already parsed; `patients`: its cases are patients, whether it says so or not."""
+    if patients:
+        table = {**table, "log": {**table.get("log", {}), "patients": True}}
     known = {f.name for f in fields(Job)} - {"name", "base"}
     _refuse_unknown(table, known, f"job {name}")
     parts: dict[str, Any] = {}

@@ -27,6 +27,7 @@ from behavio.api.mining import (
     variants,
     waits,
 )
+from behavio.api.patients import treatment
 from behavio.api.people import (
     audience,
     audience_columns,
@@ -45,7 +46,17 @@ from behavio.api.people import (
     suggestions,
     view,
 )
-from behavio.api.work import deliver, demo, demo_data, erase, explore, report, run, simulate
+from behavio.api.work import (
+    deliver,
+    demo,
+    demo_data,
+    erase,
+    explore,
+    report,
+    run,
+    simulate,
+    simulate_patients,
+)
 
 __all__ = [
     "audience",
@@ -88,9 +99,11 @@ __all__ = [
     "segments",
     "segments_page",
     "simulate",
+    "simulate_patients",
     "stages",
     "steps",
     "suggestions",
+    "treatment",
     "variants",
     "view",
     "waits",

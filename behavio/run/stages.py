@@ -22,6 +22,7 @@ from behavio import (
     stages,
     suggest,
     targets,
+    treatment,
 )
 from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
@@ -52,17 +53,20 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
-    if can_be_streamed(c.job.inputs, erased):
+    if c.job.treatment is None and can_be_streamed(c.job.inputs, erased):
         try:
             return write_streamed(c.job.inputs, folder, c.watcher.progress)
         except Unfit:
             pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    more: Facts = {}
+    if c.job.treatment is not None:
+        log, more["treatment"] = treatment.joined(log, c.job.treatment, c.job.base)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
-    return {
+    return more | {
         "rows_in": read,
         "rows_out": log.n_events,
         "n_events": log.n_events,

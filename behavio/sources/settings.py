@@ -279,6 +279,7 @@ class LogSettings:
     sample_events  from a log with more events than this models and segments learn by a sample of whole cases,
                  where it is streamed or counted on a cluster; journeys are always counted over all of it
     stream_above_mb  a single plain table of at least this size is streamed, never held in memory as a whole
+    patients     the cases are patients: a job of its own that neither suggests nor delivers
     """
 
     exclude: str | None = None
@@ -287,6 +288,7 @@ class LogSettings:
     open_within: str | None = None
     sample_events: int = 2_000_000
     stream_above_mb: float = 100.0
+    patients: bool = False
 
     def __post_init__(self) -> None:
         if not self.stream_above_mb >= 0:
