@@ -91,12 +91,26 @@ class Job:
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
         self._check_level()
+        self._check_analog()
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _check_analog(self) -> None:
+        """Analog sources stand beside others, and only models learn from them."""
+        beside = [n for n, s in self.source.items() if s.analog]
+        if not beside:
+            return
+        where = f"[source.{beside[0]}] analog = true"
+        if len(beside) == len(self.source):
+            raise JobError(f"{where}: no source is left for the log itself", hint="add its own sources")
+        if self.model is None:
+            raise JobError(f"{where} is for models, and the job has none", hint="add the table [model]")
+        if self.engine == "spark":
+            raise JobError(f"{where} is not read on a cluster", hint='leave out engine = "spark"')
 
     def _check_level(self) -> None:
         """Patients and HCPs never meet: see behavio.sources.patients."""

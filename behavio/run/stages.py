@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from behavio import (
     conformance,
     journeys,
@@ -29,13 +31,15 @@ from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, write_streamed
 from behavio.engine.local import LocalEngine
 from behavio.engine.spark import SparkLog
+from behavio.errors import LogError
+from behavio.files import whole_file
 from behavio.job import Job
 from behavio.log import EventLog
 from behavio.manifest import (
     plain,
 )
 from behavio.run.context import Context, Facts, erased_of, plan_files
-from behavio.sequences import SequenceSet
+from behavio.sequences import FIELDS, SequenceSet
 from behavio.sources.cluster import read_cluster_log
 
 
@@ -62,6 +66,12 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     more: Facts = {}
     if c.job.treatment is not None:
         log, more["treatment"] = treatment.joined(log, c.job.treatment, c.job.base)
+    analog = sources.read_analog(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    if analog is not None:
+        if analog.timed != log.timed:
+            with_clock = "the log" if log.timed else "its analog source"
+            raise LogError(f"only {with_clock} has a clock", hint="give both times, or neither")
+        more["analog"] = _write_analog(analog, folder)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
     sequences.write(folder / "encoded")
@@ -77,6 +87,21 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
         "first": str(log.events["timestamp"].min()) if log.timed else "",
         "last": str(log.events["timestamp"].max()) if log.timed else "",
     }
+
+
+def _write_analog(log: EventLog, folder: Path) -> Facts:
+    """analog.parquet: events without any id of a person; counts of its sources for the manifest."""
+    numbers = log.events["case_id"].rank("dense").cast(pl.Int64)
+    named = [n for n in FIELDS if n in log.events.columns and n != "actor_id"]
+    table = log.events.select("activity", "timestamp", "event_index", *named)
+    table = table.with_columns(case_id=pl.format("analog:{}", numbers.cast(pl.String).str.zfill(9)))
+    with whole_file(folder / "analog.parquet") as draft:
+        table.write_parquet(draft, compression="zstd")
+    counts = [
+        {"source": s.name, "read": s.read, "accepted": s.accepted, "rejected": s.rejected, "merged": s.merged}
+        for s in log.sources
+    ]
+    return {"n_events": log.n_events, "n_cases": log.n_cases, "timed": log.timed, "sources": counts}
 
 
 def _log_on_cluster(c: Context, folder: Path) -> Facts:
@@ -151,7 +176,7 @@ def _flow(job: Job) -> tuple[tuple[str, ...], str | None]:
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
     known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
-    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress, c.beside)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:

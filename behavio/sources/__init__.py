@@ -73,6 +73,7 @@ __all__ = [
     "input_files",
     "kinds",
     "read",
+    "read_analog",
     "read_log",
     "read_planned",
     "read_survey",
@@ -141,6 +142,8 @@ def read_log(
     beside, privacy = _beside(inputs, privacy, lambda what, place: tell(what, place / steps))
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
+        if settings.analog:
+            continue
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
         read_one = part_of or partial(_read_source, identities=beside.identities)
         parts.append(read_one(name, settings, inputs.base, privacy))
@@ -150,6 +153,21 @@ def read_log(
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
     tell("sorting events", 1.0)
     return _whole(_some(parts), beside)
+
+
+def read_analog(
+    inputs: LogInputs,
+    progress: Progress | None = None,
+    *,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
+) -> EventLog | None:
+    """The events of a job's sources that are `analog`, as a log of their own; None where it has none."""
+    found = {n: replace(s, analog=False) for n, s in inputs.source.items() if s.analog}
+    if not found:
+        return None
+    alone = LogInputs(found, inputs.base, identities=inputs.identities, log=inputs.log)
+    return read_log(alone, progress, salt=salt, erased=erased)
 
 
 @dataclass

@@ -105,6 +105,8 @@ class SourceSettings:
     brands            page or mail → brand by such rules, where the export names no brand
     views             each further topic of a visit is an event of its own, portal_view
     identity          kind of id the source's cases are named by, a column of [identities]
+    analog            events of another brand or area: models may learn from them where that helps to tell
+                      the steps of this log; they are no events of it
     """
 
     path: str = ""
@@ -135,6 +137,7 @@ class SourceSettings:
     brands: Mapping[str, str] | Rules = field(default_factory=dict)
     views: bool = False
     identity: str | None = None
+    analog: bool = False
 
     def __post_init__(self) -> None:
         _check(self, "events")
