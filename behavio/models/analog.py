@@ -2,7 +2,7 @@
 
 Such events are put before the log, in time moved by whole weeks: what a model tunes on its newest part is
 then tuned on the log itself, and a model that lets old counts fade finds how much they are worth. They are
-used only where the gain on held-out steps of the log is beyond doubt.
+used only where the gain on held-out steps of the log is beyond doubt, and no fewer steps are told right.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from behavio.contrasts import Z
 from behavio.errors import LogError
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split
@@ -90,7 +91,9 @@ def verdict(
     """What the analog events do on the held-out steps of `split`: metrics.json's part "analog"."""
     scores = [judge.score(model, split.sequences, split.prefixes) for _, model in (plain, helped)]
     gain = judge.gain(scores[0], scores[1], split.prefixes.cases, seed)
-    sides = {}
+    hits = [(score.rank == 0).astype(float) for score in scores]
+    right = _difference(hits[1] - hits[0], split.prefixes.cases)
+    sides: dict[str, Any] = {}
     for side, (name, _), score in zip(("without", "with"), (plain, helped), scores, strict=True):
         sides[side] = {
             "model": name,
@@ -104,8 +107,19 @@ def verdict(
         "n_held_out": len(split.prefixes),
         **sides,
         "gain": gain,
-        "used": gain["low"] > 0,
+        "right": right,
+        "used": gain["low"] > 0 and right["high"] >= 0,
     }
+
+
+def _difference(saved: np.ndarray, cases: np.ndarray) -> dict[str, float]:
+    """Mean over events with the 95 % interval that cases give it (a ratio of sums, linearised)."""
+    _, code = np.unique(cases, return_inverse=True)
+    total, n = np.bincount(code, weights=saved), np.bincount(code).astype(float)
+    mean = float(total.sum() / n.sum())
+    m = max(len(n), 2)
+    wide = Z * float(np.sqrt(((total - mean * n) ** 2).sum() * m / (m - 1))) / float(n.sum())
+    return {"difference": mean, "low": mean - wide, "high": mean + wide}
 
 
 def in_words(found: dict[str, Any]) -> str:
