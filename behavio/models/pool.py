@@ -10,7 +10,7 @@ that does not earn its share is left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -19,7 +19,7 @@ import numpy as np
 from behavio.models.base import CELLS, Prefixes, SequenceModel, Split, case_order, later_slice
 from behavio.models.calibration import Scaling, Surprise, calibrated, reach, sets
 from behavio.models.counting import Counting
-from behavio.models.mixing import Mixture, by_bin
+from behavio.models.mixing import Mixture, by_bin, linear_share
 from behavio.models.neighbours import Neighbours
 from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
@@ -144,17 +144,14 @@ class Pool(SequenceModel):
         fitted, others = np.flatnonzero(~apart), np.flatnonzero(apart)
         p = rows[:, np.arange(len(held)), truth]
         while True:
-            weights = by_bin(p[:, fitted], code[fitted], len(SEEN) + 1, BIN_PULL, PULL)
+            weights = shares_of(p[:, fitted], code[fitted])
             share = weights[code[fitted]].mean(axis=0)
             if len(names) == 1 or share.min() >= LEAST or len(held) < FEWEST:
                 break
             worst = int(share.argmin())
             del names[worst]
             p, rows = np.delete(p, worst, 0), np.delete(rows, worst, 0)
-        if len(fitted) < FEWEST:
-            mixture = Mixture(weights, np.full(len(names), 1 / len(names)), 1.0)
-        else:
-            mixture = Mixture.fit(rows[:, fitted], truth[fitted], weights, code[fitted], EXPONENT_PULL)
+        mixture = mixed(rows[:, fitted], truth[fitted], weights, code[fitted], held.cases[fitted])
         self._keep(names, mixture)
         newest = mixture.of(rows[:, others], code[others])
         scaling = calibrated(newest, truth[others], self._drifts())
@@ -248,6 +245,22 @@ class Pool(SequenceModel):
         """Read the members."""
         self.ngram_ = NGram.load(folder / "ngram")
         self._all = {n: SequenceModel.load(folder / n) for n in NAMES if (folder / n).exists()}
+
+
+def shares_of(p: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """float64 (bins, members): linear weights of p (members, n) by how often the context was seen."""
+    return by_bin(p, code, len(SEEN) + 1, BIN_PULL, PULL)
+
+
+def mixed(
+    rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, code: np.ndarray, cases: np.ndarray
+) -> Mixture:
+    """Rows (members, n, size), oldest first, made one; of few of them only the linear mean is taken."""
+    members, n, _ = rows.shape
+    if n < FEWEST or members == 1:
+        return Mixture(weights, np.full(members, 1 / members), 1.0)
+    found = Mixture.fit(rows, truth, weights, code, EXPONENT_PULL)
+    return replace(found, linear=linear_share(rows, truth, code, cases, shares_of, EXPONENT_PULL))
 
 
 def in_order(sequences: SequenceSet, prefixes: Prefixes) -> Prefixes:
