@@ -33,6 +33,8 @@ LEAST = 0.03
 """A member with a smaller share is left out."""
 MOMENTS = 20_000
 """Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
+SMALL, TOGETHER = 60_000, 3
+"""Events up to which several nets that differ in their seed answer together: their mean wavers less."""
 FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
@@ -80,7 +82,7 @@ class Pool(SequenceModel):
         self.vocabulary_ = coded.vocabulary
         self.ngram_ = NGram(self.max_order, held_out=self.held_out).learn(coded)
         split = later_slice(coded, self.held_out)
-        self._new_members()
+        self._new_members(coded)
         if split is None:
             self._even(coded)
             return self
@@ -100,7 +102,8 @@ class Pool(SequenceModel):
                 member.learn(coded)
         return self
 
-    def _new_members(self) -> None:
+    def _new_members(self, coded: SequenceSet) -> None:
+        nets = TOGETHER if coded.n_events <= SMALL else 1
         self._all: dict[str, SequenceModel] = {}
         for name in (n for n in NAMES if n in self.members):
             if name == "counting":
@@ -108,7 +111,7 @@ class Pool(SequenceModel):
             elif name == "neighbours":
                 self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
             else:
-                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
+                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
 
     @property
