@@ -20,9 +20,12 @@ from behavio.report.language import language, speaking, spoken, t
 from behavio.report.roles import order
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    accounts,
     before,
+    card,
     changes,
     content,
+    goals,
     groups,
     headline,
     journeys,
@@ -37,6 +40,7 @@ from behavio.report.sections import (
     readiness,
     suggestions,
     trust,
+    value,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.subset import only_group
@@ -45,11 +49,14 @@ from behavio.report.tables import Table
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "medical": medical.section,
     "groups": groups.section,
+    "goals": goals.section,
     "trust": trust.section,
     "journeys": journeys.section,
     "patterns": patterns.section,
     "before": before.section,
     "perceptions": perceptions.section,
+    "value": value.section,
+    "accounts": accounts.section,
     "plan": plan.section,
     "pressure": pressure.section,
     "content": content.section,
@@ -57,6 +64,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "suggestions": suggestions.section,
     "changes": changes.section,
     "readiness": readiness.section,
+    "card": card.section,
     "method": method.section,
     "glossary": method.glossary,
 }

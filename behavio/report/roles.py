@@ -4,7 +4,10 @@ from __future__ import annotations
 
 ROLES = ("brand", "sales", "medical")
 SALES = (
+    "goals",
     "plan",
+    "value",
+    "accounts",
     "pressure",
     "suggestions",
     "groups",
@@ -14,6 +17,7 @@ SALES = (
     "perceptions",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )
@@ -25,6 +29,7 @@ MEDICAL = (
     "perceptions",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )

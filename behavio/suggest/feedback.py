@@ -60,8 +60,9 @@ def read_feedback(
 
 def _said(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
     """The acts of feedback in the log."""
-    events = t.events.filter(pl.col("activity").is_in([*settings.executed, *settings.dismissed]))
-    columns = events.columns
+    acts = t.moments(t.events["activity"].is_in([*settings.executed, *settings.dismissed]))
+    columns = t.events.columns
+    events = t.of(acts, *columns, "case_id")
     text = {
         n: (pl.col(n) if n in columns else pl.lit(None)).cast(pl.String)
         for n in ("suggestion_id", "content", "channel", settings.dismissal_column)

@@ -47,7 +47,7 @@ def privacy_opt_out(settings: SuggestSettings) -> Verdict:
 
 
 def no_consent(settings: SuggestSettings) -> Verdict:
-    """The latest statement for the channel is no valid opt-in, or there is none where one is needed."""
+    """The latest statement for channel and product is no valid opt-in, or one is needed and missing."""
     consent = pl.col("consent")
     refused = consent.is_in(["refused", "never", "expired", "pending"])
     missing = consent.is_null() & pl.col("consent_needed")
@@ -58,6 +58,8 @@ def no_consent(settings: SuggestSettings) -> Verdict:
         "pending": "the opt-in is not confirmed yet",
     }
     told = consent.replace_strict(words, default="no opt-in on record", return_dtype=pl.String)
+    own = pl.col("consent_product").fill_null(False)
+    told = pl.when(own).then(pl.format("{} for {}", told, "brand")).otherwise(told)
     return Verdict(refused.fill_null(False) | missing, told)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import polars as pl
@@ -45,7 +46,7 @@ def add_standing(
         "channel_cap": _cap("channel", dict(settings.channel_caps)),
         "team_cap": _cap("team", dict(settings.team_caps)),
     }
-    return Offers(cases, offers.actions, (*offers.lookups, *lookups), (*offers.finish, finish))
+    return replace(offers, cases=cases, lookups=(*offers.lookups, *lookups), finish=(*offers.finish, finish))
 
 
 def _cap(column: str, caps: dict[str, int]) -> pl.Expr:

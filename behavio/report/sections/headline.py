@@ -38,7 +38,21 @@ def headline(c: Context) -> Headline:
     if c.settings.role == "medical":
         order = MEDICAL_SENTENCES
     said = [s for s in (write_one(c) for write_one in order) if s is not None]
+    small = next((x for x in c.run.card if x["part"] == "Limits" and x["what"] == "Size"), None)
+    if small is not None:
+        said.insert(0, _hypothesis(c))
     return Headline(_title(c), _sub(c), tuple(said[:MOST]))
+
+
+def _hypothesis(c: Context) -> Markup:
+    """What a run of too little data is, before anything it says."""
+    missing = sum(x["part"] == "What would strengthen it" for x in c.run.card)
+    n = c.facts.add("would_strengthen", missing, "count", "things that would strengthen the run")
+    return say(
+        "<b>This is a hypothesis.</b> It rests on few data; the model card lists {n} things that would "
+        "strengthen it.",
+        n=n.shown,
+    )
 
 
 def _title(c: Context) -> Markup:
