@@ -292,3 +292,22 @@ def test_parts_go_beside_the_report_not_over_it(run: Path) -> None:
     with pytest.raises(BehavioError):
         api.report(run, group="One and done")
     assert api.report(run, form="csv") == run / "report/tables"
+
+
+def test_tables_of_slides_end_above_their_notes(tmp_path: Path) -> None:
+    """Long texts get wide columns, and no more rows are shown than the body of a slide holds."""
+    from pptx import Presentation
+    from pptx.util import Pt
+
+    from behavio.report.slide_charts import add_table
+
+    deck = Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[6])
+    long = "a rule of the plan that takes a whole line of the page to be said in words"
+    box = (0, 0, int(Pt(600)), int(Pt(200)))
+    add_table(slide, ["Plan", "Step", "n"], [["rules", f"{i}: {long}", "1"] for i in range(40)], box)
+    table = slide.shapes[0].table
+    widths = [column.width for column in table.columns]
+    assert widths[1] > 3 * widths[2] and sum(widths) <= box[2]
+    assert sum(row.height for row in table.rows) <= box[3]
+    assert 3 <= len(table.rows) < 41

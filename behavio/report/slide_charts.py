@@ -11,6 +11,10 @@ from behavio.report.tables import Column, Table
 
 Box = tuple[int, int, int, int]
 MOST, ROWS, WIDE = 12, 9, 6
+SIZES = (12, 11, 10)
+"""Sizes of table text in points, the first that fits."""
+POINT, LETTER = 12_700, 0.56
+"""EMU of a point; width of a letter against its size, with a little to spare."""
 ACCENT, MUTED, SILENT = "1F5F8B", "8A867C", "E4E2DC"
 STACKED = ("weekly", "states")
 FORMATS = {
@@ -50,18 +54,42 @@ def add_chart(slide: Any, table: Table, box: Box, hues: Mapping[str, str], alt: 
 
 
 def add_table(slide: Any, head: Sequence[str], rows: Sequence[Sequence[str]], box: Box) -> None:
-    """A native table; the first row is its head."""
+    """A native table; the first row is its head, columns as wide as their texts ask, rows as many as fit."""
     from pptx.util import Pt
 
-    left, top, width, _ = box
-    line = int(Pt(26))
-    shape = slide.shapes.add_table(len(rows) + 1, len(head), left, top, width, line * (len(rows) + 1))
-    for i, row in enumerate([head, *rows]):
+    left, top, width, height = box
+    lines = [[clean(text) for text in row] for row in (head, *rows)]
+    widths = _widths(lines, width)
+    size = next((s for s in SIZES if sum(_heights(lines, widths, s)) <= height), SIZES[-1])
+    heights = _heights(lines, widths, size)
+    while len(lines) > 2 and sum(heights) > height:
+        lines, heights = lines[:-1], heights[:-1]
+    shape = slide.shapes.add_table(len(lines), len(head), left, top, width, sum(heights))
+    for j, wide in enumerate(widths):
+        shape.table.columns[j].width = wide
+    for i, row in enumerate(lines):
+        shape.table.rows[i].height = heights[i]
         for j, text in enumerate(row):
             cell = shape.table.cell(i, j)
-            cell.text = clean(text)
+            cell.text = text
             for paragraph in cell.text_frame.paragraphs:
-                paragraph.font.size = Pt(12)
+                paragraph.font.size = Pt(size)
+
+
+def _widths(lines: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Widths of columns in EMU: by their longest text, none so narrow or so wide that others suffer."""
+    longest = [min(max(8, *(len(row[j]) for row in lines)), 40) for j in range(len(lines[0]))]
+    return [width * n // sum(longest) for n in longest]
+
+
+def _heights(lines: Sequence[Sequence[str]], widths: Sequence[int], size: int) -> list[int]:
+    """Heights of rows in EMU, by how often their texts wrap at this size in points."""
+    found = []
+    for row in lines:
+        room = [max(1, int((wide / POINT - 15) / (size * LETTER))) for wide in widths]
+        wrapped = max(-(-max(len(text), 1) // fits) for text, fits in zip(row, room, strict=True))
+        found.append(int(POINT * (10 + size * 1.25 * wrapped)))
+    return found
 
 
 def _said(table: Table, i: int, column: Column) -> str:
