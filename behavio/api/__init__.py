@@ -27,6 +27,7 @@ from behavio.api.mining import (
     variants,
     waits,
 )
+from behavio.api.patients import treatment
 from behavio.api.people import (
     account,
     accounts,
@@ -51,7 +52,18 @@ from behavio.api.people import (
     value,
     view,
 )
-from behavio.api.work import card, deliver, demo, demo_data, erase, explore, report, run, simulate
+from behavio.api.work import (
+    card,
+    deliver,
+    demo,
+    demo_data,
+    erase,
+    explore,
+    report,
+    run,
+    simulate,
+    simulate_patients,
+)
 
 __all__ = [
     "account",
@@ -100,9 +112,11 @@ __all__ = [
     "segments",
     "segments_page",
     "simulate",
+    "simulate_patients",
     "stages",
     "steps",
     "suggestions",
+    "treatment",
     "value",
     "variants",
     "view",

@@ -43,6 +43,19 @@ def simulate(out: str | Path, *, progress: Any = None, **settings: Any) -> dict[
     return make(settings_of(SimulateSettings, settings), Path(out), progress)
 
 
+def simulate_patients(
+    out: str | Path, *, n_patients: int = 2_000, n_hcps: int | None = None, seed: int = 7
+) -> dict[str, Any]:
+    """Patients with known lines of therapy: OMOP tables in out/omop, the truth in out/truth.
+
+    Their prescribers bear the ids of the first `n_hcps` simulated HCPs (40 where there are as many).
+    """
+    from behavio.simulate.patients import PatientSettings
+    from behavio.simulate.patients import simulate_patients as make
+
+    return make(PatientSettings(n_patients, min(n_hcps or 40, 40), seed=seed), Path(out))
+
+
 def demo(
     out: str | Path = "demo", *, n_cases: int = 10_000, seed: int = 7, watcher: Watcher | None = None
 ) -> Result:

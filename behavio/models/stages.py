@@ -34,14 +34,19 @@ def write_models(
     seed: int,
     folder: Path,
     progress: Progress = silent,
+    beside: SequenceSet | None = None,
 ) -> dict[str, Any]:
     """Train, judge and save: metrics.json, <name>/, gaps/, horizons/, activity2vec/, tables of vectors.
 
     A pool holds its members: pool/ngram and pool/gru stand for ngram and gru.
+    `beside` are events of analog areas: they are learnt where held-out steps gain by them, and nothing else
+    is made of them; own/ then holds the n-gram of the log alone, which explains.
     Returns facts for the manifest and the closing summary; what differs between equal runs (seconds)
     stands under "measured" and nowhere else.
     """
-    training = train(sequences, settings, seed, progress)
+    training = train(sequences, settings, seed, progress, beside)
+    if training.metrics.get("analog", {}).get("used"):
+        NGram(settings.max_order).fit(known_at(sequences, settings)).save(folder / "own")
     for name, model in training.models.items():
         if "pool" not in training.models or name not in ("ngram", "gru"):
             model.save(folder / name)
@@ -191,6 +196,8 @@ def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
     model = SequenceModel.load(folder / default)
     home = folder / "pool" if (folder / "pool").exists() else folder
     ngram = model if isinstance(model, NGram) else NGram.load(home / "ngram")
+    if (folder / "own").exists():
+        ngram = NGram.load(folder / "own")
     return model, ngram, GapModel.load(folder / "gaps")
 
 

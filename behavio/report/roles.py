@@ -22,11 +22,11 @@ SALES = (
     "glossary",
 )
 MEDICAL = (
+    "medical",
     "groups",
     "trust",
     "journeys",
     "perceptions",
-    "content",
     "changes",
     "readiness",
     "card",
@@ -34,7 +34,6 @@ MEDICAL = (
     "glossary",
 )
 MEDICAL_NUMBERS = (
-    "net_reaction",
     "portal",
     "cases",
     "events",

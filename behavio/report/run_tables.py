@@ -13,7 +13,17 @@ from behavio.errors import RunError
 from behavio.files import read_json
 from behavio.words import is_touchpoint
 
-COLUMNS = ("case_id", "activity", "timestamp", "channel", "direction", "message", "content", "reaction")
+COLUMNS = (
+    "case_id",
+    "activity",
+    "timestamp",
+    "channel",
+    "direction",
+    "message",
+    "content",
+    "reaction",
+    "team",
+)
 """What the report reads of the events; more travels along only where a reader left it."""
 EMAIL_KEYS = ("email_id", "sent_email_id", "touch_id")
 

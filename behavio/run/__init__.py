@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from behavio import goals, segments, sources, suggest
+from behavio import goals, segments, sources, suggest, treatment
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
@@ -126,6 +126,8 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     files = sources.input_files(replace(job.inputs, source=near))
     if job.model is not None and job.model.truth is not None:
         files.append((job.model.truth, job.base / job.model.truth))
+    if job.treatment is not None:
+        files.append((job.treatment.path, treatment.table_of(job.treatment, job.base)))
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
@@ -140,7 +142,9 @@ def _key(
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
     held: tuple[Any, ...] = ()
-    if stage.name == "journeys":
+    if stage.name == "log" and job.treatment is not None:
+        held = (job.treatment,)
+    elif stage.name == "journeys":
         held = (job.conformance, fingerprints(plan_files(job)))
     elif stage.name == "segments" and job.segments is not None:
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))

@@ -80,6 +80,15 @@ class Context:
         """The encoded log, memory-mapped."""
         return SequenceSet.read(self.folder / "log" / "encoded")
 
+    @property
+    def beside(self) -> SequenceSet | None:
+        """Events of analog areas, None where the job has no such source."""
+        events = self.table("log/analog.parquet")
+        if events is None:
+            return None
+        log = EventLog.from_frame(events.sort("case_id", "timestamp", "event_index"), timed=self.log.timed)
+        return SequenceSet.from_log(log)
+
     @cached_property
     def cluster(self) -> SparkEngine:
         """The Spark session of a job that says engine = "spark"."""

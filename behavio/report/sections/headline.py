@@ -66,7 +66,7 @@ def _title(c: Context) -> Markup:
         if pair is not None:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
         apart = opposite_pace(c)
-        if apart is not None:
+        if apart is not None and c.settings.role != "medical":
             return _pace_title(c, apart)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]
@@ -229,7 +229,7 @@ def high_levels(values: pl.Series, column: str) -> tuple[str, list[str]] | None:
     if column == "tier":
         return ("tier 1", ["1"]) if "1" in found else None
     if found and all(v.isdecimal() and 1 <= int(v) <= 10 for v in found) and "10" in found:
-        return f"{column} 8 to 10", ["8", "9", "10"]
+        return str(say("{x} 8 to 10", x=column)), ["8", "9", "10"]
     return None
 
 

@@ -248,9 +248,7 @@ def _gain(c: Context, learned: dict[str, Any], counting: dict[str, Any]) -> Fact
 
 def _model_note(c: Context) -> Markup:
     model = _default(c)
-    text = Markup(
-        "The same later events for all. Surprise: lower is better; being sure and wrong costs most."
-    )
+    text = say("The same later events for all. Surprise: lower is better; being sure and wrong costs most.")
     if model is not None:
         text += say(" Used here: {m}.", m=_name(model))
     return text + _oracle(c)
