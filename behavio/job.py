@@ -14,8 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.accounts import AccountSettings
+from behavio.card import CardSettings
 from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
+from behavio.goals import GoalSettings
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
@@ -23,6 +26,7 @@ from behavio.perceptions import PerceptionSettings
 from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
+from behavio.sensitive import refuse_sensitive
 from behavio.sources import (
     AffiliationSettings,
     CasesSettings,
@@ -39,6 +43,7 @@ from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
 from behavio.treatment.joined import TreatmentInput
+from behavio.value import ValueSettings
 
 Settings = TypeVar("Settings")
 
@@ -69,6 +74,10 @@ class Job:
     treatment: TreatmentInput | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
+    accounts: AccountSettings | None = None
+    value: ValueSettings | None = None
+    goals: GoalSettings | None = None
+    card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
     deliver: DeliverSettings | None = None
 
@@ -90,6 +99,19 @@ class Job:
                 "[perceptions] needs answers to learn from",
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
+        if (self.accounts is not None or self.log.case == "account") and self.affiliations is None:
+            raise JobError(
+                "accounts need affiliations",
+                hint='add [affiliations] with path = "…": case_id, account_id, role, start, end',
+            )
+        if self.log.case == "account":
+            self._refuse_people()
+        self._refuse_sensitive()
+        if self.value is not None and self.cases is None:
+            raise JobError(
+                "[value] needs a column of the cases",
+                hint="add [cases]; value is not inferred from engagement",
+            )
         self._check_level()
         self._check_analog()
         held = self.conformance
@@ -98,6 +120,28 @@ class Job:
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _refuse_people(self) -> None:
+        """JobError for a stage that is about people where accounts are the cases."""
+        for stage in ("suggest", "deliver", "perceptions", "pressure", "accounts", "value", "treatment"):
+            if getattr(self, stage) is not None:
+                raise JobError(
+                    f"[{stage}] is about people, here accounts are the cases",
+                    hint='leave it out, or leave out [log] case = "account"; an account gives no consent',
+                )
+        if self.engine == "spark":
+            raise JobError("accounts as cases are not counted on a cluster", hint='use engine = "local"')
+
+    def _refuse_sensitive(self) -> None:
+        """JobError where a table asks for a column such as age or sex that [card] does not allow."""
+        named: dict[str, tuple[str | None, ...]] = {
+            "[model] attributes": self.model.attributes if self.model else (),
+            "[perceptions] attributes": self.perceptions.attributes if self.perceptions else (),
+            "[value] column": (self.value.column,) if self.value else (),
+            "[suggest] value_column": (self.suggest.value_column,) if self.suggest else (),
+        }
+        for where, columns in named.items():
+            refuse_sensitive(where, [c for c in columns if c is not None], self.card.sensitive)
 
     def _check_analog(self) -> None:
         """Analog sources stand beside others, and only models learn from them."""

@@ -13,10 +13,10 @@ import behavio
 
 PACKAGE = Path(behavio.__file__).parent
 ORDER = (
-    "__init__ errors durations files words kernels log sequences engine sources encoding simulate "
-    "estimator process distances contrasts journeys treatment holdout conformance patterns models "
-    "segments stages pressure perceptions suggest view report targets checks manifest job run folder "
-    "audience erase api cli __main__"
+    "__init__ errors durations files words sensitive kernels log sequences engine sources encoding "
+    "simulate estimator process distances contrasts touches journeys treatment holdout conformance "
+    "patterns models segments stages pressure perceptions suggest view accounts value goals card report "
+    "targets checks manifest job run folder audience erase api cli __main__"
 ).split()
 HOMES = {
     "pyspark": ("engine",),

@@ -29,9 +29,13 @@ from behavio.api.mining import (
 )
 from behavio.api.patients import treatment
 from behavio.api.people import (
+    account,
+    accounts,
+    accounts_log,
     audience,
     audience_columns,
     challenge,
+    goals,
     holdout,
     perceptions,
     policy,
@@ -44,9 +48,11 @@ from behavio.api.people import (
     segments_page,
     stages,
     suggestions,
+    value,
     view,
 )
 from behavio.api.work import (
+    card,
     deliver,
     demo,
     demo_data,
@@ -59,8 +65,12 @@ from behavio.api.work import (
 )
 
 __all__ = [
+    "account",
+    "accounts",
+    "accounts_log",
     "audience",
     "audience_columns",
+    "card",
     "challenge",
     "check",
     "compare",
@@ -74,6 +84,7 @@ __all__ = [
     "evaluate",
     "explore",
     "funnel",
+    "goals",
     "graph",
     "holdout",
     "journeys",
@@ -104,6 +115,7 @@ __all__ = [
     "steps",
     "suggestions",
     "treatment",
+    "value",
     "variants",
     "view",
     "waits",

@@ -12,6 +12,7 @@ from behavio.files import read_json, write_json
 from behavio.folder import checked_run
 
 if TYPE_CHECKING:
+    from behavio.card import Line
     from behavio.erase import Erasure
     from behavio.report.serve import Server
     from behavio.run import Result, Watcher
@@ -99,6 +100,13 @@ def report(folder: str | Path, *, out: str | Path | None = None, form: str = "ht
     target.mkdir(parents=True, exist_ok=True)
     write_report(run_folder, wanted, target)
     return target / forms.NAMES[form]
+
+
+def card(folder: str | Path) -> tuple[str, list[Line]]:
+    """The model card of a finished run: its name and lines of part, what, text, value."""
+    from behavio.card import read_card
+
+    return read_card(checked_run(folder))
 
 
 def explore(folder: str | Path, *, port: int = 0, **settings: Any) -> Server:

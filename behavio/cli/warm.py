@@ -121,7 +121,7 @@ def _count() -> None:
     import numpy as np
 
     from behavio.models import Counting, Prefixes, find_alike
-    from behavio.models.inputs import memories
+    from behavio.models.inputs import seen_as
     from behavio.sequences import SequenceSet
 
     log = SequenceSet.from_traces([list("abcb"[i % 2 :] * 3) for i in range(120)])
@@ -130,7 +130,7 @@ def _count() -> None:
     model.update(log, half).evidence(log, half, np.full(len(half), 2))
     model.rows(model.coded(log), half)
     find_alike(log, log.case_ids[0])
-    memories(log, np.array([2]))
+    seen_as(log, 0, False, np.array([2]))
 
 
 if __name__ == "__main__":

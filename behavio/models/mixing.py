@@ -7,12 +7,17 @@ outside of what it was fitted on. The two are mixed in turn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 FLOOR = 1e-9
 """Smallest probability taken a logarithm of."""
+HALVES = 1_000.0
+"""Held-out steps that speak for the linear and the geometric mean half and half."""
+SURE = 2.0
+"""Standard errors by which one of the two must be better before it is trusted more."""
 
 
 def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 60) -> np.ndarray:
@@ -64,6 +69,36 @@ def geometric(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted geometric mean of rows (members, n, size), each row summing to 1; padding stays 0."""
     result = _softmax(np.tensordot(weights, np.log(np.maximum(rows[:, :, 1:], FLOOR)), 1))
     return np.concatenate([np.zeros((len(result), 1)), result], axis=1)
+
+
+def linear_share(
+    rows: np.ndarray,
+    truth: np.ndarray,
+    code: np.ndarray,
+    cases: np.ndarray,
+    weigh: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    pull: float,
+) -> float:
+    """How much of the linear mean to take beside the geometric, from rows (members, n, size) oldest first.
+
+    Both are fitted on the older half, `weigh` giving the linear weights of (p, code), and compared on the
+    newer. One half unless one of them is clearly better there, over `cases`; then the more of the better the
+    more steps were compared. In a mixture of the two their likelihoods differ too little to tell them apart.
+    """
+    n = rows.shape[1]
+    early, late, at = slice(0, n // 2), slice(n // 2, n), np.arange(n - n // 2)
+    p = rows[:, np.arange(n), truth]
+    weights = weigh(p[:, early], code[early])
+    exponents = geometric_weights(rows[:, early, 1:], truth[early] - 1, pull)
+    linear = np.einsum("nk,kn->n", weights[code[late]], p[:, late])
+    other = geometric(rows[:, late], exponents)[at, truth[late]]
+    saved = np.log(np.maximum(other, FLOOR)) - np.log(np.maximum(linear, FLOOR))
+    _, case = np.unique(cases[late], return_inverse=True)
+    error = float(np.sqrt((np.bincount(case, weights=saved - saved.mean()) ** 2).sum())) / len(saved)
+    if abs(saved.mean()) <= SURE * error:
+        return 0.5
+    less = 0.5 * HALVES / (HALVES + len(saved))
+    return less if saved.mean() > 0 else 1.0 - less
 
 
 def _softmax(logs: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from behavio.kernels import scoring as kernel
 from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.clock import told
+from behavio.models.few import PERSON
 from behavio.models.gaps import DAY, GapModel
 from behavio.models.ngram import Evidence, NGram
 from behavio.models.settings import ModelSettings, moment
@@ -29,6 +30,7 @@ SCHEMA: pl.Schema = pl.Schema(
         "high_days": pl.Float64(),
         "evidence_n": pl.Int64(),
         "evidence": pl.String(),
+        "rests_on": pl.String(),  # person, or what stands in for her: group, base rate
     }
 )
 BATCH = 50_000
@@ -113,6 +115,7 @@ def _without(sequences: SequenceSet, prefixes: Prefixes, why: pl.Series, as_of: 
             "rank": np.zeros(len(place), dtype=np.int32),
             **dict.fromkeys(SCHEMA.names()[3:9]),
             "evidence": why.gather(pl.Series(place)),
+            "rests_on": [None] * len(place),
             "place": place,
         },
         schema={**SCHEMA, "place": pl.Int64()},
@@ -158,6 +161,7 @@ def _steps_of(
             "high_days": days[:, 2],
             "evidence_n": seen,
             "evidence": text,
+            "rests_on": PERSON,
             "place": which,
         }
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -20,7 +20,7 @@ import numpy as np
 from behavio.models.base import CELLS, Prefixes, SequenceModel, Split, case_order, later_slice
 from behavio.models.calibration import Scaling, Surprise, calibrated, reach, sets
 from behavio.models.counting import Counting
-from behavio.models.mixing import Mixture, by_bin
+from behavio.models.mixing import Mixture, by_bin, linear_share
 from behavio.models.neighbours import Neighbours
 from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
@@ -34,6 +34,8 @@ LEAST = 0.03
 """A member with a smaller share is left out."""
 MOMENTS = 20_000
 """Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
+SMALL, TOGETHER = 60_000, 3
+"""Events up to which several nets that differ in their seed answer together: their mean wavers less."""
 FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
@@ -81,7 +83,7 @@ class Pool(SequenceModel):
         self.vocabulary_ = coded.vocabulary
         self.ngram_ = NGram(self.max_order, held_out=self.held_out).learn(coded)
         split = later_slice(coded, self.held_out)
-        self._new_members()
+        self._new_members(coded)
         if split is None:
             self._even(coded)
             return self
@@ -101,7 +103,8 @@ class Pool(SequenceModel):
                 member.learn(coded)
         return self
 
-    def _new_members(self) -> None:
+    def _new_members(self, coded: SequenceSet) -> None:
+        nets = TOGETHER if coded.n_events <= SMALL else 1
         self._all: dict[str, SequenceModel] = {}
         for name in (n for n in NAMES if n in self.members):
             if name == "counting":
@@ -109,7 +112,7 @@ class Pool(SequenceModel):
             elif name == "neighbours":
                 self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
             else:
-                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
+                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
 
     @property
@@ -145,17 +148,14 @@ class Pool(SequenceModel):
         fitted, others = np.flatnonzero(~apart), np.flatnonzero(apart)
         p = rows[:, np.arange(len(held)), truth]
         while True:
-            weights = by_bin(p[:, fitted], code[fitted], len(SEEN) + 1, BIN_PULL, PULL)
+            weights = shares_of(p[:, fitted], code[fitted])
             share = weights[code[fitted]].mean(axis=0)
             if len(names) == 1 or share.min() >= LEAST or len(held) < FEWEST:
                 break
             worst = int(share.argmin())
             del names[worst]
             p, rows = np.delete(p, worst, 0), np.delete(rows, worst, 0)
-        if len(fitted) < FEWEST:
-            mixture = Mixture(weights, np.full(len(names), 1 / len(names)), 1.0)
-        else:
-            mixture = Mixture.fit(rows[:, fitted], truth[fitted], weights, code[fitted], EXPONENT_PULL)
+        mixture = mixed(rows[:, fitted], truth[fitted], weights, code[fitted], held.cases[fitted])
         self._keep(names, mixture)
         newest = mixture.of(rows[:, others], code[others])
         scaling = calibrated(newest, truth[others], self._drifts())
@@ -251,6 +251,22 @@ class Pool(SequenceModel):
         """Read the members."""
         self.ngram_ = NGram.load(folder / "ngram")
         self._all = {n: SequenceModel.load(folder / n) for n in NAMES if (folder / n).exists()}
+
+
+def shares_of(p: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """float64 (bins, members): linear weights of p (members, n) by how often the context was seen."""
+    return by_bin(p, code, len(SEEN) + 1, BIN_PULL, PULL)
+
+
+def mixed(
+    rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, code: np.ndarray, cases: np.ndarray
+) -> Mixture:
+    """Rows (members, n, size), oldest first, made one; of few of them only the linear mean is taken."""
+    members, n, _ = rows.shape
+    if n < FEWEST or members == 1:
+        return Mixture(weights, np.full(members, 1 / members), 1.0)
+    found = Mixture.fit(rows, truth, weights, code, EXPONENT_PULL)
+    return replace(found, linear=linear_share(rows, truth, code, cases, shares_of, EXPONENT_PULL))
 
 
 def in_order(sequences: SequenceSet, prefixes: Prefixes) -> Prefixes:

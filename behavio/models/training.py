@@ -16,6 +16,7 @@ from behavio.models import analog
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.clock import better_clock
+from behavio.models.few import by_events
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
 from behavio.models.order import order_in_words, order_told
@@ -183,6 +184,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "n_test_events": 0,
         "models": [],
         "default": "ngram",
+        "by_events": [],
         "reliability": [],
         "gap": None,
         "when": None,
@@ -229,6 +231,13 @@ def judged(
         "n_identical_cases": identical,
         "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
         "default": default,
+        "by_events": by_events(
+            scores[default],
+            scores["most_popular"],
+            held.ends - held.starts(asked.sequences),
+            held.cases,
+            seed,
+        ),
         "gain_over_ngram": gains,
         "promises": promises,
         "vectors": vectors,

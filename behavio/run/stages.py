@@ -12,7 +12,10 @@ from typing import Any
 import polars as pl
 
 from behavio import (
+    accounts,
+    card,
     conformance,
+    goals,
     journeys,
     models,
     patterns,
@@ -25,6 +28,7 @@ from behavio import (
     suggest,
     targets,
     treatment,
+    value,
 )
 from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
@@ -57,13 +61,16 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
-    if c.job.treatment is None and can_be_streamed(c.job.inputs, erased):
+    whole = c.job.log.case == "account" or c.job.treatment is not None
+    if not whole and can_be_streamed(c.job.inputs, erased):
         try:
             return write_streamed(c.job.inputs, folder, c.watcher.progress)
         except Unfit:
             pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
     more: Facts = {}
+    if c.job.log.case == "account":
+        log, more["by_account"] = accounts.by_account(log)
     if c.job.treatment is not None:
         log, more["treatment"] = treatment.joined(log, c.job.treatment, c.job.base)
     analog = sources.read_analog(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
@@ -240,6 +247,27 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     )
 
 
+def _accounts(c: Context, settings: Any, folder: Path) -> Facts:
+    return accounts.write_accounts(c.log, settings, c.job.seed, folder, c.watcher.progress)
+
+
+def _value(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return value.write_value(c.log, labels, settings, folder, c.watcher.progress)
+
+
+def _goals(c: Context, settings: Any, folder: Path) -> Facts:
+    previous = None if settings.previous is None else c.job.base / settings.previous
+    if previous is not None:
+        goals.files_of(previous)  # a run that is not there is said before the work
+    labels = c.table("segments/segments.parquet")
+    return goals.write_goals(c.log, labels, settings, folder, c.watcher.progress, previous)
+
+
+def _card(c: Context, settings: Any, folder: Path) -> Facts:
+    return card.write_card(c.folder, plain(c.job), folder, c.watcher.progress)
+
+
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
     if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
@@ -260,6 +288,11 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
     return settings if path is None else replace(settings, **{name: str(base / path)})
 
 
+EARLIER = (
+    *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+    *("next", "suggestions", "accounts", "value", "goals"),
+)
+"""What a run has found before it is told."""
 STAGES = (
     Stage("log", "source", (), _log),
     Stage("models", "model", ("log",), _models),
@@ -271,13 +304,14 @@ STAGES = (
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
+    Stage("accounts", "accounts", ("log",), _accounts),
+    Stage("value", "value", ("log", "segments"), _value),
+    Stage("goals", "goals", ("log", "segments"), _goals),
+    Stage("card", "card", EARLIER, _card),
     Stage(
         "report",
         "report",
-        (
-            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-            *("next", "suggestions"),
-        ),
+        (*EARLIER, "card"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

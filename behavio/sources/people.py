@@ -24,7 +24,7 @@ from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
-CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires")
+CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires", "brand")
 STATES = ("opt_in", "opt_out", "pending", "never")
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
@@ -120,7 +120,7 @@ def consents_of(
     if settings.identity is not None:
         identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=True)
         sieve.bar()
-    state, channel = attributes.get("state", Field()), attributes.get("channel", Field())
+    state, channel, brand = (attributes.get(n, Field()) for n in ("state", "channel", "brand"))
     sieve.require(state.needs, "state")
     known = sieve.text(state).str.to_lowercase().str.replace_all(r"[\s-]", "_")
     sieve.frame = sieve.frame.with_columns(known.alias("__state__"))
@@ -138,6 +138,7 @@ def consents_of(
         pl.col("__expires__").alias("expires"),
         pl.lit(name).alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
+        (sieve.text(brand) if sieve.can_fill(brand) else pl.lit(None, dtype=pl.String)).alias("brand"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
     return consents, count_of(sieve, name, settings.kind, consents.height), sieve.all_rejected()
 
@@ -226,6 +227,7 @@ def _statements(sieve: Sieve, mapping: SourceMapping, settings: CasesSettings) -
                     pl.lit(None, dtype=TIME).alias("expires"),
                     pl.lit("cases").alias("source"),
                     pl.col(ROW).cast(pl.Int64).alias("source_row"),
+                    pl.lit(None, dtype=pl.String).alias("brand"),
                 )
             )
     return pl.concat(parts)
