@@ -96,7 +96,8 @@ def attributed(
     sizes = patients.group_by("hcp").agg(n=pl.len()).sort("hcp")
     counts = sizes["n"].to_numpy()
     nobody = (sizes["hcp"] == NOBODY).to_numpy()
-    seen = told(counts, [np.arange(len(counts))], settings.k, nobody) & ~nobody
+    named = np.flatnonzero(~nobody)  # how many patients name nobody is told
+    seen = told(counts, [named], settings.k, nobody) & ~nobody
     known = sizes.filter(pl.Series(seen))
     mix, held = _mix(patients, known, settings.k)
     use = _use(patients, known, settings.k)
@@ -232,7 +233,9 @@ def _use(patients: pl.DataFrame, known: pl.DataFrame, k: int) -> pl.DataFrame:
     use = cells.filter(on="on").with_columns(all=pl.lit(every)).join(known.rename({"n": "of"}), on="hcp")
     use = _against(use.sort("hcp"), patients.height)
     word = pl.when(pl.col("low") > 0).then(pl.lit("more")).when(pl.col("high") < 0).then(pl.lit("less"))
-    return use.select("case_id", focus_share="share", focus_against_rest=word.otherwise(pl.lit("alike")))
+    return use.select(
+        "case_id", focus_share=pl.col("share").round(3), focus_against_rest=word.otherwise(pl.lit("alike"))
+    )
 
 
 def _hcps(known: pl.DataFrame, mix: pl.DataFrame, profiles: pl.DataFrame, use: pl.DataFrame) -> pl.DataFrame:
