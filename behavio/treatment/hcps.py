@@ -186,7 +186,7 @@ def _profiles(
     """
     own = patients.with_columns(profile=pl.col(kind).fill_null("(unknown)"))
     cells, held = _cells(own, ["hcp", "profile"], [["hcp"], ["profile"]], known, k)
-    sums = [["hcp", "profile"], ["hcp", "on"], ["profile", "on"], ["hcp"], ["profile"]]
+    sums = [["hcp", "profile"], ["hcp", "on"], ["profile", "on"]]  # and what these add up to
     split, _ = _cells(own, ["hcp", "profile", "on"], sums, known, k)
     yes = split.filter(on="on").select("hcp", "profile", n_focus="n")
     no = split.filter(on="off").select("hcp", "profile", n_off="n")
