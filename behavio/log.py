@@ -54,6 +54,7 @@ CONSENT_SCHEMA: dict[str, pl.DataType] = {
     "expires": TIME,
     "source": pl.String(),
     "source_row": pl.Int64(),
+    "brand": pl.String(),  # the product it is about; empty: every product
 }
 
 PLAN_SCHEMA: dict[str, pl.DataType] = {

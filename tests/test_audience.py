@@ -41,7 +41,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cases |= {"segment": ["A"] * N, "status": ["Inactive_vod" if i == 5 else "Valid_vod" for i in range(N)]}
     pl.DataFrame(cases).write_parquet(folder / "log" / "cases.parquet")
     said = [
-        (h, "email", "opt_out" if i < 10 else "opt_in", day(90), None, "c", i) for i, h in enumerate(ids[:30])
+        (h, "email", "opt_out" if i < 10 else "opt_in", day(90), None, "c", i, None)
+        for i, h in enumerate(ids[:30])
     ]
     pl.DataFrame(said, schema=CONSENT_SCHEMA, orient="row").write_parquet(folder / "log" / "consents.parquet")
     (folder / "segments").mkdir()
@@ -105,6 +106,27 @@ def test_consent_is_applied_per_channel(run: Path) -> None:
     with pytest.raises(JobError, match="'fax'") as refused:
         found.allowed("fax")
     assert "channels: email, f2f" in refused.value.hint
+
+
+def test_consent_is_applied_per_product(run: Path, tmp_path: Path) -> None:
+    consents = run / "log" / "consents.parquet"
+    before = pl.read_parquet(consents)
+    when = before["timestamp"][0]
+    said = [("h12", "email", "opt_out", when, None, "c", 90, "Cardiovia")]
+    said += [("h35", "email", "opt_in", when, None, "c", 91, "Cardiovia")]
+    more = pl.DataFrame(said, schema=before.schema, orient="row")
+    try:
+        pl.concat([before, more]).write_parquet(consents)
+        found = audience(run, "events > 0")
+        opted_in = {f"h{i}" for i in range(10, 30)}
+        assert set(found.allowed("email", "Cardiovia")["case_id"]) == (opted_in - {"h12"}) | {"h35"}
+        assert set(found.allowed("email", "Nefrilo")["case_id"]) == opted_in
+        # who closed the channel to some product is in no list that says nothing about its product
+        assert set(found.allowed("email")["case_id"]) == opted_in - {"h12"}
+        assert found.export(tmp_path / "x.csv", "email", "Cardiovia") == 20
+        assert pl.read_csv(tmp_path / "x.csv").columns == ["case_id", "events", "channel"]
+    finally:
+        before.write_parquet(consents)
 
 
 def test_small_groups_are_not_told(run: Path, tmp_path: Path) -> None:

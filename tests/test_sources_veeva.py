@@ -244,12 +244,13 @@ def test_accounts_and_consents(tmp_path: Path):
         "A2,false,2026-02-01T00:00:00.000Z,true,Roe,Cardiology,4,U2,No_vod,\n"
         "H1,false,2026-01-01T00:00:00.000Z,false,Clinic,,,U1,,\n"
     )
+    (tmp_path / "Product_vod__c.csv").write_text("Id,Name\nP1,Cardiovia\n")
     (tmp_path / "Multichannel_Consent_vod__c.csv").write_text(
-        "Id,Account_vod__c,Opt_Type_vod__c,Capture_Datetime_vod__c,Opt_Expiration_Date_vod__c,Record_Type_Name_vod__c,Channel_Value_vod__c\n"
-        "n1,A1,Opt_In_vod,2025-06-01T00:00:00.000Z,2026-06-01,Approved_Email_vod,x@y.example\n"
-        "n2,A2,Opt_Out_vod,2025-07-01T00:00:00.000Z,,Approved_Email_vod,x@y.example\n"
-        "n3,A2,Opt_In_vod,2025-07-02T00:00:00.000Z,,Sample_Consent_vod,\n"
-        "n4,A2,Maybe_vod,2025-07-02T00:00:00.000Z,,Approved_Email_vod,x@y.example\n"
+        "Id,Account_vod__c,Opt_Type_vod__c,Capture_Datetime_vod__c,Opt_Expiration_Date_vod__c,Record_Type_Name_vod__c,Product_vod__c,Channel_Value_vod__c\n"
+        "n1,A1,Opt_In_vod,2025-06-01T00:00:00.000Z,2026-06-01,Approved_Email_vod,P1,x@y.example\n"
+        "n2,A2,Opt_Out_vod,2025-07-01T00:00:00.000Z,,Approved_Email_vod,,x@y.example\n"
+        "n3,A2,Opt_In_vod,2025-07-02T00:00:00.000Z,,Sample_Consent_vod,,\n"
+        "n4,A2,Maybe_vod,2025-07-02T00:00:00.000Z,,Approved_Email_vod,,x@y.example\n"
     )
     log = read_log(
         LogInputs(
@@ -271,6 +272,8 @@ def test_accounts_and_consents(tmp_path: Path):
         ("A1", "email", "never", None),
         ("A2", "email", "opt_out", None),
     ]
+    # the statement of A1 is about one product, what stands in the account and that of A2 about all
+    assert log.consents["brand"].to_list() == [None, "Cardiovia", None, None]
     assert [(s.name, s.role, s.read, s.accepted, s.rejected, s.merged) for s in log.sources] == [
         ("calls", "events", 2, 2, 0, 0),
         ("cases", "cases", 4, 2, 0, 2),

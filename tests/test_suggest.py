@@ -296,6 +296,20 @@ def test_erasing_the_consent_removes_the_suggestion() -> None:
     assert _reason(log_of(world(), consents=back), case, "email_sent") == ""
 
 
+def test_a_refusal_of_the_product_removes_what_is_about_it() -> None:
+    everybody = [opt_in(f"h{i:02d}") for i in range(60)]
+    made, _, _ = suggest(log_of(world(), consents=everybody), None, None, LOOSE)
+    case = made.filter(pl.col("action") == "email_sent")["case_id"][0]
+    out = opt_in(case, 50, state="opt_out")
+    about = log_of(world(), consents=[*everybody, out | {"brand": "one"}])
+    assert _reason(about, case, "email_sent") == "no_consent"
+    held = suggest(about, None, None, LOOSE)[1].filter(case_id=case, reason="no_consent")
+    assert held["detail"].to_list() == ["opted out for one"]
+    # what she said about another product closes nothing here
+    other = log_of(world(), consents=[*everybody, out | {"brand": "two"}])
+    assert _reason(other, case, "email_sent") == ""
+
+
 def test_medical_events_are_never_told_and_never_counted() -> None:
     medical = [("h00", 150.0, "msl_question"), ("h00", 196.0, "msl_question"), ("h01", 196.0, "msl_question")]
     visits = [(f"h{i:02d}", d + 0.01, "msl_visit", {"actor_id": "msl"}) for i in range(60) for d in (30, 90)]

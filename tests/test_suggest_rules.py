@@ -14,7 +14,7 @@ from behavio.holdout import write_holdout
 from behavio.log import CONSENT_SCHEMA, TIME, EventLog
 from behavio.suggest import SuggestSettings
 from behavio.suggest.candidates import privacy_flags, read_actions, read_offers
-from behavio.suggest.consents import consent_states, spoken_of
+from behavio.suggest.consents import about_product, consent_states, product_states, spoken_of
 from behavio.suggest.rules import RULES, apply_rules
 from behavio.suggest.scoring import score
 from behavio.suggest.settings import moment
@@ -28,6 +28,7 @@ FREE: dict[str, Any] = {
     "privacy_opt_out": False,
     "consent": "granted",
     "consent_needed": True,
+    "consent_product": False,
     "do_not_call": False,
     "action_medical": False,
     "only_medical": False,
@@ -60,6 +61,7 @@ FREE: dict[str, Any] = {
     "dismissed": 0,
     "dismissed_days": None,
     "unwanted": False,
+    "executed_days": None,
     "contacts": 2,
     "band_high": 3.0,
     "channel_28d": 1,
@@ -85,6 +87,7 @@ FORBIDDEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"consent": "expired"}, "opt-in ends"),
         ({"consent": "pending"}, "not confirmed"),
         ({"consent": None}, "no opt-in on record"),
+        ({"consent": "refused", "consent_product": True}, "opted out for Cardiovia"),
     ],
     "do_not_call": [({"do_not_call": True, "channel": "phone"}, "do not call")],
     "medical_firewall": [
@@ -103,6 +106,7 @@ FORBIDDEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"dismissed": 1, "dismissed_days": 100.0, "unwanted": True}, "for good"),
     ],
     "dismissed_lately": [({"dismissed": 1, "dismissed_days": 29.5}, "turned down by the rep 29 days ago")],
+    "executed_lately": [({"executed_days": 13.9}, "suggested and done 13 days ago")],
     "not_enough_history": [({"n_events": 1}, "1 of the 2 events needed")],
     "no_evidence": [
         ({"level": None, "n": 7}, "7 of the 30 similar contacts needed"),
@@ -139,6 +143,7 @@ ALLOWED: dict[str, list[dict[str, Any]]] = {
     ],
     "dismissed_for_good": [{"dismissed": 1, "dismissed_days": 31.0}],
     "dismissed_lately": [{"dismissed": 1, "dismissed_days": 30.0}],
+    "executed_lately": [{"executed_days": 14.0}],
     "not_enough_history": [{"n_events": 2}],
     "no_evidence": [{}, {"trigger": "mine", "level": None}, {"trigger": "mine", "gain_low": -0.1}],
     "contact_cap": [{}],
@@ -164,7 +169,7 @@ def judge(changes: dict[str, Any]) -> tuple[str | None, str | None]:
     schema = {"message": pl.String(), "consent": pl.String(), "level": pl.String(), "status": pl.String()}
     schema |= {"channel": pl.String(), "hours_since_own": pl.Float64(), "hours_since_other": pl.Float64()}
     schema |= {c: pl.Int64() for c in ("n", "channel_cap", "team_cap", "country_cap", "contacts")}
-    schema |= {c: pl.Float64() for c in ("dismissed_days", "band_high")}
+    schema |= {c: pl.Float64() for c in ("dismissed_days", "executed_days", "band_high")}
     schema |= {c: pl.String() for c in ("trigger", "policy_cell", "policy_channels", "brand", "specialty")}
     row = pl.DataFrame([FREE | changes], schema_overrides=schema)
     chosen = SuggestSettings(specialties={"Cardiovia": ("Cardiology",)})
@@ -244,6 +249,55 @@ def test_never_is_for_ever_and_a_star_is_for_every_channel() -> None:
     assert state(OPT_IN | {"channel": "*"}, channel="f2f") == "granted"
     assert state(OPT_OUT | {"channel": "call"}, channel="video") == "refused"
     assert state(OPT_OUT, channel="video") is None
+
+
+def product(*statements: dict[str, Any], brand: str = "Cardiovia", general: str | None = None) -> str | None:
+    """What one case's statements come to for a product."""
+    empty = dict.fromkeys(CONSENT_SCHEMA)
+    table = pl.DataFrame(
+        [empty | {"case_id": "a", "channel": "email"} | s for s in statements], CONSENT_SCHEMA
+    )
+    whole = consent_states(table, ["email"], AS_OF, UNTIL)
+    row = pl.DataFrame({"case_id": ["a"], "channel": ["email"], "brand": [brand]})
+    row = row.join(whole, on=["case_id", "channel"], how="left")
+    if general is not None:
+        row = row.with_columns(consent=pl.lit(general))
+    return about_product(row, product_states(table, ["email"], AS_OF, UNTIL))["consent"][0]
+
+
+def test_consent_is_given_per_product() -> None:
+    own, other = {"brand": "Cardiovia"}, {"brand": "Nefrilo"}
+    late = {"timestamp": at("2025-05-01T00:00:00")}
+    # without a statement of its own a product goes by those about every product
+    assert product(OPT_IN) == "granted"
+    assert product(OPT_IN, OPT_OUT) == "refused"
+    # what was said about another product is nothing said about this one
+    assert product(OPT_IN | other) is None
+    assert product(OPT_IN, OPT_OUT | other) == "granted"
+    # a refusal of the product stays, whatever is said about all of them; an opt-in to it takes it back
+    assert product(OPT_IN, OPT_OUT | own) == "refused"
+    assert product(OPT_OUT | own, OPT_IN | late) == "refused"
+    assert product(OPT_OUT | own, OPT_IN | own | late) == "granted"
+    # an opt-in for the product opens it, until everything is closed later, or for ever
+    assert product(OPT_OUT, OPT_IN | own | late) == "granted"
+    assert product(OPT_IN | own, OPT_OUT) == "refused"
+    never = {"state": "never", "timestamp": at("2024-01-01T00:00:00")}
+    assert product(never, OPT_IN | own) == "never"
+    assert product(OPT_IN, never | own) == "never"
+    assert product(OPT_IN | own, general="never") == "never"  # so says the account itself
+    # it must be valid as long as the suggestion lives
+    assert product(OPT_IN, OPT_IN | own | {"expires": at("2025-06-10T00:00:00")}) == "expired"
+    # a statement about a product says nothing about the others
+    assert state(OPT_OUT | own) is None and state(OPT_IN, OPT_OUT | own) == "granted"
+
+
+def test_consents_of_an_older_log_name_no_product() -> None:
+    old = pl.DataFrame(
+        [dict.fromkeys(CONSENT_SCHEMA) | {"case_id": "a", "channel": "email"} | OPT_IN], CONSENT_SCHEMA
+    )
+    old = old.drop("brand")
+    assert consent_states(old, ["email"], AS_OF, UNTIL)["consent"].to_list() == ["granted"]
+    assert product_states(old, ["email"], AS_OF, UNTIL).height == 0
 
 
 def test_channels_the_consents_speak_of() -> None:

@@ -178,6 +178,21 @@ def test_consent_is_asked_again_at_the_door(tmp_path: Path) -> None:
     assert [r["reason"].split(" is ")[-1] for r in rejected] == ["refused", "expired", "missing"]
 
 
+def test_consent_is_asked_per_product_at_the_door(tmp_path: Path) -> None:
+    mail = {"action": "email_sent", "channel": "email", "brand": "Cardiovia"}
+    rows = [suggestion(i, case, **mail) for i, case in enumerate("abc", start=1)]
+    consents = [
+        *(opt_in(case) for case in "ab"),
+        opt_in("a", 1, state="opt_out", brand="Cardiovia"),
+        opt_in("b", 1, state="opt_out", brand="Nefrilo"),
+        opt_in("c", brand="Cardiovia"),
+    ]
+    run = run_folder(tmp_path / "run", rows, consents=consents)
+    assert deliver(run, SEND, tmp_path / "out").rejected_by_reason == {"no_consent": 1}
+    _, sent = read_csv(tmp_path / "out" / "suggestions.csv")
+    assert [r["Account_vod__c"] for r in sent] == ["b", "c"]
+
+
 def test_who_objected_leaves_in_no_row(tmp_path: Path) -> None:
     cases = pl.DataFrame({"case_id": ["a", "b"], "data_privacy_opt_out__v": ["true", "false"]})
     labels = [("a", 0, "Readers"), ("b", 0, "Readers")]

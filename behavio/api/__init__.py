@@ -27,10 +27,15 @@ from behavio.api.mining import (
     variants,
     waits,
 )
+from behavio.api.patients import treatment
 from behavio.api.people import (
+    account,
+    accounts,
+    accounts_log,
     audience,
     audience_columns,
     challenge,
+    goals,
     holdout,
     perceptions,
     policy,
@@ -43,13 +48,29 @@ from behavio.api.people import (
     segments_page,
     stages,
     suggestions,
+    value,
     view,
 )
-from behavio.api.work import deliver, demo, demo_data, erase, explore, report, run, simulate
+from behavio.api.work import (
+    card,
+    deliver,
+    demo,
+    demo_data,
+    erase,
+    explore,
+    report,
+    run,
+    simulate,
+    simulate_patients,
+)
 
 __all__ = [
+    "account",
+    "accounts",
+    "accounts_log",
     "audience",
     "audience_columns",
+    "card",
     "challenge",
     "check",
     "compare",
@@ -63,6 +84,7 @@ __all__ = [
     "evaluate",
     "explore",
     "funnel",
+    "goals",
     "graph",
     "holdout",
     "journeys",
@@ -88,9 +110,12 @@ __all__ = [
     "segments",
     "segments_page",
     "simulate",
+    "simulate_patients",
     "stages",
     "steps",
     "suggestions",
+    "treatment",
+    "value",
     "variants",
     "view",
     "waits",

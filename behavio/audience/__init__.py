@@ -18,7 +18,7 @@ from behavio.audience.columns import CaseColumns
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.suggest.candidates import case_flags
-from behavio.suggest.consents import consent_states, spoken_of
+from behavio.suggest.consents import CLOSED, about_product, consent_states, product_states, spoken_of
 from behavio.suggest.rules import CALLS
 from behavio.targets.csvfiles import confirm, guarded, write_csv
 
@@ -104,11 +104,13 @@ class Audience:
         )
         return used.collect()["channel"].sort().to_list()
 
-    def allowed(self, channel: str) -> pl.DataFrame:
-        """Members who may be contacted through a channel on the day of the newest event.
+    def allowed(self, channel: str, brand: str | None = None) -> pl.DataFrame:
+        """Members who may be contacted through a channel, about a product, on the day of the newest event.
 
         Left out are those without a valid opt-in where one is asked for, those who opted out, do-not-call for
-        calls, inactive accounts and data-privacy opt-outs. Raises JobError for a channel never used.
+        calls, inactive accounts and data-privacy opt-outs. Without a product everybody is left out who closed
+        the channel to any: nobody can tell what the list will be used for. Raises JobError for a channel
+        never used.
         """
         if channel not in self.channels:
             near = get_close_matches(channel, self.channels, 1, 0.3)
@@ -131,17 +133,25 @@ class Audience:
         now = int(newest.timestamp() * 1_000_000)
         states = consent_states(consents, [channel], now, now).select("case_id", "consent")
         known = left.join(states, on="case_id", how="left", maintain_order="left")
+        own = product_states(consents, [channel], now, now)
+        if brand is None:
+            shut = own.filter(pl.col("product_consent").is_in(CLOSED)).select("case_id").unique()
+            known = known.join(shut, on="case_id", how="anti", maintain_order="left")
+        else:
+            asked = known.select("case_id", "consent", channel=pl.lit(channel), brand=pl.lit(brand))
+            asked = about_product(asked, own).select("case_id", "consent")
+            known = known.drop("consent").join(asked, on="case_id", how="left", maintain_order="left")
         granted = pl.col("consent") == "granted"
         if channel not in spoken_of(consents):
             granted |= pl.col("consent").is_null()
         return known.filter(granted.fill_null(False)).drop("consent")
 
-    def export(self, path: Path, channel: str) -> int:
-        """Write the members who may be contacted through a channel as CSV; returns their number.
+    def export(self, path: Path, channel: str, brand: str | None = None) -> int:
+        """Write the members who may be contacted through a channel, about a product, as CSV: their number.
 
         RunError for fewer than SMALLEST people: such a list names them by what they have in common.
         """
-        left = self.allowed(channel)
+        left = self.allowed(channel, brand)
         if left.height < SMALLEST:
             raise RunError(
                 f"fewer than {SMALLEST} people fit and may be contacted through {channel}",

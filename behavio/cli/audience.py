@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 @click.option("--save", metavar="NAME", help="Keep the question under a name; ask it again by that name.")
 @click.option("--export", type=click.Path(path_type=Path), help="Write the members as CSV (needs --channel).")
 @click.option("--channel", help="Channel they are to be contacted through: consent is applied.")
+@click.option("--brand", help="Product they are to be told about: consent is given per product too.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 def audience(
-    run: str, where: str | None, save: str | None, export: Path | None, channel: str | None, form: str | None
+    run: str,
+    where: str | None,
+    save: str | None,
+    export: Path | None,
+    channel: str | None,
+    brand: str | None,
+    form: str | None,
 ) -> None:
     """Who fits a question: counted first, saved by name, exported with consent applied.
 
@@ -34,21 +41,23 @@ def audience(
       behavio audience runs/demo
       behavio audience runs/demo "segment = 'Quick openers' and days_since_last > 21"
       behavio audience runs/demo "n_call_f2f = 0 and p_email_open > 0.2" --save uncalled
-      behavio audience runs/demo uncalled --channel email --export uncalled.csv
+      behavio audience runs/demo uncalled --channel email --brand Cardiovia --export uncalled.csv
     """
     from behavio import api
 
     if export is not None and channel is None:
         raise JobError("--export needs --channel", hint="consent is given per channel: --channel email")
+    if brand is not None and export is None:
+        raise JobError("--brand needs --export", hint="it says what the list is for: --export FILE")
     if where is None:
-        if save or export or channel:
+        if save or export or channel or brand:
             raise JobError("there is no question", hint='behavio audience RUN "WHERE …" --save NAME')
         show.table(api.audience_columns(run), form)
         return
     found = api.audience(run, where)
     if save is not None:
         found.save(save)
-    written = None if export is None else found.export(export, str(channel))
+    written = None if export is None else found.export(export, str(channel), brand)
     if form == "json":
         show.value(_plain(found, written), form, lambda _: None)
     else:

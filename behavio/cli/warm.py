@@ -122,7 +122,7 @@ def _count() -> None:
 
     from behavio.models import Counting, Prefixes, find_alike
     from behavio.models.habit import Habit
-    from behavio.models.inputs import memories
+    from behavio.models.inputs import seen_as
     from behavio.sequences import SequenceSet
 
     log = SequenceSet.from_traces([list("abcb"[i % 2 :] * 3) for i in range(120)])
@@ -131,7 +131,7 @@ def _count() -> None:
     model.update(log, half).evidence(log, half, np.full(len(half), 2))
     model.rows(model.coded(log), half)
     find_alike(log, log.case_ids[0])
-    memories(log, np.array([2]))
+    seen_as(log, 0, False, np.array([2]))
     habit = Habit().fit(log)
     habit.rows(habit.coded(log), half)
 

@@ -22,6 +22,34 @@ def room(
 
 
 @njit(cache=True, nogil=True)
+def first_days(
+    owner: np.ndarray, case: np.ndarray, open_days: np.ndarray, per_day: int, pause: int
+) -> np.ndarray:
+    """The first open day of every suggestion in turn, -1 where there is none: int64 (n,).
+
+    owner, case   int64 (n,) from 0, -1: no owner, nothing full
+    open_days     int64 (k,) ascending; per_day suggestions fit into the day of one owner, and those of one
+                  case lie at least `pause` days apart
+    """
+    n_owners, n_cases = 0, 0
+    for j in range(len(owner)):
+        n_owners, n_cases = max(n_owners, owner[j] + 1), max(n_cases, case[j] + 1)
+    load = np.zeros((n_owners, len(open_days)), np.int64)
+    earliest = np.full(n_cases, np.iinfo(np.int64).min)
+    found = np.full(len(owner), -1, np.int64)
+    for j in range(len(owner)):
+        for d in range(len(open_days)):
+            full = owner[j] >= 0 and load[owner[j], d] >= per_day
+            if not full and open_days[d] >= earliest[case[j]]:
+                found[j] = open_days[d]
+                if owner[j] >= 0:
+                    load[owner[j], d] += 1
+                earliest[case[j]] = open_days[d] + pause
+                break
+    return found
+
+
+@njit(cache=True, nogil=True)
 def fill_agenda(
     open_days: np.ndarray,
     owner: np.ndarray,

@@ -11,6 +11,7 @@ clearly.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -220,9 +221,11 @@ class Pool(SequenceModel):
         scaling = Scaling(float(self.power_))
         size = len(self.vocabulary_)
         result = np.empty((len(prefixes), size))
-        for part, some in prefixes.batches(size * len(self.used_)):
-            rows = np.stack([self._all[name].rows(coded, some) for name in self.used_.tolist()])
-            result[part] = scaling.of(mixture.of(rows, self._bins(coded, some)))
+        members = [self._all[name] for name in self.used_.tolist()]
+        with ThreadPoolExecutor(2) as threads:
+            for part, some in prefixes.batches(size * len(members)):
+                rows = np.stack(list(threads.map(lambda m, some=some: m.rows(coded, some), members)))
+                result[part] = scaling.of(mixture.of(rows, self._bins(coded, some)))
         return result
 
     def waits(

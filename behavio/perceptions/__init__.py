@@ -246,7 +246,7 @@ def _warnings(moved: Shift, rated: Raters | None, new: float | None, told: float
     if rated is not None and rated.largest > 0.3:
         said.append(f"one rater gave {rated.largest:.0%} of the answers")
     if rated is not None and rated.p_value <= 0.01 and rated.explains > 0.05:
-        said.append(f"who rated explains {rated.explains:.0%} of the answers")
+        said.append(f"who rated explains {round(rated.explains * 100)} % of the answers")
     if new is not None and new <= 0 < told:
         said.append("nothing is left of the skill where the rater is new")
     return said

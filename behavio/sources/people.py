@@ -15,6 +15,7 @@ from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.identities import Identities, identify, most_of
 from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping, zone_of
+from behavio.sources.patients import refuse_patient_keys, refuse_patient_source
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
 from behavio.sources.reshape import reshaped
@@ -23,7 +24,7 @@ from behavio.sources.sieve import Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
-CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires")
+CONSENT_COLUMNS = ("case_id", "channel", "state", "timestamp", "expires", "brand")
 STATES = ("opt_in", "opt_out", "pending", "never")
 INTEGER, DECIMAL = re.compile(r"-?(0|[1-9]\d{0,17})"), re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
 
@@ -50,6 +51,11 @@ def cases_of(
             column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
         )
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
+    if not privacy.patients:
+        refuse_patient_source(mapping.patients, "[cases]")
+        every = table.columns if "*" in keep else keep
+        looked_at = [c for f in (mapping.case_id, *attributes.values()) for c in f.needs]
+        refuse_patient_keys([*looked_at, *every], "[cases]")
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)
@@ -114,7 +120,7 @@ def consents_of(
     if settings.identity is not None:
         identify(sieve, identities, settings.identity, mapping.case_id.needs, timed=True)
         sieve.bar()
-    state, channel = attributes.get("state", Field()), attributes.get("channel", Field())
+    state, channel, brand = (attributes.get(n, Field()) for n in ("state", "channel", "brand"))
     sieve.require(state.needs, "state")
     known = sieve.text(state).str.to_lowercase().str.replace_all(r"[\s-]", "_")
     sieve.frame = sieve.frame.with_columns(known.alias("__state__"))
@@ -132,6 +138,7 @@ def consents_of(
         pl.col("__expires__").alias("expires"),
         pl.lit(name).alias("source"),
         pl.col(ROW).cast(pl.Int64).alias("source_row"),
+        (sieve.text(brand) if sieve.can_fill(brand) else pl.lit(None, dtype=pl.String)).alias("brand"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]
     return consents, count_of(sieve, name, settings.kind, consents.height), sieve.all_rejected()
 
@@ -220,6 +227,7 @@ def _statements(sieve: Sieve, mapping: SourceMapping, settings: CasesSettings) -
                     pl.lit(None, dtype=TIME).alias("expires"),
                     pl.lit("cases").alias("source"),
                     pl.col(ROW).cast(pl.Int64).alias("source_row"),
+                    pl.lit(None, dtype=pl.String).alias("brand"),
                 )
             )
     return pl.concat(parts)

@@ -59,4 +59,5 @@ def opted_out(events: pl.DataFrame, mapping: SourceMapping, settings: SourceSett
         pl.lit(None, dtype=TIME).alias("expires"),
         "source",
         "source_row",
+        pl.lit(None, dtype=pl.String).alias("brand"),
     ).cast(dict(CONSENT_SCHEMA))  # type: ignore[arg-type]

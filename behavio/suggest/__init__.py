@@ -2,6 +2,7 @@
 
 from behavio.suggest.found import Found, files_of, read_previous
 from behavio.suggest.settings import SuggestSettings, TriggerRule
+from behavio.suggest.timeline import read_slim_log
 from behavio.suggest.write import suggest, write_suggestions
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "TriggerRule",
     "files_of",
     "read_previous",
+    "read_slim_log",
     "suggest",
     "write_suggestions",
 ]

@@ -22,7 +22,7 @@ from behavio.durations import seconds
 from behavio.errors import JobError
 from behavio.holdout import read_holdout
 from behavio.log import EventLog
-from behavio.suggest.consents import consent_states, spoken_of
+from behavio.suggest.consents import consent_states, product_states, spoken_of
 from behavio.suggest.scoring import SITUATION
 from behavio.suggest.settings import SuggestSettings, microseconds
 from behavio.suggest.situations import Situations
@@ -78,12 +78,14 @@ class Offers:
     actions   what can be done
     lookups   tables by keys of a candidate: (table, keys), joined in this order
     finish    made of the joined columns, one group after the other
+    products  what cases said about single products, see `consents.product_states`
     """
 
     cases: pl.DataFrame
     actions: pl.DataFrame
     lookups: tuple[tuple[pl.DataFrame, list[str]], ...]
     finish: tuple[dict[str, pl.Expr], ...]
+    products: pl.DataFrame
 
     def part(self, first: int = 0, stop: int | None = None) -> pl.DataFrame:
         """The candidates of the cases from `first` to before `stop`, in order of case and action."""
@@ -115,6 +117,7 @@ def read_offers(
         pl.col("timestamp").is_null() | (pl.col("timestamp").dt.epoch("us") <= t.as_of)
     )
     states = consent_states(known, channels, t.as_of, until).select("case_id", "channel", "consent")
+    products = product_states(known, channels, t.as_of, until)
     needed = spoken_of(known) if settings.needs_consent is None else settings.needs_consent
     never = (pl.col("email_opt_type") == "never") & (pl.col("channel") == "email")
     first = {
@@ -131,7 +134,7 @@ def read_offers(
         (cells, ["action", *SITUATION]),
     )
     then = {"other_answers": pl.col("answers") - pl.col("channel_answers")}
-    return Offers(cases, actions, lookups, (first, then))
+    return Offers(cases, actions, lookups, (first, then), products)
 
 
 def _case_facts(
@@ -146,7 +149,10 @@ def _case_facts(
         (is_touch(settings) & (pl.col("team") != "medical").fill_null(True)).any().alias("knows_others"),
     )
     facts = facts.with_columns(
-        case_brand=pl.col("brands").list.eval(pl.element().mode().sort().first()).list.first(),
+        case_brand=pl.col("brands")
+        .list.eval(pl.element().mode().sort().first())
+        .list.first()
+        .cast(pl.String),
         only_medical=(pl.col("knows_medical") & ~pl.col("knows_others")).fill_null(False),
     ).select("case", "n_events", "case_brand", "only_medical")
     base = now.select("case", *SITUATION, pl.col("touches").alias("touches_28d"))

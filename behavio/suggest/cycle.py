@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from behavio.kernels.agenda import fill_agenda
 from behavio.suggest.plan import SATURDAY, day_of
 from behavio.suggest.rules import CALLS
 from behavio.suggest.settings import DAY_US, SuggestSettings, microseconds, moment
-from behavio.suggest.timeline import PRESSURE_DAYS, Timeline
+from behavio.suggest.timeline import PRESSURE_DAYS, Timeline, as_texts
 
 PLAN_SCHEMA: dict[str, pl.DataType] = {
     "case_id": pl.String(),
@@ -48,12 +49,15 @@ WATCH_SCHEMA: dict[str, pl.DataType] = {
 }
 """watch.parquet: cases of high value that are hardly reached, whether or not something is suggested."""
 
-PART = 50_000
-"""Cases whose candidates and messages stand in memory at once."""
-
 NO_LIMIT = 10**6
 NO_ACCESS = ("no_consent", "do_not_call", "medical_firewall", "channel_policy", "dismissed_for_good")
 """Rules that close the door to a case, not only for the moment."""
+
+OFFERED = (
+    *("case", "rank", "action", "channel", "message", "brand", "case_brand", "owner_id", "gain"),
+    *("channel_28d", "channel_cap", "team_28d", "team_cap", "calls_365d", "country_cap"),
+)
+"""What a step needs to know of an offer."""
 
 LATER_RULES = ("max_per_owner_day", "max_per_case", "contact_cap", "pressure_band")
 """What does not fit into this week may fit later in the cycle."""
@@ -74,21 +78,42 @@ def cycle_days(as_of: int, settings: SuggestSettings) -> list[dt.date]:
     return [d for d in days if d.weekday() < SATURDAY]
 
 
-def make_cycle(
-    plan: pl.DataFrame, t: Timeline, shown: pl.DataFrame, scores: pl.DataFrame, settings: SuggestSettings
-) -> pl.DataFrame:
-    """PLAN_SCHEMA: the first suggestion of each case and what follows it within the cycle.
+@dataclass(frozen=True, eq=False)
+class Cycle:
+    """Steps that found a day, before their messages.
 
-    `plan` is what `make_plan` made of the allowed candidates. Steps take the allowed actions of a case in
+    offers   what steps choose from, texts as categories
+    steps    case, offer (row of `offers`), step, due, in order of case and step
+    """
+
+    offers: pl.DataFrame
+    steps: pl.DataFrame
+
+    def part(self, inside: pl.Expr, t: Timeline, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
+        """PLAN_SCHEMA for some cases; `shown` holds theirs."""
+        own = self.steps.filter(inside)
+        own = own.with_columns(case_id=t.case_ids.gather(own["case"]))
+        columns = ["action", "channel", "case_brand", "brand", "message", "owner_id", "gain"]
+        rows = as_texts(self.offers.select(columns)[own["offer"]])
+        return _messages(pl.concat([own.drop("offer"), rows], how="horizontal"), shown, usable)
+
+
+def lay_out(plan: pl.DataFrame, t: Timeline, settings: SuggestSettings) -> Cycle:
+    """The first suggestion of each case and what follows it within the cycle.
+
+    `plan` is what `give_days` made of the allowed candidates. Steps take the allowed actions of a case in
     turn, `step_gap` apart, so that no 28 days hold more contacts than cap and band allow, no channel, team or
     country more than its own cap, and no owner more than `max_per_owner_day` on a day.
     """
     kept = pl.col("rule").is_null() & (pl.col("rank") == 1)
-    first = plan.filter(kept).sort("due_from", "case")
+    first = (
+        plan.filter(kept).select("case", "owner_id", "due_from", "cap", "band_high").sort("due_from", "case")
+    )
     days = cycle_days(t.as_of, settings)
     if first.height == 0 or not days:
-        return pl.DataFrame(schema=PLAN_SCHEMA)
-    offers = plan.filter(pl.col("rule").is_null() | pl.col("rule").is_in(LATER_RULES))
+        kinds = {"case": pl.Int64(), "offer": pl.Int64(), "step": pl.Int32(), "due": pl.Date()}
+        return Cycle(plan.head(0), pl.DataFrame(schema=kinds))
+    offers = plan.filter(pl.col("rule").is_null() | pl.col("rule").is_in(LATER_RULES)).select(OFFERED)
     number = first.select("case", place=pl.int_range(pl.len(), dtype=pl.Int64))
     offers = offers.join(number, on="case", how="inner").sort("place", "rank", "action", maintain_order=True)
     epoch = dt.date(1970, 1, 1)
@@ -98,14 +123,7 @@ def make_cycle(
     at = np.searchsorted(offers["place"].to_numpy(), np.arange(first.height + 1))
     due[:, 0] = first["due_from"].cast(pl.Int32).to_numpy()
     chosen[:, 0] = at[:-1]
-    owners = first["owner_id"].fill_null("").rank("dense").to_numpy().astype(np.int64) - 1
-    owners[first["owner_id"].is_null().to_numpy()] = -1
-    load = np.zeros((int(owners.max()) + 2, len(days)), dtype=np.int64)
-    taken = plan.filter(pl.col("rule").is_null() & pl.col("owner_id").is_not_null())
-    taken = taken.join(first.select("owner_id", owner=owners).unique(), on="owner_id", how="inner")
-    slot = np.searchsorted(open_days, taken["due_from"].cast(pl.Int32).to_numpy())
-    inside = slot < len(days)
-    np.add.at(load, (taken["owner"].to_numpy()[inside], slot[inside]), 1)
+    owners, load = _loads(plan, first, open_days)
     past, past_at = _past(t, first["case"].to_numpy())
     fill_agenda(
         open_days,
@@ -122,13 +140,21 @@ def make_cycle(
         due,
         chosen,
     )
-    steps = _steps(offers, due, chosen).sort("case", "step")
-    usable = fresh_messages(scores, t.as_of, settings)
-    parts = []
-    for start in range(0, t.n_cases, PART):
-        own = pl.col("case").is_between(start, start + PART - 1)
-        parts.append(_messages(steps.filter(own), shown.filter(own), usable))
-    return pl.concat(parts)
+    return Cycle(offers, _steps(first["case"].to_numpy(), due, chosen))
+
+
+def _loads(plan: pl.DataFrame, first: pl.DataFrame, open_days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each first suggestion's owner, -1 without one; what falls due, (owners, days)."""
+    owners = first["owner_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+    load = np.zeros((int(owners.max()) + 2, len(open_days)), dtype=np.int64)
+    taken = plan.filter(pl.col("rule").is_null() & pl.col("owner_id").is_not_null())
+    taken = taken.select("owner_id", "due_from").join(
+        first.select("owner_id", owner=owners).unique(), on="owner_id", how="inner"
+    )
+    slot = np.searchsorted(open_days, taken["due_from"].cast(pl.Int32).to_numpy())
+    inside = slot < len(open_days)
+    np.add.at(load, (taken["owner"].to_numpy()[inside], slot[inside]), 1)
+    return owners, load
 
 
 def _cap(first: pl.DataFrame) -> np.ndarray:
@@ -167,14 +193,19 @@ def _limits(offers: pl.DataFrame, settings: SuggestSettings) -> tuple[np.ndarray
     )
 
 
-def _steps(offers: pl.DataFrame, due: np.ndarray, chosen: np.ndarray) -> pl.DataFrame:
-    """One row per step that found a day."""
+def _steps(case: np.ndarray, due: np.ndarray, chosen: np.ndarray) -> pl.DataFrame:
+    """One row per step that found a day, in order of case and step."""
+    order = np.argsort(case, kind="stable")
+    case, due, chosen = case[order], due[order], chosen[order]
     made = due.ravel() >= 0
-    step = np.tile(np.arange(1, due.shape[1] + 1), len(due))[made]
-    columns = ["case", "case_id", "action", "channel", "case_brand", "brand", "message", "owner_id", "gain"]
-    rows = offers.select(columns)[chosen.ravel()[made]]
-    days = pl.Series(due.ravel()[made]).cast(pl.Int32).cast(pl.Date)
-    return rows.with_columns(step=pl.Series(step, dtype=pl.Int32), due=days)
+    return pl.DataFrame(
+        {
+            "case": np.repeat(case, due.shape[1])[made],
+            "offer": chosen.ravel()[made],
+            "step": np.tile(np.arange(1, due.shape[1] + 1, dtype=np.int32), len(due))[made],
+            "due": pl.Series(due.ravel()[made]).cast(pl.Int32).cast(pl.Date),
+        }
+    )
 
 
 def fresh_messages(scores: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:

@@ -60,8 +60,9 @@ def read_feedback(
 
 def _said(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
     """The acts of feedback in the log."""
-    events = t.events.filter(pl.col("activity").is_in([*settings.executed, *settings.dismissed]))
-    columns = events.columns
+    acts = t.moments(t.events["activity"].is_in([*settings.executed, *settings.dismissed]))
+    columns = t.events.columns
+    events = t.of(acts, *columns, "case_id")
     text = {
         n: (pl.col(n) if n in columns else pl.lit(None)).cast(pl.String)
         for n in ("suggestion_id", "content", "channel", settings.dismissal_column)
@@ -121,7 +122,7 @@ def _shaped(rows: pl.DataFrame) -> pl.DataFrame:
 
 def dismissals(feedback: pl.DataFrame, actions: pl.DataFrame, as_of: int) -> pl.DataFrame:
     """Per case and action with any feedback: dismissed (times), dismissed_days (since the last one),
-    unwanted (turned down for good), ignored (times in a row)."""
+    unwanted (turned down for good), executed_days (since one was last followed), ignored (times in a row)."""
     named = feedback.filter(pl.col("action").is_not_null()).drop("channel")
     vague = feedback.filter(pl.col("action").is_null()).drop("action")
     meant = actions.select("action", media=pl.col("channel"))
@@ -140,6 +141,7 @@ def dismissals(feedback: pl.DataFrame, actions: pl.DataFrame, as_of: int) -> pl.
         turned_down.sum().cast(pl.Int64).alias("dismissed"),
         days.filter(turned_down).min().alias("dismissed_days"),
         (turned_down & pl.col("meaning").is_in(["never", "channel"])).any().alias("unwanted"),
+        days.filter(pl.col("state") == "executed").min().alias("executed_days"),
         pl.col("ignored").max(),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,83 +13,24 @@ import polars as pl
 from behavio.log import EventLog
 from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.candidates import Offers, read_actions, read_offers
-from behavio.suggest.channels import add_policy, case_values, check_policy, policy_conflicts, read_policy
-from behavio.suggest.cycle import PART, fresh_messages, make_cycle, missing_messages, watch_list
-from behavio.suggest.feedback import adherence, read_feedback, unwanted_messages
+from behavio.suggest.channels import case_values, check_policy, policy_conflicts, read_policy
+from behavio.suggest.cycle import fresh_messages, lay_out
+from behavio.suggest.feedback import adherence, read_feedback
 from behavio.suggest.found import Found
-from behavio.suggest.messages import choose_messages, message_scores, shown_messages
+from behavio.suggest.messages import message_scores, shown_messages
 from behavio.suggest.objectives import OPENS_ONLY
-from behavio.suggest.offpolicy import STANDING_RULES, judge_policy
-from behavio.suggest.plan import day_of, give_days, rank_within
+from behavio.suggest.offpolicy import judge_policy
+from behavio.suggest.plan import day_of, give_days, with_dates
 from behavio.suggest.reasons import add_reasons
-from behavio.suggest.rules import apply_rules
-from behavio.suggest.scoring import score
+from behavio.suggest.ruled import NARROW, PART, Ruled, ask_rules, parts_of
+from behavio.suggest.scoring import SITUATION, score
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.situations import Situations, read_situations
 from behavio.suggest.standing import add_standing
-from behavio.suggest.timeline import Timeline, read_timeline
+from behavio.suggest.tables import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA, InMemory, Keep
+from behavio.suggest.timeline import Timeline, as_texts, read_timeline
 from behavio.suggest.triggers import triggered
 from behavio.suggest.uplift import holdout_uplift
-
-SUGGESTION_SCHEMA: dict[str, pl.DataType] = {
-    "suggestion_id": pl.String(),
-    "case_id": pl.String(),
-    "rank": pl.Int32(),
-    "action": pl.String(),
-    "channel": pl.String(),
-    "message": pl.String(),
-    "brand": pl.String(),
-    "due_from": pl.Date(),
-    "due_to": pl.Date(),
-    "expires_on": pl.Date(),
-    "probability": pl.Float64(),
-    "base_probability": pl.Float64(),
-    "low": pl.Float64(),
-    "high": pl.Float64(),
-    "evidence_n": pl.Int64(),
-    "reason": pl.String(),
-    "evidence_rows": pl.List(pl.String()),
-    "priority": pl.String(),
-    "segment": pl.String(),
-    "owner_id": pl.String(),
-    # how the numbers came about, so that anybody can count them again
-    "gain": pl.Float64(),
-    "gain_low": pl.Float64(),
-    "gain_high": pl.Float64(),
-    "q_value": pl.Float64(),
-    "responses": pl.Int64(),
-    "share": pl.Float64(),
-    "base_n": pl.Int64(),
-    "base_share": pl.Float64(),
-    "level": pl.String(),
-    "pressure": pl.Int64(),
-    "seen": pl.String(),
-    "contacts_28d": pl.Int64(),
-    "next_activity": pl.String(),
-    "next_probability": pl.Float64(),
-    # where the case stands, and who asked
-    "stage": pl.String(),
-    "stage_since": pl.Datetime("us", "UTC"),
-    "contacts": pl.Int64(),
-    "band_low": pl.Float64(),
-    "band_high": pl.Float64(),
-    "cost": pl.Float64(),
-    "trigger": pl.String(),
-    "ignored": pl.Int64(),
-}
-"""suggestions.parquet. ignored says how often in a row this action was passed over for this case."""
-
-SUPPRESSED_SCHEMA: dict[str, pl.DataType] = {
-    "case_id": pl.String(),
-    "action": pl.String(),
-    "channel": pl.String(),
-    "reason": pl.String(),
-    "detail": pl.String(),
-    "probability": pl.Float64(),
-    "base_probability": pl.Float64(),
-    "evidence_n": pl.Int64(),
-}
-"""suppressed.parquet: `reason` is the name of the rule."""
 
 NO_OUTBOUND = "no outbound activity is marked: set [source.x.values.direction]"
 NO_CLOCK = "the log has an order but no times: nothing can fall due"
@@ -118,15 +59,32 @@ def make_suggestions(
     found: Found,
 ) -> Suggestions:
     """Weigh every action for every case, ask the rules, plan what is left."""
+    keep = InMemory()
+    facts = make_tables(log, next_steps, segments, settings, progress, found, keep)
+    return Suggestions(keep.tables(), facts)
+
+
+def make_tables(
+    log: EventLog,
+    next_steps: pl.DataFrame | None,
+    segments: pl.DataFrame | None,
+    settings: SuggestSettings,
+    progress: Callable[[str, float], None],
+    found: Found,
+    keep: Keep,
+) -> dict[str, Any]:
+    """Give every table of `Suggestions` to `keep`, part by part; returns the facts."""
     if not log.timed:
-        return _nothing(log, NO_CLOCK, pl.DataFrame(schema=AFFINITY_SCHEMA))
+        return _nothing(log, NO_CLOCK, pl.DataFrame(schema=AFFINITY_SCHEMA), keep)
     timeline = read_timeline(log, settings, found.moves)
     affinity = channel_affinity(timeline, settings)
     actions = read_actions(timeline, settings)
     if actions.height == 0:
-        return _nothing(log, NO_OUTBOUND, affinity)
+        return _nothing(log, NO_OUTBOUND, affinity, keep)
     if len(timeline.success) == 0:
-        return _nothing(log, NO_SUCCESS, affinity)
+        return _nothing(log, NO_SUCCESS, affinity, keep)
+    keep.add("affinity", affinity)
+    keep.add("content", _content(timeline, settings))
     situations = read_situations(timeline, segments, settings)
     names = actions["action"].to_list()
     cells, now, counts = score(situations, names, settings, progress)
@@ -136,34 +94,79 @@ def make_suggestions(
     offers = _asked_for(offers, situations, log, settings, found)
     shown = shown_messages(situations, names, settings)
     scores = message_scores(shown)
-    ruled = _ruled(offers, shown, scores, feedback, timeline, settings, progress)
-    progress("planning", 0.5)
-    plan = give_days(ruled.ranked, timeline.as_of, settings)
-    chosen = _with_next_step(plan.filter(pl.col("rule").is_null()), next_steps)
-    made = add_reasons(chosen, situations, settings)
-    left_out = pl.concat([ruled.forbidden, _narrow(plan.filter(pl.col("rule").is_not_null()))])
-    left_out = left_out.sort("case", "action")
-    facts = _facts(timeline, situations, actions, offers, made, left_out, counts, log, settings)
-    tables = {"suggestions": _suggestions(made), "suppressed": _suppressed(left_out), "affinity": affinity}
-    tables["content"] = content_affinity(timeline.events, settings)
-    progress("judging the policy", 0.7)
-    facts["policy"] = judge_policy(situations, actions, ruled.closed, settings)
+    ruled = ask_rules(offers, shown, scores, feedback, timeline, settings, progress, keep)
+    held_out = offers.cases["holdout"]
+    del offers  # what stood beside every case is not needed any more
+    progress("judging the policy", 0.4)
+    policy = judge_policy(situations, actions, ruled.closed, settings)
     if settings.holdout_column is not None:
-        facts["policy"]["holdout"] = holdout_uplift(timeline, offers.cases["holdout"])
-    progress("planning the cycle", 0.9)
-    tables["plan"] = make_cycle(plan, timeline, shown, scores, settings)
-    tables["missing"] = ruled.missing
-    facts["n_planned_steps"] = tables["plan"].height
+        policy["holdout"] = holdout_uplift(timeline, held_out)
+    progress("planning", 0.6)
+    plan = give_days(ruled.ranked, timeline.as_of, settings)
+    facts = _facts(timeline, situations, actions, plan, ruled, counts, log, settings) | {"policy": policy}
     if settings.value_column is not None:
-        tables["watch"] = ruled.watch.sort("value", "case_id", descending=[True, False])
+        keep.add("watch", ruled.watch.sort("value", "case_id", descending=[True, False]))
         facts["n_watched"] = ruled.watch.height
     if feedback.height:
-        tables |= {"feedback": feedback, "adherence": adherence(feedback)}
-        facts["feedback"] = tables["adherence"].drop("owner_id").row(0, named=True)
+        told = adherence(feedback)
+        keep.add("feedback", feedback)
+        keep.add("adherence", told)
+        facts["feedback"] = told.drop("owner_id").row(0, named=True)
     if settings.policy is not None:
-        tables["conflicts"] = policy_conflicts(ruled.bound, affinity)
-        facts["n_policy_conflicts"] = tables["conflicts"].height
-    return Suggestions(tables, facts)
+        conflicts = policy_conflicts(ruled.bound, affinity)
+        keep.add("conflicts", conflicts)
+        facts["n_policy_conflicts"] = conflicts.height
+    return facts | _write_out(
+        plan, ruled, cells, shown, scores, situations, next_steps, settings, progress, keep
+    )
+
+
+def _write_out(
+    plan: pl.DataFrame,
+    ruled: Ruled,
+    cells: pl.DataFrame,
+    shown: pl.DataFrame,
+    scores: pl.DataFrame,
+    situations: Situations,
+    next_steps: pl.DataFrame | None,
+    settings: SuggestSettings,
+    progress: Callable[[str, float], None],
+    keep: Keep,
+) -> dict[str, int]:
+    """Suggestions with their reasons, suppressions and the steps of the cycle, part by part."""
+    t = situations.timeline
+    cycle = lay_out(plan, t, settings)
+    usable = fresh_messages(scores, t.as_of, settings)
+    free = pl.col("rule").is_null()
+    n_urgent = 0
+    for start, inside in parts_of(t.n_cases):
+        progress("giving reasons", start / t.n_cases)
+        planned = plan.filter(inside)
+        own = _known(planned.filter(free), cells, t)
+        own = with_dates(own, t.as_of, settings)
+        own = add_reasons(_with_next_step(own, next_steps), (start, start + PART), situations, settings)
+        n_urgent += int((own["priority"] == "urgent").sum())
+        keep.add("suggestions", _suggestions(own))
+        held = pl.concat([ruled.forbidden.filter(inside), planned.filter(~free).select(NARROW)])
+        keep.add("suppressed", _suppressed(_known(held.sort("case", "action"), cells, t)))
+        keep.add("plan", cycle.part(inside, t, as_texts(shown.filter(inside)), usable))
+    return {"n_urgent": n_urgent, "n_planned_steps": cycle.steps.height}
+
+
+def _known(rows: pl.DataFrame, cells: pl.DataFrame, t: Timeline) -> pl.DataFrame:
+    """Rows of candidates with their case ids and the evidence of their situation, as texts."""
+    rows = as_texts(rows).with_columns(case_id=t.case_ids.gather(rows["case"]))
+    evidence = cells.drop("gain") if "gain" in rows.columns else cells
+    return rows.join(evidence, on=["action", *SITUATION], how="left", maintain_order="left")
+
+
+def _content(t: Timeline, settings: SuggestSettings) -> pl.DataFrame:
+    noted = t.moments(
+        t.events.select(pl.col("content", "reaction").is_not_null())
+        .select(pl.all_horizontal("*"))
+        .to_series()
+    )
+    return content_affinity(t.of(noted, "case_id", "content", "reaction", "team"), settings)
 
 
 def _asked_for(
@@ -177,127 +180,7 @@ def _asked_for(
     stages = [] if found.stages is None else found.stages["stage"].unique().sort().to_list()
     if settings.policy is not None:
         check_policy(read_policy(Path(settings.policy)), segments, stages)
-    return Offers(cases, offers.actions, lookups, offers.finish)
-
-
-@dataclass(frozen=True, eq=False)
-class _Ruled:
-    """Candidates after the rules.
-
-    ranked     those no rule forbids, in the order of each case (PLANNED)
-    forbidden  the others, narrow
-    closed     case, action of those closed for good (STANDING_RULES)
-    bound      case_id, policy_cell, policy_channels of cases bound by the channel policy
-    missing, watch   see `cycle`
-    """
-
-    ranked: pl.DataFrame
-    forbidden: pl.DataFrame
-    closed: pl.DataFrame
-    bound: pl.DataFrame
-    missing: pl.DataFrame
-    watch: pl.DataFrame
-
-
-def _ruled(
-    offers: Offers,
-    shown: pl.DataFrame,
-    scores: pl.DataFrame,
-    feedback: pl.DataFrame,
-    t: Timeline,
-    settings: SuggestSettings,
-    progress: Callable[[str, float], None],
-) -> _Ruled:
-    """Ask the rules, part by part."""
-    cells = read_policy(Path(settings.policy)) if settings.policy is not None else ()
-    usable = fresh_messages(scores, t.as_of, settings)
-    numbers = offers.cases.select("case", "case_id")
-    unwanted = unwanted_messages(feedback).join(numbers, on="case_id", how="inner").select("case", "message")
-    parts: list[tuple[pl.DataFrame, ...]] = []
-    for start in range(0, offers.cases.height, PART):
-        progress("asking the rules", start / offers.cases.height)
-        inside = pl.col("case").is_between(start, start + PART - 1)
-        own = shown.filter(inside)
-        frame = add_policy(offers.part(start, start + PART), cells)
-        frame = choose_messages(frame, own, t.as_of, settings, unwanted, scores)
-        frame = apply_rules(frame, settings)
-        ranked = rank_within(frame.filter(pl.col("rule").is_null()), settings).select(PLANNED)
-        conflicts = (pl.col("rule") == "conflicting").fill_null(False)
-        forbidden = (frame.filter(pl.col("rule").is_not_null()), ranked.filter(conflicts))
-        closed = pl.col("rule").is_in(STANDING_RULES).fill_null(False)
-        bound = frame.filter(pl.col("policy_cell").is_not_null())
-        parts.append(
-            (
-                ranked.filter(~conflicts),
-                pl.concat([_narrow(f) for f in forbidden]),
-                frame.filter(closed).select("case", "action"),
-                bound.select(BOUND).unique("case_id", maintain_order=True),
-                missing_messages(offers.cases.slice(start, PART), own, usable),
-                watch_list(frame, t, settings),
-            )
-        )
-    return _Ruled(*(pl.concat(tables) for tables in zip(*parts, strict=True)))
-
-
-CASE = (
-    "case",
-    "case_id",
-    "owner_id",
-    "case_brand",
-    "segment",
-    "waiting",
-    "stage",
-    "stage_sure",
-    "stage_since",
-)
-LIMITS = ("touches_28d", "cap", "contacts", "band_low", "band_high", "channel_28d", "channel_cap")
-CAPS = ("team_28d", "team_cap", "calls_365d", "country_cap")
-OFFER = (
-    "action",
-    "channel",
-    "message",
-    "brand",
-    "trigger",
-    "policy_place",
-    "cost",
-    "ignored",
-    "rank",
-    "rule",
-)
-EVIDENCE = (
-    "level",
-    "pressure",
-    "seen",
-    "n",
-    "k",
-    "share",
-    "probability",
-    "low",
-    "high",
-    "base_n",
-    "base_share",
-)
-GAIN = ("base_probability", "gain", "gain_low", "gain_high", "q_value", "detail")
-PLANNED = (*CASE, *LIMITS, *CAPS, *OFFER, *EVIDENCE, *GAIN)
-"""Columns of an allowed candidate that the plan, its reasons and its tables need."""
-
-BOUND = ("case_id", "policy_cell", "policy_channels")
-NARROW = (
-    "case",
-    "case_id",
-    "action",
-    "channel",
-    "rule",
-    "detail",
-    "level",
-    "probability",
-    "base_probability",
-    "n",
-)
-
-
-def _narrow(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(NARROW)
+    return replace(offers, cases=cases, lookups=lookups)
 
 
 def _suggestions(made: pl.DataFrame) -> pl.DataFrame:
@@ -327,6 +210,8 @@ def _with_next_step(chosen: pl.DataFrame, next_steps: pl.DataFrame | None) -> pl
         return chosen.with_columns(
             next_activity=pl.lit(None, dtype=pl.String), next_probability=pl.lit(None, dtype=pl.Float64)
         )
+    if "rests_on" in next_steps.columns:  # what stands in for a person is no reason for one
+        next_steps = next_steps.filter(rests_on="person")
     first = next_steps.filter(pl.col("rank") == 1).unique("case_id", keep="first", maintain_order=True)
     first = first.select(
         "case_id", pl.col("activity").alias("next_activity"), pl.col("probability").alias("next_probability")
@@ -338,17 +223,18 @@ def _facts(
     timeline: Timeline,
     situations: Situations,
     actions: pl.DataFrame,
-    offers: Offers,
-    made: pl.DataFrame,
-    left_out: pl.DataFrame,
+    plan: pl.DataFrame,
+    ruled: Ruled,
     counts: dict[str, int],
     log: EventLog,
     settings: SuggestSettings,
 ) -> dict[str, Any]:
-    n_candidates = offers.cases.height * actions.height
+    n_candidates = timeline.n_cases * actions.height
+    made = plan.filter(pl.col("rule").is_null()).select("case", "owner_id", "action")
+    left_out = pl.concat([t["rule"] for t in (ruled.forbidden, plan)]).drop_nulls()
     per_owner = made.filter(pl.col("owner_id").is_not_null())["owner_id"]
     notes = []
-    kinds = timeline.events["activity"].gather(timeline.touches.position).n_unique()
+    kinds = timeline.of(timeline.touches, "activity")["activity"].n_unique()
     if kinds > actions.height:
         notes.append(f"{actions.height} of {kinds} outbound activities were weighed: name others in actions")
     if timeline.objective.opens:
@@ -362,12 +248,11 @@ def _facts(
         "rows_out": made.height,
         "n_candidates": n_candidates,
         "n_suggestions": made.height,
-        "n_suppressed": left_out.height,
+        "n_suppressed": left_out.len(),
         "n_cases": timeline.n_cases,
         "n_cases_with_suggestion": made["case"].n_unique(),
         "n_owners": per_owner.n_unique(),
-        "n_urgent": int((made["priority"] == "urgent").sum()),
-        "suppressed_by_rule": _counts(left_out["rule"]),
+        "suppressed_by_rule": _counts(left_out),
         "suggestions_by_action": _counts(made["action"]),
         "actions": actions["action"].to_list(),
         "objective": list(timeline.objective.names) or list(settings.objectives),
@@ -386,7 +271,7 @@ def _counts(values: pl.Series) -> dict[str, int]:
     return {str(v): int(n) for v, n in table.iter_rows()}
 
 
-def _nothing(log: EventLog, note: str, affinity: pl.DataFrame) -> Suggestions:
+def _nothing(log: EventLog, note: str, affinity: pl.DataFrame, keep: Keep) -> dict[str, Any]:
     """No suggestion, and why."""
     facts: dict[str, Any] = {
         "rows_in": 0,
@@ -404,5 +289,7 @@ def _nothing(log: EventLog, note: str, affinity: pl.DataFrame) -> Suggestions:
         "as_of": "",
     }
     facts |= {"notes": [note], "note": note}
-    empty = {"suggestions": SUGGESTION_SCHEMA, "suppressed": SUPPRESSED_SCHEMA}
-    return Suggestions({n: pl.DataFrame(schema=s) for n, s in empty.items()} | {"affinity": affinity}, facts)
+    keep.add("suggestions", pl.DataFrame(schema=SUGGESTION_SCHEMA))
+    keep.add("suppressed", pl.DataFrame(schema=SUPPRESSED_SCHEMA))
+    keep.add("affinity", affinity)
+    return facts

@@ -16,26 +16,47 @@ from behavio.suggest.rules import TIRED_AFTER
 from behavio.suggest.scoring import strength
 from behavio.suggest.settings import SuggestSettings, microseconds
 from behavio.suggest.situations import Situations, observed_until
+from behavio.suggest.timeline import as_categories, as_texts
 
 SAME_CONTACT_US = 2 * 3_600_000_000
 """Parts of a contact come within two hours of it."""
+
+PART = 500_000
+"""Events whose messages are matched at once."""
 
 CHOICES = 12
 """Messages considered per action and brand."""
 
 
 def shown_messages(situations: Situations, actions: Sequence[str], settings: SuggestSettings) -> pl.DataFrame:
-    """Every message shown: case, action, message, brand, time, position, reaction, worked (null: open)."""
+    """Every message shown: case, action, message, brand, us, position, worked (null: open).
+
+    Texts stand as categories, rows in the order of the log.
+    """
+    t = situations.timeline
+    columns = ["case", "activity", "channel", "team", "message", "brand", "reaction", "position"]
+    slim = t.events.select(*columns, us=pl.col("timestamp").dt.epoch("us"))
+    parts = []
+    for start in range(0, max(slim.height, 1), PART):
+        # whole cases only
+        first, stop = (np.searchsorted(t.case, t.case[start]), start + PART) if slim.height else (0, 0)
+        stop = slim.height if stop >= slim.height else int(np.searchsorted(t.case, t.case[stop]))
+        parts.append(as_categories(_shown(as_texts(slim[int(first) : stop]), situations, actions, settings)))
+    return pl.concat(parts)
+
+
+def _shown(
+    events: pl.DataFrame, situations: Situations, actions: Sequence[str], settings: SuggestSettings
+) -> pl.DataFrame:
+    """`shown_messages` of some whole cases."""
     t = situations.timeline
     named = pl.col("message").is_not_null() & (pl.col("team") != "medical").fill_null(True)
     part = pl.col("activity").is_in(settings.parts_of_contact) | pl.col("reaction").is_not_null()
-    columns = ["case", "activity", "channel", "team", "message", "brand", "reaction", "position"]
-    events = t.events.select(*columns, us=pl.col("timestamp").dt.epoch("us"))
     frame = events.filter(named)
     own = frame.filter(pl.col("activity").is_in(list(actions))).with_columns(action=pl.col("activity"))
     inside = frame.filter(part & ~pl.col("activity").is_in(list(actions))).sort("us", "position")
-    touches = events.select("case", "us", "channel", "position", "activity", action="activity")
-    touches = touches.filter(pl.col("activity").is_in(list(actions))).sort("us", "position")
+    touches = events.select("case", "us", "channel", "position", action="activity")
+    touches = touches.filter(pl.col("action").is_in(list(actions))).sort("us", "position")
     matched = inside.join_asof(
         touches.select("case", "us", "channel", "action"),
         on="us",
@@ -50,7 +71,7 @@ def shown_messages(situations: Situations, actions: Sequence[str], settings: Sug
     reaction = pl.col("reaction").str.to_lowercase()
     later = pl.when(pl.Series(end <= observed_until(t))).then(pl.Series(answered))
     worked = pl.when(reaction.is_not_null()).then(reaction == "positive").otherwise(later)
-    columns = ["case", "action", "message", "brand", "us", "reaction"]
+    columns = ["case", "action", "message", "brand", "us"]
     return shown.select(*columns, pl.Series("position", position), worked=worked)
 
 
@@ -67,6 +88,7 @@ def message_scores(shown: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("action", "message")
     )
+    scores = as_texts(scores)
     parts = []
     for (_,), group in scores.group_by("action", maintain_order=True):
         k, n = group["k"].to_numpy().astype(float), group["n"].to_numpy().astype(float)
@@ -120,7 +142,7 @@ def choose_messages(
     offers = keys.join(lists, on=["action", "wanted"], how="inner").with_columns(
         messages=pl.len().over("case", "action").cast(pl.Int64)
     )
-    fresh = offers.join(tired_of(shown), on=["case", "message"], how="anti")
+    fresh = offers.join(as_texts(tired_of(shown)), on=["case", "message"], how="anti")
     if unwanted is not None:
         fresh = fresh.join(unwanted, on=["case", "message"], how="anti")
     fresh = fresh.sort(["case", "action", "score", "message"], descending=[False, False, True, False])

@@ -37,9 +37,16 @@ class Objective:
 
 
 def read_objective(
-    log: EventLog, events: pl.DataFrame, settings: SuggestSettings, moves: pl.DataFrame | None
+    log: EventLog,
+    events: pl.DataFrame,
+    settings: SuggestSettings,
+    moves: pl.DataFrame | None,
+    case_ids: pl.Series,
 ) -> Objective:
-    """The objective of the settings. JobError for an unknown name, or stages that are not there."""
+    """The objective of the settings. JobError for an unknown name, or stages that are not there.
+
+    `events` has `case`, the place of its case among `case_ids`.
+    """
     known = log.events["activity"].cast(pl.String).unique().sort().to_list()
     inbound = (pl.col("direction") == "inbound").fill_null(False)
     commercial = (pl.col("team") != "medical").fill_null(True)
@@ -47,16 +54,18 @@ def read_objective(
     word = asked[0] if len(asked) == 1 and asked[0] not in known else ""
     if word == "inbound":
         refused = pl.col("activity").is_in(settings.refusals)
-        liked = (pl.col("reaction").str.to_lowercase() != "negative").fill_null(True)
+        liked = (pl.col("reaction").cast(pl.String).str.to_lowercase() != "negative").fill_null(True)
         return _objective("a response", events, inbound & commercial & ~refused & liked)
     if word == "reaction":
-        liked = (pl.col("reaction").str.to_lowercase().str.starts_with("positiv")).fill_null(False)
+        liked = (pl.col("reaction").cast(pl.String).str.to_lowercase().str.starts_with("positiv")).fill_null(
+            False
+        )
         return _objective("a positive reaction", events, inbound & liked)
     if word == "visit":
         there = pl.col("channel").is_in(VISITED).fill_null(False)
         return _objective("a visit of the portal or an event", events, inbound & there)
     if word == "stage":
-        return _stage(events, moves)
+        return _stage(events, moves, case_ids)
     names = settings.outcome if word == "outcome" else asked
     for name in names:
         if name not in known:
@@ -66,7 +75,7 @@ def read_objective(
     told = touchpoint(names[0])
     words = f"{'an' if told[:1].lower() in 'aeio' else 'a'} {told}" if len(names) == 1 else "a response"
     own = pl.col("activity").is_in(names)
-    liked = (pl.col("reaction").str.to_lowercase() != "negative").fill_null(True)
+    liked = (pl.col("reaction").cast(pl.String).str.to_lowercase() != "negative").fill_null(True)
     return Objective(words, tuple(names), own & liked, own, all(_is_open(n) for n in names))
 
 
@@ -79,12 +88,14 @@ def _is_open(activity: str) -> bool:
     return "open" in activity.lower().replace("opened", "open").split("_")
 
 
-def _stage(events: pl.DataFrame, moves: pl.DataFrame | None) -> Objective:
+def _stage(events: pl.DataFrame, moves: pl.DataFrame | None, case_ids: pl.Series) -> Objective:
     """Steps up the ladder: the last event of the case at the moment of each."""
     if moves is None:
         raise JobError('objective = "stage" needs a ladder', hint="add the table [stages] to the job")
     up = moves.filter(~pl.col("back")).select(pl.col("case_id").cast(pl.String), timestamp="time")
-    last = events.select("case_id", "timestamp", "position").join(up, on=["case_id", "timestamp"], how="semi")
-    place = last.group_by("case_id", "timestamp").agg(pl.col("position").max())["position"]
+    up = up.join(case_ids.to_frame("case_id").with_row_index("case"), on="case_id", how="inner")
+    up = up.with_columns(pl.col("case").cast(pl.Int64))
+    last = events.select("case", "timestamp", "position").join(up, on=["case", "timestamp"], how="semi")
+    place = last.group_by("case", "timestamp").agg(pl.col("position").max())["position"]
     success = pl.col("position").is_in(place.sort().to_list())
     return Objective("a step up the ladder", (), success, pl.lit(False), False)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 
+import numpy as np
 import polars as pl
 
+from behavio.kernels.agenda import first_days
 from behavio.suggest.rules import CALLS
-from behavio.suggest.settings import SuggestSettings, microseconds
+from behavio.suggest.settings import DAY_US, SuggestSettings, microseconds
 
 DUE_DAYS = 7
 SATURDAY = 5
@@ -39,11 +41,6 @@ def suggestion_id(case: str, action: str, message: str | None, as_of: dt.date) -
 def make_plan(allowed: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
     """Rank what the rules allow and give it days: `rank_within` and `give_days`."""
     return give_days(rank_within(allowed, settings), as_of, settings)
-
-
-def give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
-    """Add due_from, due_to, expires_on, priority and suggestion_id; what finds no day gets its rule."""
-    return _with_dates(_give_days(ranked, as_of, settings), as_of, settings)
 
 
 def rank_within(allowed: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
@@ -122,69 +119,64 @@ def _without_conflicts(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `due_from`: owners fill their days best first, and a case waits `cooldown` between its own."""
+def give_days(ranked: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Add `due_from`: owners fill their days best first, and a case waits `cooldown` between its own.
+
+    What finds no day gets its rule; ranks close the gaps it leaves.
+    """
     days = working_days(as_of)
-    pause = dt.timedelta(days=-(-microseconds(settings.cooldown) // 86_400_000_000))
-    slim = (
-        "owner_id",
-        "rank",
-        "waiting",
-        "gain",
-        "case",
-        "action",
-        "contacts",
-        "band_low",
-        "ignored",
-        "trigger",
-    )
-    queue = ranked.select("rule", *slim).with_row_index("row").filter(pl.col("rule").is_null())
-    queue = queue.with_columns(
+    epoch = dt.date(1970, 1, 1)
+    open_days = np.array([(d - epoch).days for d in days], dtype=np.int64)
+    slim = ("owner_id", "rank", "waiting", "gain", "case", "action")
+    queue = ranked.select(
+        *slim,
+        "rule",
+        row=pl.int_range(pl.len(), dtype=pl.Int64),
         asked=pl.col("trigger").is_not_null(),
         under=(pl.col("contacts") < pl.col("band_low")).fill_null(False),
         passed=pl.col("ignored") > 0,
-    )
+    ).filter(pl.col("rule").is_null())
     # after what users ask for and what waits for an answer: who gets too little; last what reps passed over
     queue = queue.sort(
         ["owner_id", "rank", "asked", "waiting", "under", "passed", "gain", "case", "action"],
         descending=[False, False, True, True, True, False, True, False, False],
         nulls_last=True,
     )
-    load: dict[tuple[str, dt.date], int] = {}
-    earliest: dict[int, dt.date] = {}
-    due: list[dt.date | None] = [None] * ranked.height
-    for row, owner, case in queue.select("row", "owner_id", "case").iter_rows():
-        for day in days:
-            full = owner is not None and load.get((owner, day), 0) >= settings.max_per_owner_day
-            if not full and day >= earliest.get(case, day):
-                due[row] = day
-                load[(owner, day)] = load.get((owner, day), 0) + 1
-                earliest[case] = day + pause
-                break
-    ranked = ranked.with_columns(due_from=pl.Series(due, dtype=pl.Date))
+    found = first_days(
+        queue["owner_id"].rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1,
+        queue["case"].rank("dense").cast(pl.Int64).to_numpy() - 1,
+        open_days,
+        settings.max_per_owner_day,
+        -(-microseconds(settings.cooldown) // DAY_US),
+    )
+    day = np.full(ranked.height, -1, dtype=np.int64)
+    day[queue["row"].to_numpy()] = found
+    due = pl.Series(day).replace(-1, None).cast(pl.Int32).cast(pl.Date)
+    ranked = ranked.with_columns(due_from=due)
     late = pl.col("rule").is_null() & pl.col("due_from").is_null()
     told = pl.format(
         "the owner has {} suggestions on every working day of the week", pl.lit(settings.max_per_owner_day)
     )
-    return ranked.with_columns(
+    ranked = ranked.with_columns(
         rule=pl.when(late).then(pl.lit("max_per_owner_day")).otherwise("rule"),
         detail=pl.when(late).then(told).otherwise("detail"),
     )
+    kept = pl.col("rule").is_null()
+    place = kept.cast(pl.Int32).cum_sum().over("case")
+    return ranked.with_columns(rank=pl.when(kept).then(place).otherwise("rank").cast(pl.Int32))
 
 
-def _with_dates(plan: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
-    """Add the last due day, the expiry, the priority and the id; ranks close the gaps left by the days."""
+def with_dates(chosen: pl.DataFrame, as_of: int, settings: SuggestSettings) -> pl.DataFrame:
+    """Add due_to, expires_on, priority and suggestion_id to what is suggested."""
     last = working_days(as_of)[-1]
     expires = max(day_of(as_of + microseconds(settings.expires)), last)
-    kept = pl.col("rule").is_null()
     # urgent: the case did something, nobody has answered yet, and it is among the owner's first of the week
     urgent = pl.col("waiting") & (pl.col("due_from") == working_days(as_of)[0])
-    keys = plan.select("case_id", "action", "message").iter_rows()
+    keys = chosen.select("case_id", "action", "message").iter_rows()
     ids = [suggestion_id(case, action, message, day_of(as_of)) for case, action, message in keys]
-    return plan.with_columns(
-        rank=pl.when(kept).then(kept.cast(pl.Int32).cum_sum().over("case")).otherwise("rank").cast(pl.Int32),
-        due_to=pl.when(kept).then(pl.lit(last)),
-        expires_on=pl.when(kept).then(pl.lit(expires)),
+    return chosen.with_columns(
+        due_to=pl.lit(last),
+        expires_on=pl.lit(expires),
         priority=pl.when(urgent.fill_null(False)).then(pl.lit("urgent")).otherwise(pl.lit("normal")),
         suggestion_id=pl.Series(ids, dtype=pl.String),
     )

@@ -17,11 +17,8 @@ from behavio.durations import seconds
 from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
-from behavio.suggest.timeline import Moments, Timeline
+from behavio.suggest.timeline import Moments, as_texts
 from behavio.words import duration, percent, shorten, touchpoint
-
-PART = 50_000
-"""Cases whose events stand in memory as rows at once."""
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 TOLD_US = 90 * DAY_US
@@ -73,32 +70,16 @@ def row_name(event: dict[str, Any]) -> str:
     return f"event:{event['event_index']}"
 
 
-def add_reasons(plan: pl.DataFrame, situations: Situations, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `reason` and `evidence_rows` to the chosen suggestions, in their order."""
-    t = situations.timeline
-    plan = plan.with_row_index("__place__").sort("case", "__place__")
-    case = plan["case"].to_numpy()
-    parts = []
-    for start in range(0, t.n_cases, PART):
-        own = plan[np.searchsorted(case, start) : np.searchsorted(case, start + PART)]
-        if own.height:
-            parts.append(_reasons(own, t, start, situations, settings))
-    empty = plan.with_columns(
-        reason=pl.lit(None, dtype=pl.String), evidence_rows=pl.lit(None, dtype=pl.List(pl.String))
-    )
-    return (pl.concat(parts) if parts else empty).sort("__place__").drop("__place__")
-
-
-def _reasons(
-    plan: pl.DataFrame, t: Timeline, start: int, situations: Situations, settings: SuggestSettings
+def add_reasons(
+    plan: pl.DataFrame, cases: tuple[int, int], situations: Situations, settings: SuggestSettings
 ) -> pl.DataFrame:
-    """The reasons of the cases from `start` on, PART of them at most."""
-
+    """Add `reason` and `evidence_rows` to suggestions, all of cases from the first to before the second."""
+    t = situations.timeline
     kept = ["case", "activity", "message", "timestamp", "source", "source_row", "event_index", "position"]
 
     def of(moments: Moments) -> pl.DataFrame:
-        first, last = np.searchsorted(moments.case, (start, start + PART))
-        return t.events.select(*kept, "team")[moments.position[first:last]]
+        first, last = np.searchsorted(moments.case, cases)
+        return as_texts(t.events.select(*kept, "team")[moments.position[first:last]])
 
     came = of(t.inbound).select(kept)
     # medical contacts are no argument in a sales reason

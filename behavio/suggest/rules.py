@@ -47,7 +47,7 @@ def privacy_opt_out(settings: SuggestSettings) -> Verdict:
 
 
 def no_consent(settings: SuggestSettings) -> Verdict:
-    """The latest statement for the channel is no valid opt-in, or there is none where one is needed."""
+    """The latest statement for channel and product is no valid opt-in, or one is needed and missing."""
     consent = pl.col("consent")
     refused = consent.is_in(["refused", "never", "expired", "pending"])
     missing = consent.is_null() & pl.col("consent_needed")
@@ -58,6 +58,8 @@ def no_consent(settings: SuggestSettings) -> Verdict:
         "pending": "the opt-in is not confirmed yet",
     }
     told = consent.replace_strict(words, default="no opt-in on record", return_dtype=pl.String)
+    own = pl.col("consent_product").fill_null(False)
+    told = pl.when(own).then(pl.format("{} for {}", told, "brand")).otherwise(told)
     return Verdict(refused.fill_null(False) | missing, told)
 
 
@@ -131,6 +133,16 @@ def dismissed_lately(settings: SuggestSettings) -> Verdict:
     return Verdict(
         lately,
         pl.format("turned down by the rep {} days ago", pl.col("dismissed_days").floor().cast(pl.Int64)),
+    )
+
+
+def executed_lately(settings: SuggestSettings) -> Verdict:
+    """The suggestion of this action was followed less than `executed_rest` ago: its answer may still come."""
+    rest = seconds(settings.executed_rest) / 86_400
+    lately = (pl.col("executed_days") < rest).fill_null(False)
+    return Verdict(
+        lately,
+        pl.format("suggested and done {} days ago", pl.col("executed_days").floor().cast(pl.Int64)),
     )
 
 
@@ -259,6 +271,7 @@ RULES: tuple[Rule, ...] = (
     wrong_specialty,
     dismissed_for_good,
     dismissed_lately,
+    executed_lately,
     not_enough_history,
     no_evidence,
     contact_cap,

@@ -163,10 +163,11 @@ def score(
     counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
     touched, now = seen_touches(situations, actions), situations.now()
-    observed = touched.filter("observed")
+    n_touches, observed = touched.height, touched.filter("observed")
+    del touched  # a million cases have millions of contacts: one table of them at a time
     wanted = now.select(SITUATION).unique().sort(SITUATION)
     cells, counted = learned(situations, actions, observed, wanted, settings, progress)
-    counts = {"n_touches": touched.height, "n_touches_unobserved": touched.height - observed.height}
+    counts = {"n_touches": n_touches, "n_touches_unobserved": n_touches - observed.height}
     return cells, now, counts | counted
 
 

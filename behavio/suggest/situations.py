@@ -89,7 +89,7 @@ def read_situations(
     recent = np.maximum(np.arange(len(touches)) - month, 0)
     positive = recent[recent > 0]
     cuts = (1,) if len(positive) == 0 else np.quantile(positive, [1 / 3, 2 / 3], method="lower")
-    activity = timeline.events["activity"].gather(timeline.inbound.position)
+    activity = timeline.of(timeline.inbound, "activity")["activity"]
     common = activity.value_counts().sort(["count", "activity"], descending=[True, False])
     return Situations(
         timeline=timeline,
@@ -106,8 +106,10 @@ def _segment_of(timeline: Timeline, segments: pl.DataFrame | None) -> np.ndarray
     if segments is None or segments.height == 0:
         return np.full(len(ids), UNASSIGNED, dtype=object)
     names = segments.select("case_id", "segment").unique("case_id", keep="first", maintain_order=True)
-    known = ids.join(names, on="case_id", how="left", maintain_order="left")["segment"]
-    return known.fill_null(UNASSIGNED).to_numpy().astype(object)
+    known = ids.join(names, on="case_id", how="left", maintain_order="left")["segment"].fill_null(UNASSIGNED)
+    # one text per segment, not one per case
+    every = known.unique().sort()
+    return np.array(every.to_list(), dtype=object)[every.search_sorted(known).to_numpy()]
 
 
 def observed_until(timeline: Timeline) -> int:
@@ -121,7 +123,7 @@ def seen_touches(situations: Situations, actions: Sequence[str]) -> pl.DataFrame
     frame = situations.frame(m.case, m.time, np.arange(len(m)), t.inbound.ahead(m.position))
     later = t.success.rank(m.case, m.time + situations.window_us)
     frame = frame.with_columns(
-        action=t.events["activity"].gather(m.position),
+        action=t.of(m, "activity")["activity"],
         time=m.time,
         response=(later > t.success.ahead(m.position)).astype(np.int64),
         observed=m.time + situations.window_us <= observed_until(t),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import polars as pl
@@ -26,7 +27,7 @@ def add_standing(
 ) -> Offers:
     """Add to every candidate: stage, stage_sure, stage_since, stage_evidence; contacts, band_low, band_high;
     channel_28d, channel_cap, team_28d, team_cap, calls_365d, country, country_cap; in_a_row; specialty;
-    sales_derived; dismissed, dismissed_days, unwanted, ignored."""
+    sales_derived; dismissed, dismissed_days, unwanted, executed_days, ignored."""
     cases = _band(_stage(offers.cases, found.stages), found.pressure)
     cases = _of_case(cases, log, settings)
     calls, recent = _contacts(t)
@@ -45,7 +46,7 @@ def add_standing(
         "channel_cap": _cap("channel", dict(settings.channel_caps)),
         "team_cap": _cap("team", dict(settings.team_caps)),
     }
-    return Offers(cases, offers.actions, (*offers.lookups, *lookups), (*offers.finish, finish))
+    return replace(offers, cases=cases, lookups=(*offers.lookups, *lookups), finish=(*offers.finish, finish))
 
 
 def _cap(column: str, caps: dict[str, int]) -> pl.Expr:

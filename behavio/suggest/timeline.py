@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
 from behavio.errors import ModelError
-from behavio.log import ATTRIBUTES, EventLog
+from behavio.log import ATTRIBUTES, EVENT_SCHEMA, EventLog
 from behavio.suggest.objectives import Objective, read_objective
 from behavio.suggest.settings import SuggestSettings, moment
 
 PRESSURE_DAYS = 28
 """Contact pressure is counted over this many days."""
+
+UNREAD = ("duration_s", "source_file")
+"""Attributes that no suggestion rests on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +83,8 @@ class Moments:
 class Timeline:
     """Everything the plan may know: events until `as_of`, who they belong to, and what they mean.
 
-    events     the log's events with every attribute column present, plus `case` and `position`
+    events     the log's events without `case_id`, plus `case` and `position`; texts stand as categories,
+               because the same few repeat millions of times (`of` gives them back as texts)
     case_ids   every case, also those without an event, sorted; `case` indexes them
     touches    contacts by the company, all teams
     inbound    what the cases did, medical events left out
@@ -102,8 +108,12 @@ class Timeline:
         return len(self.case_ids)
 
     def of(self, moments: Moments, *columns: str) -> pl.DataFrame:
-        """These columns of the events at some moments."""
-        return self.events.select(columns)[moments.position]
+        """These columns of the events at some moments, as texts; `case_id` may be asked for too."""
+        named = [c for c in columns if c != "case_id"]
+        found = as_texts(self.events.select(named)[moments.position])
+        if "case_id" in columns:
+            found = found.with_columns(case_id=self.case_ids.gather(moments.case))
+        return found.select(columns)
 
     def moments(self, mask: pl.Series) -> Moments:
         """The events where the mask is true."""
@@ -112,14 +122,44 @@ class Timeline:
         return Moments(position, case, time, self.clock.key(case, time), self.clock)
 
 
+def as_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with categories turned back into texts."""
+    return frame.with_columns(cs.categorical().cast(pl.String))
+
+
+def as_categories(frame: pl.DataFrame, *but: str) -> pl.DataFrame:
+    """The table with texts as categories, except those named: 4 bytes for a text that repeats."""
+    return frame.with_columns((cs.string() - cs.by_name(*but, require_all=False)).cast(pl.Categorical))
+
+
+def _wanted(columns: list[str], settings: SuggestSettings) -> list[str]:
+    """The columns of an event table that suggestions rest on."""
+    known = {*EVENT_SCHEMA, *ATTRIBUTES, "suggestion_id", settings.dismissal_column}
+    return [c for c in columns if c in known and c not in UNREAD]
+
+
+def read_slim_log(folder: Path, settings: SuggestSettings) -> EventLog:
+    """The log of a run with no more of its events than suggestions need, attributes as categories.
+
+    A million HCPs fit into half the memory that way. `folder` is what `EventLog.write` wrote.
+    """
+    table = pl.scan_parquet(folder / "events.parquet")
+    names = _wanted(table.collect_schema().names(), settings)
+    coded = cs.string() - cs.by_name(*EVENT_SCHEMA)
+    events = table.select(names).with_columns(coded.cast(pl.Categorical)).collect(engine="streaming")
+    return EventLog.read(folder, events)
+
+
 def read_timeline(log: EventLog, settings: SuggestSettings, moves: pl.DataFrame | None = None) -> Timeline:
     """Cut the log at `as_of` and sort its events into touches, inbound and successes.
 
     `moves` are the steps on the ladder (stages/moves.parquet), for the objective "stage". Errors: JobError
     for an objective that is no activity, ModelError when nothing happened by as_of.
     """
-    events = log.events
-    missing = [pl.lit(None, dtype=t).alias(n) for n, t in ATTRIBUTES.items() if n not in events.columns]
+    events = log.events.select(_wanted(log.events.columns, settings))
+    missing = [
+        pl.lit(None, dtype=t).alias(n) for n, t in ATTRIBUTES.items() if n not in (*events.columns, *UNREAD)
+    ]
     events = events.with_columns(missing)
     as_of = int(events["timestamp"].dt.epoch("us").max())  # type: ignore[arg-type]
     if settings.as_of is not None:
@@ -129,15 +169,17 @@ def read_timeline(log: EventLog, settings: SuggestSettings, moves: pl.DataFrame 
             raise ModelError(f"nothing happened until {settings.as_of}", hint="choose a later as_of")
     ids = pl.concat([log.cases["case_id"].cast(pl.String), events["case_id"]]).drop_nulls()
     case_ids = ids.unique().sort().alias("case_id")
-    # events lie in order of cases: numbers are found per case, and no column of the log is copied
+    # events lie in order of cases: numbers are found per case
     run = events["case_id"].rle_id().to_numpy()
     first = np.flatnonzero(np.diff(run, prepend=-1))
     number = case_ids.search_sorted(events["case_id"].gather(first)).to_numpy().astype(np.int64)
-    events = events.with_columns(
-        pl.Series("case", number[run]), pl.int_range(pl.len(), dtype=pl.Int64).alias("position")
+    events = events.drop("case_id").with_columns(
+        cs.string().cast(pl.Categorical),
+        pl.Series("case", number[run]),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("position"),
     )
     case, time = events["case"].to_numpy(), events["timestamp"].dt.epoch("us").to_numpy()
-    objective = read_objective(log, events, settings, moves)
+    objective = read_objective(log, events, settings, moves, case_ids)
     clock = Clock.of(time, len(case_ids))
     none = np.empty(0, dtype=np.int64)
     nothing = Moments(none, none, none, none, clock)

@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from behavio.files import whole_file, write_json
+from behavio.files import write_json
 from behavio.log import EventLog
 from behavio.sequences import SequenceSet
 from behavio.suggest.found import Found
-from behavio.suggest.make import make_suggestions
+from behavio.suggest.make import make_suggestions, make_tables
 from behavio.suggest.settings import SuggestSettings
+from behavio.suggest.tables import OnDisk
 
 
 def write_suggestions(
@@ -32,14 +33,12 @@ def write_suggestions(
     Nothing here is random: `seed` is taken because every stage takes it, `sequences` likewise. Errors:
     JobError for an objective, action or column that the log does not have.
     """
-    made = make_suggestions(log, next_steps, segments, settings, progress, found or Found())
-    if "policy" in made.facts:
-        write_json(folder / "policy.json", made.facts["policy"])
-    for name, frame in made.tables.items():
-        with whole_file(folder / f"{name}.parquet") as draft:
-            frame.write_parquet(draft, compression="zstd")
+    with OnDisk(folder) as keep:
+        facts = make_tables(log, next_steps, segments, settings, progress, found or Found(), keep)
+    if "policy" in facts:
+        write_json(folder / "policy.json", facts["policy"])
     progress("suggestions", 1.0)
-    return made.facts
+    return facts
 
 
 def suggest(

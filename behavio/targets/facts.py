@@ -165,10 +165,10 @@ class Facts:
     def _guarded(self, table: pl.DataFrame) -> pl.Expr:
         """Why a suggestion may not go."""
         refused = refused_channels(self.tables, table)
-        pairs = pl.concat_str("case_id", "channel", separator="\t")
+        pairs = pl.concat_str("case_id", "channel", pl.col("brand").fill_null(""), separator="\t")
         said = {
-            f"{case}\t{channel}": f"no_consent: the consent for {channel} is {state}"
-            for (case, channel), state in refused.items()
+            f"{case}\t{channel}\t{brand}": f"no_consent: the consent for {channel} is {state}"
+            for (case, channel, brand), state in refused.items()
         }
         none = pl.col("reason").is_null() | (pl.col("reason") == "")
         no_owner = pl.col("owner_id").is_null() | (pl.col("owner_id") == "")

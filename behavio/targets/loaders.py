@@ -152,7 +152,7 @@ def deliver_sfmc(run: Path, settings: DeliverSettings, folder: Path) -> Receipt:
     facts = Facts(tables, run, settings.legal_basis)
     labels = pl.concat(list(facts.chunks("labels")) or [pl.DataFrame(schema=LABELS)], how="diagonal")
     asked = labels.select("case_id", channel=pl.lit("email"), expires_on=pl.lit(facts.day))
-    refused = {case for case, _ in refused_channels(tables, asked)}
+    refused = {case for case, _, _ in refused_channels(tables, asked)}
     said = pl.when(pl.col("case_id").is_in(sorted(refused))).then(pl.lit("no_consent"))
     problem = pl.coalesce(pl.col("problem").cast(pl.String).str.extract(r"^(\w+)"), said)
     labels = labels.with_columns(problem=problem)

@@ -19,7 +19,7 @@ from behavio import __version__
 from behavio.errors import RunError
 from behavio.files import read_json
 from behavio.suggest.candidates import privacy_flags
-from behavio.suggest.consents import consent_states, spoken_of
+from behavio.suggest.consents import about_product, consent_states, product_states, spoken_of
 from behavio.suggest.plan import day_of
 from behavio.suggest.reasons import contact_name
 from behavio.targets.csvfiles import Row
@@ -212,33 +212,43 @@ def _suggestion_row(s: dict[str, Any], posted: str, stamp: Row) -> Row:
     }
 
 
-def _problem(s: dict[str, Any], refused: dict[tuple[str, str], str], objected: set[str]) -> str:
+def _problem(s: dict[str, Any], refused: dict[tuple[str, str, str], str], objected: set[str]) -> str:
     """Why a suggestion may not go; empty when it may."""
     if not s["owner_id"]:
         return "missing_owner: no sales contact owns this case"
     if s["case_id"] in objected:
         return "privacy_opt_out: the person objected to the use of personal data"
-    state = refused.get((s["case_id"], s["channel"]))
+    state = refused.get((s["case_id"], s["channel"], s["brand"] or ""))
     if state is not None:
         return f"no_consent: the consent for {s['channel']} is {state}"
     return "missing_reason: it does not explain itself" if not s["reason"] else ""
 
 
-def refused_channels(tables: RunTables, frame: pl.DataFrame) -> dict[tuple[str, str], str]:
-    """(case, channel) whose consent does not hold until the suggestions expire, and its state."""
+def refused_channels(tables: RunTables, frame: pl.DataFrame) -> dict[tuple[str, str, str], str]:
+    """(case, channel, brand) whose consent does not hold until the suggestions expire, and its state.
+
+    brand is "" for rows about no product.
+    """
     if frame.height == 0:
         return {}
     channels = frame["channel"].drop_nulls().unique().sort().to_list()
     until = int(frame["expires_on"].cast(pl.Datetime("us")).dt.epoch("us").max())  # type: ignore[arg-type]
     states = consent_states(tables.consents, channels, tables.as_of, until)
-    asked = frame.select("case_id", "channel").unique()
+    brand = pl.col("brand") if "brand" in frame.columns else pl.lit(None)
+    asked = frame.select("case_id", "channel", brand=brand.cast(pl.String)).unique()
     asked = asked.join(states, on=["case_id", "channel"], how="left")
+    asked = about_product(asked, product_states(tables.consents, channels, tables.as_of, until))
     needed = pl.col("channel").is_in(list(spoken_of(tables.consents)))
     bad = asked.filter(
         (pl.col("consent") != "granted").fill_null(False) | (pl.col("consent").is_null() & needed)
     )
-    rows = bad.select("case_id", "channel", pl.col("consent").fill_null("missing")).iter_rows()
-    return {(case, channel): state for case, channel, state in rows}
+    named = bad.with_columns(pl.col("brand").fill_null(""), pl.col("consent").fill_null("missing"))
+    return {
+        (case, channel, product): state
+        for case, channel, product, state in named.select(
+            "case_id", "channel", "brand", "consent"
+        ).iter_rows()
+    }
 
 
 def _stamp(tables: RunTables, settings: DeliverSettings) -> Row:

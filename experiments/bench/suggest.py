@@ -25,7 +25,7 @@ from behavio.files import write_json
 from behavio.log import EventLog
 from behavio.simulate import SimulateSettings, simulate_log
 from behavio.sources import read
-from behavio.suggest import Found, SuggestSettings, write_suggestions
+from behavio.suggest import Found, SuggestSettings, read_slim_log, write_suggestions
 
 BASE = 2_000
 
@@ -77,12 +77,12 @@ def make(folder: Path, cases: int, months: int) -> None:
 def work(folder: Path) -> None:
     """Read, score, rule, plan, write; prints what it took."""
     began, cpu = time.perf_counter(), time.process_time()
-    log = EventLog.read(folder / "log")
     out = folder / "suggestions"
     out.mkdir(exist_ok=True)
     tables = {n: pl.read_parquet(folder / f"{n}.parquet") for n in ("segments", "stages", "pressure")}
     found = Found(stages=tables["stages"], pressure=tables["pressure"])
     settings = SuggestSettings(value_column="decile", costs={"email": 1, "f2f": 20})
+    log = read_slim_log(folder / "log", settings)
 
     def told(what: str, share: float) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import polars as pl
@@ -69,11 +70,17 @@ def _sentence(notes: list[str]) -> str:
     return sentence_case(notes[0]) if notes else "Nothing stands out"
 
 
-def _outcome(c: Context) -> str:
-    """The outcome as what happens: "a portal visit"."""
+def _name(c: Context) -> str:
+    """The outcome as the log names it; "" where nothing was found before it."""
     assert c.run.outcomes is not None
     names = c.run.outcomes["outcome"].unique().to_list()
-    return SPOKEN.get(str(names[0]), touchpoint(str(names[0]))) if names else "the outcome"
+    return str(names[0]) if names else ""
+
+
+def _outcome(c: Context) -> str:
+    """The outcome as what happens: "a portal visit"."""
+    name = _name(c)
+    return SPOKEN.get(name, touchpoint(name)) if name else "the outcome"
 
 
 def _sides(c: Context, found: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -141,7 +148,7 @@ def _table(c: Context, side: str, rows: list[dict[str, Any]]) -> Table:
     )
     found = [{**r, "pattern": path(r["activities"])} for r in rows]
     what = "we do" if side == OURS else f"{c.many} do"
-    command = "behavio patterns LOG --outcome OUTCOME"
+    command = f"behavio patterns RUN --outcome {shlex.quote(_name(c))}"
     return Table.of(f"before_{side}", f"What {what} before {_outcome(c)}", columns, found, command)
 
 

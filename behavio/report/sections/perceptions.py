@@ -21,10 +21,11 @@ def section(c: Context) -> Section | None:
         return None
     asked = _questions(found["questions"])
     tables, blocks = [asked], [_sheet(c, asked)]
-    for made in (_shares(c, found["groups"]), _scales(c, found["groups"])):
+    titles = ("What each group says", "What each group says, on average")
+    for title, made in zip(titles, (_shares(c, found["groups"]), _scales(c, found["groups"])), strict=True):
         if made is not None:
             tables.append(made)
-            blocks.append(Sheet(made, say("What each group says"), say(
+            blocks.append(Sheet(made, say(title), say(
                 "Asked: answers really given, with 95 % interval. Projected: what behaviour tells of the "
                 "others. Fewer than {k} people are not shown.", k=c.k)))  # fmt: skip
     return Section(
