@@ -35,6 +35,31 @@ def literals() -> set[str]:
     return {text for text in found if re.search(r"[a-z]{3}", re.sub(r"\{\w+\}", "", text))}
 
 
+def headings() -> set[str]:
+    """Titles of columns, tables and sections, as they stand in the code."""
+    places_of = {"Column": (1,), "Section": (1, 2), "without": (1,), "of": (1,)}
+    found = set()
+    for path in (ROOM / "sections").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+                for at in places_of.get(name, ()):
+                    one = node.args[at] if len(node.args) > at else None
+                    if isinstance(one, ast.Constant) and isinstance(one.value, str):
+                        found.add(one.value)
+    return {text for text in found if re.search(r"[a-z]{3}", text)}
+
+
+def test_german_says_every_heading_and_every_rule() -> None:
+    from behavio.report.sections.suggestions import RULES as SAID
+    from behavio.suggest.rules import RULES
+
+    assert {rule.__name__ for rule in RULES} <= set(SAID)
+    german = language("de")
+    left = {x for x in headings() | set(SAID.values()) if x not in german.texts}
+    assert {x for x in left if german.text(x) == x} == set()
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
