@@ -421,7 +421,7 @@ def test_what_changed_since_when(run, tmp_path):
         path = folder / "journeys" / f"{name}.parquet"
         pl.read_parquet(path).head(0).write_parquet(path)
     write_report(folder, ReportSettings(), folder / "report")
-    assert "What follows what did not change" in page(folder)
+    assert "There is no break in what follows what" in page(folder)
 
 
 def test_the_funnel_and_two_periods_side_by_side(run):

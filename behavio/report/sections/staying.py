@@ -126,8 +126,8 @@ def changed(c: Context) -> Sheet | Prose | None:
     if c.run.changes is None or c.run.changed_steps is None:
         return None
     if not c.run.changes.height:
-        text = "The steps are the same from beginning to end, as far as chance lets one see."
-        return Prose((say(text),), Markup("What follows what did not change"))
+        text = "No moment stands out after which steps are others: no break, as far as chance lets one see."
+        return Prose((say(text),), Markup("There is no break in what follows what"))
     steps = c.run.changed_steps.group_by("since", maintain_order=True).head(CHANGED)
     if not steps.height:
         return None
