@@ -33,6 +33,7 @@ ROOMS = (
     "segments",
     "simulate",
     "stages",
+    "treatment",
     "view",
 )
 CALLS = (

@@ -14,8 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from behavio.accounts import AccountSettings
+from behavio.card import CardSettings
 from behavio.conformance import ConformanceSettings
 from behavio.errors import JobError
+from behavio.goals import GoalSettings
 from behavio.journeys import JourneySettings
 from behavio.models import ModelSettings
 from behavio.patterns import PatternSettings
@@ -23,6 +26,7 @@ from behavio.perceptions import PerceptionSettings
 from behavio.pressure import PressureSettings
 from behavio.report import ReportSettings
 from behavio.segments import SegmentSettings
+from behavio.sensitive import refuse_sensitive
 from behavio.sources import (
     AffiliationSettings,
     CasesSettings,
@@ -34,9 +38,12 @@ from behavio.sources import (
     SourceSettings,
     SurveySettings,
 )
+from behavio.sources.patients import refuse_patient_keys
 from behavio.stages import StageSettings
 from behavio.suggest import SuggestSettings
 from behavio.targets import DeliverSettings
+from behavio.treatment.joined import TreatmentInput
+from behavio.value import ValueSettings
 
 Settings = TypeVar("Settings")
 
@@ -64,8 +71,13 @@ class Job:
     stages: StageSettings | None = None
     pressure: PressureSettings | None = None
     perceptions: PerceptionSettings | None = None
+    treatment: TreatmentInput | None = None
     patterns: PatternSettings | None = None
     suggest: SuggestSettings | None = None
+    accounts: AccountSettings | None = None
+    value: ValueSettings | None = None
+    goals: GoalSettings | None = None
+    card: CardSettings = field(default_factory=CardSettings)
     report: ReportSettings | None = None
     deliver: DeliverSettings | None = None
 
@@ -87,12 +99,83 @@ class Job:
                 "[perceptions] needs answers to learn from",
                 hint='add [survey] with path = "answers.csv": case_id, question, answer',
             )
+        if (self.accounts is not None or self.log.case == "account") and self.affiliations is None:
+            raise JobError(
+                "accounts need affiliations",
+                hint='add [affiliations] with path = "…": case_id, account_id, role, start, end',
+            )
+        if self.log.case == "account":
+            self._refuse_people()
+        self._refuse_sensitive()
+        if self.perceptions is not None and self.perceptions.research is not None and self.segments is None:
+            raise JobError(
+                "[perceptions] research weighs answers against groups of behaviour",
+                hint="add the table [segments], or leave research out",
+            )
+        if self.value is not None and self.cases is None:
+            raise JobError(
+                "[value] needs a column of the cases",
+                hint="add [cases]; value is not inferred from engagement",
+            )
+        self._check_level()
+        self._check_analog()
         held = self.conformance
         if held is not None and held.plan is None and not held.own and self.plan is None:
             raise JobError(
                 "[conformance] names no plan",
                 hint='add plan = "campaign.toml", rules = […], [[conformance.flow]], or the table [plan]',
             )
+
+    def _refuse_people(self) -> None:
+        """JobError for a stage that is about people where accounts are the cases."""
+        for stage in ("suggest", "deliver", "perceptions", "pressure", "accounts", "value", "treatment"):
+            if getattr(self, stage) is not None:
+                raise JobError(
+                    f"[{stage}] is about people, here accounts are the cases",
+                    hint='leave it out, or leave out [log] case = "account"; an account gives no consent',
+                )
+        if self.engine == "spark":
+            raise JobError("accounts as cases are not counted on a cluster", hint='use engine = "local"')
+
+    def _refuse_sensitive(self) -> None:
+        """JobError where a table asks for a column such as age or sex that [card] does not allow."""
+        named: dict[str, tuple[str | None, ...]] = {
+            "[model] attributes": self.model.attributes if self.model else (),
+            "[perceptions] attributes": self.perceptions.attributes if self.perceptions else (),
+            "[value] column": (self.value.column,) if self.value else (),
+            "[suggest] value_column": (self.suggest.value_column,) if self.suggest else (),
+        }
+        for where, columns in named.items():
+            refuse_sensitive(where, [c for c in columns if c is not None], self.card.sensitive)
+
+    def _check_analog(self) -> None:
+        """Analog sources stand beside others, and only models learn from them."""
+        beside = [n for n, s in self.source.items() if s.analog]
+        if not beside:
+            return
+        where = f"[source.{beside[0]}] analog = true"
+        if len(beside) == len(self.source):
+            raise JobError(f"{where}: no source is left for the log itself", hint="add its own sources")
+        if self.model is None:
+            raise JobError(f"{where} is for models, and the job has none", hint="add the table [model]")
+        if self.engine == "spark":
+            raise JobError(f"{where} is not read on a cluster", hint='leave out engine = "spark"')
+
+    def _check_level(self) -> None:
+        """Patients and HCPs never meet: see behavio.sources.patients."""
+        if self.log.patients:
+            for stage in ("suggest", "deliver", "treatment", "perceptions"):
+                if getattr(self, stage) is not None:
+                    raise JobError(
+                        f"[{stage}] is for HCPs, and the cases of this job are patients",
+                        hint="leave it out; behavio treatment makes counts that a job about HCPs may take in",
+                    )
+            return
+        for name, settings in self.source.items():
+            named = (settings.case_id, settings.identity, *settings.columns.values(), *settings.keep)
+            refuse_patient_keys([c for c in named if c], f"[source.{name}]")
+        if self.treatment is not None and self.engine == "spark":
+            raise JobError("[treatment] is not read on a cluster", hint='leave out engine = "spark"')
 
     @property
     def inputs(self) -> LogInputs:
@@ -123,8 +206,10 @@ def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
     return job_from(table, name=path.stem, base=path.parent)
 
 
-def job_from(table: Mapping[str, Any], *, name: str, base: Path) -> Job:
-    """A job from tables already parsed."""
+def job_from(table: Mapping[str, Any], *, name: str, base: Path, patients: bool = False) -> Job:
+    """A job from tables already parsed; `patients`: its cases are patients, whether it says so or not."""
+    if patients:
+        table = {**table, "log": {**table.get("log", {}), "patients": True}}
     known = {f.name for f in fields(Job)} - {"name", "base"}
     _refuse_unknown(table, known, f"job {name}")
     parts: dict[str, Any] = {}

@@ -6,6 +6,11 @@
 Each row is one call of `experiments.next_activity`; the baselines and the pool are judged. What is written to
 --out is added to what stands there, row by row, so that long rows can be run one at a time: seen accuracy and
 NLL with their intervals over cases, by seed, and the gain over the best baseline, beside what was asked.
+
+Baselines are the four that `models.roster.TO_BEAT` names: most popular, repeat last, first order and the
+interpolated n-gram. `best_baseline` has the best NLL of them (`gain_nll` and `gain_accuracy` are over it),
+`most_accurate_baseline` the best accuracy (`gain_best_accuracy`). A row without a figure asks to be above
+every one of them: both intervals, of `gain_nll` and of `gain_best_accuracy`, above zero.
 """
 
 from __future__ import annotations
@@ -45,6 +50,9 @@ LAB = [
     *("Age", "CRP", "LacticAcid", "Leucocytes", "Diagnose", "group", "InfectionSuspected", "DiagnosticBlood"),
     *("SIRSCriteria2OrMore", "Infusion", "DisfuncOrg", "Hypotensie"),
 ]
+STAFF, OFFICE = ["resource", "group"], ["resource", "monitoringResource"]
+TRAVEL = ["resource", "org:role", "case_Amount"]
+PAYMENT = ["resource", "org:role", "case_RequestedAmount", "case_Project", "case_OrganizationalEntity"]
 ROWS = {
     "bpic2012": Row("bpic2012", {"fields": []}, strip="+", accuracy=0.853, nll=0.395, ece=0.02),
     "tax_helpdesk": Row("tax_helpdesk", SPLIT | {"min_prefix": 2}, accuracy=0.727),
@@ -57,34 +65,16 @@ ROWS = {
         SPLIT | {"end": True, "fields": LAB},
         accuracy=0.645,
     ),
-    "bpic2013_closed": Row(
-        "bpic2013_closed", SPLIT | {"end": True, "fields": ["resource", "group"]}, accuracy=0.706
-    ),
-    "bpic2020_domestic": Row(
-        "bpic2020_domestic",
-        SPLIT | {"end": True, "fields": ["resource", "org:role", "case_Amount"]},
-        accuracy=0.907,
-    ),
-    "bpic2020_rfp": Row(
-        "bpic2020_rfp",
-        SPLIT
-        | {
-            "end": True,
-            "fields": [
-                "resource",
-                "org:role",
-                "case_RequestedAmount",
-                "case_Project",
-                "case_OrganizationalEntity",
-            ],
-        },
-        accuracy=0.892,
-    ),
-    "env_permit": Row("env_permit", SPLIT | {"end": True, "fields": ["resource", "group"]}, accuracy=0.894),
-    "env_permit_without_end": Row("env_permit", SPLIT | {"fields": ["resource", "group"]}, accuracy=0.915),
-    "bpic2015_2": Row(
-        "bpic2015_2", SPLIT | {"end": True, "fields": ["resource", "monitoringResource"]}, accuracy=0.514
-    ),
+    "bpic2013_closed": Row("bpic2013_closed", SPLIT | {"end": True, "fields": STAFF}, accuracy=0.706),
+    "bpic2013_closed_without_end": Row("bpic2013_closed", SPLIT | {"fields": STAFF}, accuracy=0.608),
+    "bpic2020_domestic": Row("bpic2020_domestic", SPLIT | {"end": True, "fields": TRAVEL}, accuracy=0.907),
+    "bpic2020_domestic_without_end": Row("bpic2020_domestic", SPLIT | {"fields": TRAVEL}, accuracy=0.893),
+    "bpic2020_rfp": Row("bpic2020_rfp", SPLIT | {"end": True, "fields": PAYMENT}, accuracy=0.892),
+    "bpic2020_rfp_without_end": Row("bpic2020_rfp", SPLIT | {"fields": PAYMENT}, accuracy=0.884),
+    "env_permit": Row("env_permit", SPLIT | {"end": True, "fields": STAFF}, accuracy=0.894),
+    "env_permit_without_end": Row("env_permit", SPLIT | {"fields": STAFF}, accuracy=0.915),
+    "bpic2015_2": Row("bpic2015_2", SPLIT | {"end": True, "fields": OFFICE}, accuracy=0.514),
+    "bpic2015_2_without_end": Row("bpic2015_2", SPLIT | {"fields": OFFICE}, accuracy=0.512),
     "nasa_cev": Row("nasa_cev", SPLIT | {"fields": ["apploc:joinpoint", "apploc:linenr"]}, accuracy=0.877),
     "stackoverflow_badges": Row("stackoverflow_badges", SPLIT | {"column": "in_test_1"}, accuracy=0.459),
     "next_company": Row("open_payments_iowa", {"fields": ["activity", "form"]}, activity="company"),
@@ -98,7 +88,7 @@ def judged(row: Row, data: Path, seeds: int, seed: int, budget: int) -> dict[str
     found = behavio.evaluate(table, seed=seed, seeds=seeds, models=["pool"], budget=budget, **row.rules)
     pool = next(line for line in found["models"] if line["name"] == "pool")
     base = next(line for line in found["models"] if line["name"] == found["best_baseline"])
-    best = max(line["accuracy"] for line in found["models"] if line["kind"] == "baseline")
+    top = next(line for line in found["models"] if line["name"] == found["most_accurate_baseline"])
     line = pool | found["measured"]["pool"]
     asked = {k: v for k in ("accuracy", "nll", "ece") if (v := getattr(row, k)) is not None}
     return {
@@ -112,19 +102,20 @@ def judged(row: Row, data: Path, seeds: int, seed: int, budget: int) -> dict[str
         "accuracy_95": [pool["accuracy_low"], pool["accuracy_high"]],
         "by_seed": pool.get("seeds", [{k: pool[k] for k in ("accuracy", "nll", "ece")}]),
         "best_baseline": {"name": base["name"], "accuracy": base["accuracy"], "nll": base["nll"]},
-        "best_baseline_accuracy": best,
+        "most_accurate_baseline": {"name": top["name"], "accuracy": top["accuracy"]},
         "gain_nll": pool["gain_nll"],
         "gain_accuracy": pool["gain_accuracy"],
+        "gain_best_accuracy": pool["gain_best_accuracy"],
         "shares": pool["shares"],
         "constant_gap": found["constant_gap"],
         "reached": reached(asked, pool),
     }
 
 
-def reached(asked: dict[str, float], pool: dict[str, Any]) -> bool | None:
-    """Whether everything asked was seen; None where only the baselines are to be beaten."""
+def reached(asked: dict[str, float], pool: dict[str, Any]) -> bool:
+    """Whether everything asked was seen; without a figure, whether every baseline was beaten."""
     if not asked:
-        return bool(pool["gain_nll"]["low"] > 0)
+        return all(pool[gain]["low"] > 0 for gain in ("gain_nll", "gain_best_accuracy"))
     fits = [pool[k] >= v if k == "accuracy" else pool[k] <= v for k, v in asked.items()]
     return all(fits)
 

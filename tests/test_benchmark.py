@@ -201,3 +201,7 @@ def test_numbers_that_are_missing_stay_missing() -> None:
     line = {line["name"]: line for line in found["models"]}["counting"]
     # the amount tells b from c: all is known
     assert line["accuracy"] > 0.98 and np.isfinite(line["nll"]) and line["gain_nll"]["low"] > 0
+    # over the most accurate of all that are to be beaten, the n-gram among them
+    rivals = {n: x["accuracy"] for x in found["models"] if (n := x["name"]) != "counting"}
+    assert rivals[found["most_accurate_baseline"]] == max(rivals.values()) and "ngram" in rivals
+    assert line["gain_best_accuracy"]["mean"] == pytest.approx(line["accuracy"] - max(rivals.values()))

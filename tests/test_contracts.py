@@ -13,9 +13,10 @@ import behavio
 
 PACKAGE = Path(behavio.__file__).parent
 ORDER = (
-    "__init__ errors durations files words kernels log sequences engine sources encoding simulate estimator "
-    "process distances contrasts journeys holdout conformance patterns models segments stages pressure "
-    "perceptions suggest view report targets checks manifest job run folder audience erase api cli __main__"
+    "__init__ errors durations files words sensitive kernels log sequences engine sources encoding "
+    "simulate estimator process distances contrasts touches journeys treatment holdout conformance "
+    "patterns models segments stages pressure perceptions suggest view accounts value goals card report "
+    "targets checks manifest job run folder audience erase api cli __main__"
 ).split()
 HOMES = {
     "pyspark": ("engine",),
@@ -23,6 +24,7 @@ HOMES = {
     "r4pm": ("process", "sources"),
     "torch": ("models",),
     "gensim": ("models",),
+    "lifelines": ("treatment",),
     "click": ("cli",),
     "rich": ("cli",),
 }
@@ -73,7 +75,7 @@ def test_heavy_libraries_stay_in_their_room(path: Path) -> None:
         top = name.partition(".")[0]
         if top in HOMES:
             assert room_of(path) in HOMES[top], f"{top} is imported in {path.name}"
-        if top in ("pm4py", "r4pm", "torch", "gensim"):
+        if top in ("pm4py", "r4pm", "torch", "gensim", "lifelines"):
             assert not at_once or room_of(path) == "models", f"{path.name} imports {top} before it is needed"
 
 

@@ -16,7 +16,7 @@ from behavio.errors import ModelError
 from behavio.kernels.tally import PERIODS
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.counting import Counting
-from behavio.models.mixing import Mixture, geometric, geometric_weights, linear_weights
+from behavio.models.mixing import Mixture, by_bin, geometric, geometric_weights, linear_share, linear_weights
 from behavio.models.ngram import NGram
 from behavio.models.tally import ARRAYS, Grid, Tally, tags_of
 from behavio.models.views import fading, first_held
@@ -284,3 +284,27 @@ def test_exponents_find_independent_evidence() -> None:
     assert found.linear < 0.5
     mixed = found.of(whole, code)
     np.testing.assert_allclose(mixed.sum(axis=1), 1.0)
+
+
+def test_the_mean_that_served_later_steps_is_taken_more() -> None:
+    random = np.random.default_rng(0)
+    n = 4_000
+    truth, code, cases = random.integers(0, 2, n), np.zeros(n, dtype=np.int64), np.arange(n)
+
+    def told(right: np.ndarray, sure: float) -> np.ndarray:
+        """A witness who is right where `right` says, and says so as `sure` as that."""
+        seen = np.where(right, truth, 1 - truth)
+        return np.pad(np.where(seen[:, None] == np.arange(2), sure, 1 - sure), ((0, 0), (1, 0)))
+
+    def share(*rows: np.ndarray) -> float:
+        return linear_share(
+            np.array(rows), truth + 1, code, cases, lambda p, c: by_bin(p, c, 1, 100.0, 100.0), 1.0
+        )
+
+    one, two = (told(random.random(n) < 0.8, 0.8) for _ in range(2))
+    # independent witnesses: their odds multiply; 2,000 steps were compared, so .5 * 1000 / 3000 stays linear
+    assert share(one, two) == pytest.approx(0.5 / 3)
+    assert share(one, one) == 0.5  # one opinion twice: both means are the same
+    # the second knows everything in the older half and nothing in the newer: odds that multiply mislead
+    stale = told(np.where(np.arange(n) < n // 2, True, random.random(n) < 0.5), 0.98)
+    assert share(one, stale) == pytest.approx(1 - 0.5 / 3)

@@ -234,7 +234,11 @@ def test_segments_move_the_dates_and_as_of_hides_the_future() -> None:
     labels = pl.DataFrame({"case_id": log.case_ids, "segment_id": np.repeat([0, 1], 30)})
     settings = ModelSettings(kind="ngram", as_of="1970-01-02T12:00:00Z")
     steps = predict_next(log, settings, segments=labels).filter(pl.col("rank") == 1)
-    assert steps["case_id"].n_unique() == 30  # the slow ones have one event so far
+    assert steps["case_id"].n_unique() == 60
+    person = steps.filter(rests_on="person")
+    assert person["case_id"].n_unique() == 30  # the slow ones have one event so far
+    assert steps.filter(rests_on="base rate")["case_id"].n_unique() == 30  # what everybody does stands in
+    steps = person
     assert steps["as_of"].dt.epoch("s").unique().to_list() == [DAY + DAY // 2]
     with pytest.raises(ModelError):
         predict_next(log, ModelSettings(kind="ngram", as_of="1960-01-01"))

@@ -25,6 +25,7 @@ from behavio.files import write_json
 from behavio.log import EventLog
 from behavio.report.explore import Asked, Explorer, Refused
 from behavio.report.serve import listen
+from behavio.report.settings import ReportSettings
 from behavio.sequences import SequenceSet
 
 
@@ -134,6 +135,17 @@ def test_what_would_show_too_few_is_refused(explorer: Explorer, query: dict[str,
 def test_no_look_names_a_person(explorer: Explorer) -> None:
     for asked in LOOKS:
         assert not re.search(r"\bH0\d\d\b", explorer.page(asked))
+
+
+def test_a_look_speaks_the_language_that_was_asked_for(run: Path) -> None:
+    german = Explorer(run, ReportSettings(lang="de"))
+    for asked in ({}, {"brand": "Acme"}):
+        text = german.page(asked)
+        assert '<html lang="de"' in text
+        assert ("Wie diese Verläufe laufen" in text) == bool(asked)
+        assert "How these journeys run" not in text and ">Brand<" not in text
+    with pytest.raises(Refused, match="ist kein Tag"):
+        german.page({"from": "gestern"})
 
 
 def test_days_at_the_edges_leave_nothing_out(explorer: Explorer) -> None:

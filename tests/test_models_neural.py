@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from behavio.kernels.fading import to_halves
 from behavio.models import Activity2Vec, ModelSettings, Pool, Prefixes, write_models, write_next
 from behavio.models.base import SequenceModel, later_slice
 from behavio.models.inputs import numbers
@@ -259,3 +262,23 @@ def test_later_slice_of_a_pool_is_inside_training() -> None:
     assert split is not None and split.cut is not None
     inner = later_slice(split.train, 0.15)
     assert inner is not None and inner.cut is not None and inner.cut < split.cut
+
+
+@given(st.lists(st.floats(0.0, 60_000.0, width=32), min_size=1, max_size=40))
+def test_half_floats_are_those_of_numpy(numbers: list[float]) -> None:
+    row = np.array([*numbers, 0.0, 2.0**-25, 2.0**-24 * 1.5, 2.0**-14, 1.0 + 2.0**-11], dtype=np.float32)
+    halves = np.empty(len(row), dtype=np.uint16)
+    to_halves(row, halves)
+    assert (halves == row.astype(np.float16).view(np.uint16)).all()
+
+
+def test_held_prefixes_are_answered_as_without_holding(gru: GRU) -> None:
+    log = waves(20)
+    coded, every = gru.coded(log), Prefixes.last(log)
+    then = np.zeros(len(every), dtype=np.int64)
+    alone = gru.rows(coded, every), gru.survival(coded, every, then)
+    with gru.holding(coded, every):
+        held = gru.rows(coded, every), gru.survival(coded, every, then)
+        some = gru.rows(coded, every[np.array([1, 0])])
+    assert all(np.allclose(a, h, atol=1e-6) for a, h in zip(alone, held, strict=True))
+    assert np.allclose(some, alone[0][[1, 0]], atol=1e-6)

@@ -193,6 +193,27 @@ def test_the_medical_view_ranks_nothing_promotional(run: Path, tmp_path: Path) -
     assert "frequency" not in {line["kpi"] for line in tables(tmp_path)["kpis"]}
 
 
+def test_the_medical_view_tells_of_the_medical_team_alone(tmp_path: Path) -> None:
+    """Every rep visit a medical one, its reaction to a message of a liaison: told by name, nothing else."""
+    folder = build(tmp_path)
+    path = folder / "log/events.parquet"
+    liaison = pl.col("activity") == "call_f2f"
+    events = pl.read_parquet(path)
+    met = events.filter(liaison)["case_id"].n_unique()
+    events.with_columns(
+        team=pl.when(liaison).then(pl.lit("medical")).otherwise(pl.lit("marketing")),
+        message=pl.when(liaison).then(pl.lit("Mode of action")).otherwise(pl.lit("Buy more")),
+    ).write_parquet(path)
+    facts = write_report(folder, ReportSettings(role="medical"), tmp_path / "medical")
+    assert facts["sections"][0] == "medical" and "content" not in facts["sections"]
+    told = tables(tmp_path / "medical")
+    assert [r["message"] for r in told["medical_messages"]] == ["Mode of action"]
+    assert [int(r["n_cases"]) for r in told["medical_activities"]] == [met]
+    text = page(tmp_path / "medical")
+    assert "Buy more" not in text and "best first" not in text and "taken better" not in text
+    assert "medical" not in write_report(folder, ReportSettings(), tmp_path / "brand")["sections"]
+
+
 def test_the_sales_view_begins_with_what_is_to_do(run: Path, tmp_path: Path) -> None:
     facts = write_report(run, ReportSettings(role="sales"), tmp_path)
     assert facts["sections"].index("suggestions") < facts["sections"].index("groups")

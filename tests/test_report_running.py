@@ -1,4 +1,4 @@
-"""First steps, flows, weeks and single journeys: by hand, against slow twins, on the page."""
+"""First steps, flows, weeks and bands of journeys: by hand, against slow twins, on the page."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_first_steps_of_the_page_are_those_of_the_log(run: Path) -> None:
 def test_nothing_under_k_people_in_the_new_tables(run: Path) -> None:
     for name in ("first_steps", "flows"):
         assert rows(run, name) and all(int(r["cases"]) >= 10 for r in rows(run, name))
-    assert all(int(r["n_cases"]) >= 10 for r in rows(run, "single_journeys"))
+    assert all(int(r["smallest"]) >= 10 for r in rows(run, "journey_bands"))
 
 
 def test_the_map_says_what_each_setting_hides(run: Path) -> None:
@@ -163,7 +163,7 @@ def test_the_map_says_what_each_setting_hides(run: Path) -> None:
     assert 'type="range"' in page and "</span>hidden" not in page
 
 
-def test_single_journeys_show_no_id_and_no_rare_cell(run: Path, tmp_path: Path) -> None:
+def test_bands_show_no_person_and_no_rare_cell(run: Path, tmp_path: Path) -> None:
     page = html(run)
     assert len(re.findall(r'class="index-group"', page)) == 2  # two groups of ten or more
     assert 'id="journeys-of-0"' in page and 'href="#journeys-of-0"' in page
@@ -194,9 +194,7 @@ def test_every_number_in_a_drawing_stands_in_its_table(run: Path) -> None:
         assert len(said) > 10 and set(said) <= known
 
 
-def test_everybody_of_a_small_group_has_a_row(run: Path) -> None:
-    """Those whose every week is too rare to be shown have an empty one."""
-    assert [(int(r["drawn"]), int(r["n_cases"])) for r in rows(run, "single_journeys")] == [
-        (30, 30),
-        (24, 24),
-    ]
+def test_everybody_of_a_group_stands_in_a_band_of_ten_or_more(run: Path) -> None:
+    told = rows(run, "journey_bands")
+    assert [(int(r["looked_at"]), int(r["n_cases"])) for r in told] == [(30, 30), (24, 24)]
+    assert all(1 <= int(r["bands"]) <= int(r["n_cases"]) // 10 for r in told)

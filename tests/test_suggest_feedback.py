@@ -133,6 +133,17 @@ def test_the_next_run_lets_a_dismissed_action_rest_and_drops_it_when_repeated() 
     assert told_facts.tables["adherence"]["owner_id"][0] is None
 
 
+def test_what_was_done_as_suggested_rests_until_its_answer_may_have_come() -> None:
+    # marked as done without a call in the log: only the feedback tells that a visit was made
+    first = make_suggestions(log_of(world()), None, None, LOOSE, lambda _w, _s: None, Found())
+    row = first.tables["suggestions"].filter(action="call_f2f").row(0, named=True)
+    case, found = row["case_id"], Found(previous=first.tables["suggestions"])
+    done = told("completed", case, 199.0, suggestion_id=row["suggestion_id"])
+    assert reason([*world(), done], case, LOOSE, found) == "executed_lately"
+    short = SuggestSettings(**{**vars(LOOSE), "executed_rest": "1h"})
+    assert reason([*world(), done], case, short, found) == ""
+
+
 def test_a_message_turned_down_is_not_suggested_again() -> None:
     first = make_suggestions(log_of(world()), None, None, LOOSE, lambda _w, _s: None, Found())
     row = first.tables["suggestions"].filter(action="call_f2f").row(0, named=True)

@@ -61,6 +61,7 @@ FREE: dict[str, Any] = {
     "dismissed": 0,
     "dismissed_days": None,
     "unwanted": False,
+    "executed_days": None,
     "contacts": 2,
     "band_high": 3.0,
     "channel_28d": 1,
@@ -105,6 +106,7 @@ FORBIDDEN: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"dismissed": 1, "dismissed_days": 100.0, "unwanted": True}, "for good"),
     ],
     "dismissed_lately": [({"dismissed": 1, "dismissed_days": 29.5}, "turned down by the rep 29 days ago")],
+    "executed_lately": [({"executed_days": 13.9}, "suggested and done 13 days ago")],
     "not_enough_history": [({"n_events": 1}, "1 of the 2 events needed")],
     "no_evidence": [
         ({"level": None, "n": 7}, "7 of the 30 similar contacts needed"),
@@ -141,6 +143,7 @@ ALLOWED: dict[str, list[dict[str, Any]]] = {
     ],
     "dismissed_for_good": [{"dismissed": 1, "dismissed_days": 31.0}],
     "dismissed_lately": [{"dismissed": 1, "dismissed_days": 30.0}],
+    "executed_lately": [{"executed_days": 14.0}],
     "not_enough_history": [{"n_events": 2}],
     "no_evidence": [{}, {"trigger": "mine", "level": None}, {"trigger": "mine", "gain_low": -0.1}],
     "contact_cap": [{}],
@@ -166,7 +169,7 @@ def judge(changes: dict[str, Any]) -> tuple[str | None, str | None]:
     schema = {"message": pl.String(), "consent": pl.String(), "level": pl.String(), "status": pl.String()}
     schema |= {"channel": pl.String(), "hours_since_own": pl.Float64(), "hours_since_other": pl.Float64()}
     schema |= {c: pl.Int64() for c in ("n", "channel_cap", "team_cap", "country_cap", "contacts")}
-    schema |= {c: pl.Float64() for c in ("dismissed_days", "band_high")}
+    schema |= {c: pl.Float64() for c in ("dismissed_days", "executed_days", "band_high")}
     schema |= {c: pl.String() for c in ("trigger", "policy_cell", "policy_channels", "brand", "specialty")}
     row = pl.DataFrame([FREE | changes], schema_overrides=schema)
     chosen = SuggestSettings(specialties={"Cardiovia": ("Cardiology",)})

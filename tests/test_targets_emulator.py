@@ -363,13 +363,18 @@ def test_exports_fill_the_store_and_a_file_keeps_it(tmp_path: Path) -> None:
         "0015g0000000001AAA,=1+1,2026-01-02T00:00:00.000Z,new,Y\n"
         "0015g0000000001AAA,=1+1,2026-01-01T00:00:00.000Z,old,Y\n"
     )
-    (tmp_path / "Call2_vod__c.csv").write_text("Id,Status_vod__c\na07000000000001,Submitted_vod\n")
+    (tmp_path / "Call2_vod__c.csv").write_text(
+        "Id,Status_vod__c,RecordTypeId,RecordType.DeveloperName\na07000000000001,Submitted_vod,0125g0000000001AAA,Brief_vod\n"
+    )
+    (tmp_path / "Survey.csv").write_text("account,answer\n1,yes\n")  # no object: it has no ids
     store = new_org(path=tmp_path / "org.db")
     assert load_extracts(store, tmp_path) == {"Account": 1, "Call2_vod__c": 1}
     store.close()
     again = new_org(path=tmp_path / "org.db")
     assert (again.row("Account", "0015g0000000001AAA") or {})["Odd__c"] == "new"
     assert again.rows("Call2_vod__c")[0]["Status_vod__c"] == "Submitted_vod"
+    kind = again.row("RecordType", "0125g0000000001AAA") or {}
+    assert (kind["DeveloperName"], kind["SobjectType"]) == ("Brief_vod", "Call2_vod__c")
     again.close()
     with pytest.raises(JobError, match="no CSV"):
         load_extracts(again, tmp_path / "nowhere")

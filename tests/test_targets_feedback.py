@@ -26,10 +26,11 @@ CALL = {
 }
 
 
-def acts(world: World, key: str, kind: str) -> None:
+def acts(world: World, key: str, kind: str, **more: str) -> None:
     store = world.emulator.store
     (id,) = store.find("Suggestion_vod__c", "Suggestion_External_Id_vod__c", key)
-    store.save("Suggestion_Feedback_vod__c", {"Suggestion_vod__c": id, "Record_Type_Name_vod__c": kind})
+    values = {"Suggestion_vod__c": id, "Record_Type_Name_vod__c": kind}
+    store.save("Suggestion_Feedback_vod__c", values | more)
 
 
 def call(world: World, number: int, of: int) -> None:
@@ -61,11 +62,12 @@ def test_feedback_names_our_own_suggestion(tmp_path: Path) -> None:
     world = make(tmp_path, 3)
     call(world, 1, 1)
     assert world.deliver().status == "confirmed"
-    acts(world, "s000000", "Dismiss_vod")
+    acts(world, "s000000", "Dismiss_vod", Dismissal_Reason__c="No e-mails")
     with serving(world.emulator) as url:
         events = read_back(url, tmp_path / "extracts").events
     said = events.filter(pl.col("activity") == "suggestion_dismissed")
     assert said["suggestion_id"].to_list() == ["s000000"]
+    assert said["dismissal_reason"].to_list() == ["No e-mails"]
 
 
 def test_what_reps_did_comes_back_as_events_and_the_next_delivery_respects_it(tmp_path: Path) -> None:

@@ -239,8 +239,17 @@ def pattern_findings(
 
     folder = run_folder(data)
     if folder:
-        table = table_of(data, f"patterns/{what}.parquet", settings)
+        asked = settings.get("outcome") if what == "outcomes" else None
+        table = table_of(
+            data, f"patterns/{what}.parquet", {k: v for k, v in settings.items() if k != "outcome"}
+        )
         assert table is not None
+        held = table["outcome"].unique().sort().to_list() if asked is not None else []
+        if asked is not None and held and asked not in held:
+            raise JobError(
+                f"{folder} holds what comes before {', '.join(held)}, not {asked!r}",
+                hint="give the log itself, or change the job (behavio run … --set) and run it again",
+            )
         notes = folder / "patterns/notes.json"
         return table, tuple(read_json(notes).get(what, ())) if notes.is_file() else ()
     own, columns = split(PatternSettings, settings)

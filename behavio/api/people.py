@@ -17,12 +17,15 @@ from behavio.files import read_json
 from behavio.folder import checked_run, needed, refuse_settings, run_folder, table_of
 
 if TYPE_CHECKING:
+    from behavio.accounts import Accounts, AccountStory
     from behavio.audience import Audience
+    from behavio.goals import Goals
     from behavio.holdout import Readout
-    from behavio.perceptions import Perceptions
+    from behavio.perceptions import Combined, Perceptions
     from behavio.pressure import Pressure
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
+    from behavio.value import Value
     from behavio.view import CaseStory
 
 
@@ -87,6 +90,17 @@ def perceptions(
     return room.perceptions(log, vectors, labels, settings_of(room.PerceptionSettings, own), seed), notes
 
 
+def combined(folder: str | Path, research: float, *, seed: int = 7) -> Combined:
+    """Profiles of a run's groups and its answers together; `research` is the weight of answers, 0 to 1."""
+    from behavio import perceptions as room
+
+    run = checked_run(folder)
+    needed(run, "perceptions/facts.json")
+    found = room.read_perceptions(run / "perceptions")
+    labels = pl.read_parquet(needed(run, "segments/segments.parquet"))
+    return room.combined(found.cases, found.questions, labels, research, seed)
+
+
 def holdout(
     data: Data,
     out: str | Path,
@@ -122,6 +136,49 @@ def readout(
     from behavio import holdout as room
 
     return room.read_out(read(data, **columns), room.read_holdout(Path(drawn)), outcome, since)
+
+
+def accounts(folder: str | Path) -> Accounts:
+    """The accounts of a run: members, roles, coverage, what is missing, roles that answer together."""
+    from behavio.accounts import read_accounts
+
+    needed(checked_run(folder), "accounts/facts.json")
+    return read_accounts(Path(folder) / "accounts")
+
+
+def account(folder: str | Path, account_id: str) -> AccountStory:
+    """One account of a run: its members and its journey."""
+    from behavio.accounts import account_story
+
+    needed(checked_run(folder), "accounts/facts.json")
+    return account_story(Path(folder), account_id)
+
+
+def accounts_log(data: Data, out: str | Path, **columns: Any) -> dict[str, int]:
+    """Write the log of a run with accounts as cases (Parquet), for any other command; counts."""
+    from behavio.accounts import by_account
+    from behavio.files import whole_file
+
+    log, counts = by_account(read(data, **columns))
+    with whole_file(Path(out)) as draft:
+        log.events.write_parquet(draft, compression="zstd")
+    return counts
+
+
+def value(folder: str | Path) -> Value:
+    """What the cases of a run are worth beside how they behave; costs; a targeting policy."""
+    from behavio.value import read_value
+
+    needed(checked_run(folder), "value/facts.json")
+    return read_value(Path(folder) / "value")
+
+
+def goals(folder: str | Path) -> Goals:
+    """The goals of a run: met, not met or not measurable; the run before against what happened since."""
+    from behavio.goals import read_goals
+
+    needed(checked_run(folder), "goals/facts.json")
+    return read_goals(Path(folder) / "goals")
 
 
 def segments_page(folder: str | Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from behavio.files import read_json, write_json
 from behavio.folder import checked_run
 
 if TYPE_CHECKING:
+    from behavio.card import Line
     from behavio.erase import Erasure
     from behavio.report.serve import Server
     from behavio.run import Result, Watcher
@@ -40,6 +41,19 @@ def simulate(out: str | Path, *, progress: Any = None, **settings: Any) -> dict[
     from behavio.simulate import simulate as make
 
     return make(settings_of(SimulateSettings, settings), Path(out), progress)
+
+
+def simulate_patients(
+    out: str | Path, *, n_patients: int = 2_000, n_hcps: int | None = None, seed: int = 7
+) -> dict[str, Any]:
+    """Patients with known lines of therapy: OMOP tables in out/omop, the truth in out/truth.
+
+    Their prescribers bear the ids of the first `n_hcps` simulated HCPs (40 where there are as many).
+    """
+    from behavio.simulate.patients import PatientSettings
+    from behavio.simulate.patients import simulate_patients as make
+
+    return make(PatientSettings(n_patients, min(n_hcps or 40, 40), seed=seed), Path(out))
 
 
 def demo(
@@ -86,6 +100,13 @@ def report(folder: str | Path, *, out: str | Path | None = None, form: str = "ht
     target.mkdir(parents=True, exist_ok=True)
     write_report(run_folder, wanted, target)
     return target / forms.NAMES[form]
+
+
+def card(folder: str | Path) -> tuple[str, list[Line]]:
+    """The model card of a finished run: its name and lines of part, what, text, value."""
+    from behavio.card import read_card
+
+    return read_card(checked_run(folder))
 
 
 def explore(folder: str | Path, *, port: int = 0, **settings: Any) -> Server:

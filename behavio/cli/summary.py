@@ -96,6 +96,16 @@ def _suggestions(f: dict[str, Any]) -> str:
     return f"{told}; {held:,} held back, each with a reason{more}"
 
 
+def _card(f: dict[str, Any]) -> str:
+    """A run of too little data says so, and what would help most."""
+    if "hypothesis" not in f:
+        return ""
+    more = f.get("strengthen", [])[:4]
+    return "[bold]A hypothesis[/bold]: " + "\n    ".join(
+        [escape(f["hypothesis"]), *(f"[dim]{escape(line)}[/dim]" for line in more)]
+    )
+
+
 def _delivery(f: dict[str, Any]) -> str:
     return f"{f['confirmed']:,} rows for the CRM written and read back" if f.get("confirmed") else ""
 
@@ -105,6 +115,7 @@ SPEAKERS = {
     "segments": _segments,
     "models": _models,
     "suggestions": _suggestions,
+    "card": _card,
     "delivery": _delivery,
 }
 

@@ -65,9 +65,10 @@ def demo(out: Path, n_cases: int, seed: int) -> None:
 @click.option("--cases", "n_cases", type=click.IntRange(1), help="HCPs (default 10,000).")
 @click.option("--months", type=click.IntRange(1, 60), help="Length in months (default 12).")
 @click.option("--start", help="First day, YYYY-MM-DD.")
+@click.option("--patients", type=click.IntRange(1), help="Patients of these HCPs, as OMOP tables beside.")
 @click.option("--drift-date", help="Day on which behaviour changes, YYYY-MM-DD.")
 @click.option("--seed", type=int, default=7, show_default=True)
-def simulate(out: Path, **options: Any) -> None:
+def simulate(out: Path, patients: int | None, **options: Any) -> None:
     """Write raw extracts as a CRM, a mailer and a web site would export them, with the truth beside.
 
     \b
@@ -83,6 +84,8 @@ def simulate(out: Path, **options: Any) -> None:
         screen.stage("simulate", "started", 0.0)
         began = time.perf_counter()
         api.simulate(out, progress=screen.progress, **show.given(options))
+        if patients is not None:
+            api.simulate_patients(out, n_patients=patients, n_hcps=options["n_cases"], seed=options["seed"])
         screen.stage("simulate", "done", time.perf_counter() - began)
     files = sorted(p for p in out.rglob("*") if p.is_file())
     sizes = [{"file": p.relative_to(out).as_posix(), "bytes": p.stat().st_size} for p in files]

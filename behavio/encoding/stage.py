@@ -26,6 +26,7 @@ from behavio.log import CONSENT_SCHEMA, TIME, EventLog, empty, newest_of
 from behavio.sequences import SequenceSet
 from behavio.sources import LogInputs
 from behavio.sources.inputs import find_inputs
+from behavio.sources.patients import refuse_patient_keys
 
 HASHES = 2**32
 GROUP = 1 << 18
@@ -107,6 +108,8 @@ def write_streamed(inputs: LogInputs, folder: Path, progress: Callable[[str, flo
             name, settings, inputs.base, encoded,
             keep=True, keep_text=inputs.log.keep_text, memory=usual_memory(), progress=progress, places=True,
         )  # fmt: skip
+        if not inputs.log.patients:
+            refuse_patient_keys(coded.columns, f"[source.{name}]")
         if not coded.complete:
             raise Unfit("columns that are not coded")
         sequences = as_sequences(coded, encoded).marked(inputs.log.end, inputs.log.open_within)

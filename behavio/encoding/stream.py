@@ -41,6 +41,7 @@ class Coded:
     """What a stream became: arrays (None where they lie in files) and everything that was counted.
 
     files, records   the files and how many records each has      complete  False when columns were not read
+    columns  those that were read, or would travel along
     """
 
     arrays: dict[str, np.ndarray | None]
@@ -52,6 +53,7 @@ class Coded:
     files: tuple[str, ...]
     records: tuple[int, ...]
     complete: bool
+    columns: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -203,7 +205,8 @@ class Encoder:
         names = tuple(f.item.shown for f in self.files)
         records = tuple(self._records)
         found = (arranged.arrays, offsets, case_ids, vocabularies, count, rejected)
-        return Coded(*found, names, records, self.plan.complete)
+        columns = (*self.plan.columns, *self.plan.carried)
+        return Coded(*found, names, records, self.plan.complete, columns)
 
     def _count(
         self, n_read: int, n: int, n_rejected: int, repeats: int, span: tuple[int, int], notes: list[str]

@@ -8,6 +8,23 @@ from behavio.kernels.ready import njit
 
 FORGOTTEN = 1e-4
 """A fading count below this is 0: most are, and a logarithm is slow."""
+SMALLEST = 2.0**-14
+"""The smallest number a half float holds with all its digits."""
+
+
+@njit(cache=True, nogil=True)
+def to_halves(row: np.ndarray, halves: np.ndarray) -> None:
+    """Write numbers from 0 to 65,000, float32 (n,), as the bits of half floats, uint16 (n,).
+
+    Rounded to the nearest, ties to even (IEEE 754 binary16), as numpy does, which takes many times as long.
+    """
+    bits = row.view(np.uint32)
+    for i in range(len(row)):
+        if row[i] < SMALLEST:
+            halves[i] = np.uint16(np.rint(row[i] * np.float32(16_777_216.0)))
+        else:
+            rounded = bits[i] + np.uint32(0xFFF) + ((bits[i] >> np.uint32(13)) & np.uint32(1))
+            halves[i] = np.uint16((rounded >> np.uint32(13)) - np.uint32(112 << 10))
 
 
 @njit(cache=True, nogil=True)
@@ -20,7 +37,7 @@ def fill_memories(
     fades: np.ndarray,
     size: int,
 ) -> None:
-    """Fill memories (n_events, size * (n_fades + 2)), zeros before, with what is known after each event.
+    """Fill memories, bits of float16 (n_events, size * (n_fades + 2)), with what is known after each event.
 
     tokens   int32 (n_events,)      seconds  float64 (n_events,), not falling inside a case
     offsets  int64 (n_cases + 1,)   column   int64 (n_vocabulary,): 0 to size - 1, -1 for what is not followed
@@ -34,6 +51,7 @@ def fill_memories(
     counts = np.zeros((size, n_fades))
     last = np.zeros(size)
     left = np.zeros(n_fades)
+    row = np.empty(size * width, dtype=np.float32)
     for case in range(len(offsets) - 1):
         counts[:] = 0.0
         last[:] = -1.0
@@ -52,13 +70,15 @@ def fill_memories(
                 last[followed] = now - start
                 for f in range(n_fades):
                     counts[followed, f] += 1.0
+            row[:] = 0.0
             for a in range(size):
                 for f in range(n_fades):
                     if counts[a, f] > FORGOTTEN:
-                        memories[i, a * width + f] = np.log1p(counts[a, f])
+                        row[a * width + f] = np.log1p(counts[a, f])
                     else:
                         counts[a, f] = 0.0
                 if last[a] < 0:
-                    memories[i, a * width + n_fades] = 1.0
+                    row[a * width + n_fades] = 1.0
                 else:
-                    memories[i, a * width + n_fades + 1] = np.log1p((now - start - last[a]) / 3600.0) / 5.0
+                    row[a * width + n_fades + 1] = np.log1p((now - start - last[a]) / 3600.0) / 5.0
+            to_halves(row, memories[i])

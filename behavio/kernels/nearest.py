@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+LOOK = 64
+"""Points compared at once."""
+
 
 @njit(cache=True, nogil=True)
 def memories(
@@ -40,8 +43,7 @@ def memories(
 @njit(cache=True, nogil=True)
 def keep_nearest(
     dot: np.ndarray,
-    lengths: np.ndarray,
-    norms: np.ndarray,
+    halves: np.ndarray,
     first: int,
     own: np.ndarray,
     of: np.ndarray,
@@ -50,32 +52,49 @@ def keep_nearest(
 ) -> None:
     """Take a block of dot products (queries, points from `first` on) into each query's k best, a heap.
 
-    `lengths` and `norms` are the squared lengths of queries and points, so `best` holds squared distances.
-    Points whose case `of` is the query's `own` are left out. Equal distances: the earlier point first.
+    `halves` are half the squared lengths of all points. `best` holds half the squared distance without the
+    query's share, `halves` less the dot product, which puts points in the same order.
+    Points whose case `of` is the query's `own` are left out.
     """
-    k = best.shape[1]
+    n = dot.shape[1]
+    some, cases = halves[first : first + n], of[first : first + n]
     for q in range(dot.shape[0]):
-        worst = best[q, 0]
-        length = lengths[q]
-        for p in range(dot.shape[1]):
-            d = length + norms[first + p] - 2.0 * dot[q, p]
-            if d >= worst or of[first + p] == own[q]:
+        row, me = dot[q], own[q]
+        for low in range(0, n, LOOK):
+            if not any_below(row[low : low + LOOK], some[low : low + LOOK], best[q, 0]):
                 continue
-            node = 0
-            while True:
-                child = 2 * node + 1
-                if child >= k:
-                    break
-                if child + 1 < k and best[q, child + 1] > best[q, child]:
-                    child += 1
-                if best[q, child] <= d:
-                    break
-                best[q, node] = best[q, child]
-                place[q, node] = place[q, child]
-                node = child
-            best[q, node] = d
-            place[q, node] = first + p
-            worst = best[q, 0]
+            for p in range(low, min(low + LOOK, n)):
+                far = some[p] - row[p]
+                if far < best[q, 0] and cases[p] != me:
+                    sift(best[q], place[q], far, first + p)
+
+
+@njit(cache=True, nogil=True)
+def any_below(dot: np.ndarray, halves: np.ndarray, worst: float) -> bool:
+    """Whether any point is nearer than that; counted without a branch, several at once."""
+    near = np.int32(0)
+    for p in range(len(dot)):
+        near += np.int32(halves[p] - dot[p] < worst)
+    return bool(near > 0)
+
+
+@njit(cache=True, nogil=True)
+def sift(best: np.ndarray, place: np.ndarray, distance: float, point: int) -> None:
+    """Put a point in the place of the farthest one, a heap with the largest distance on top."""
+    k, node = len(best), 0
+    while True:
+        child = 2 * node + 1
+        if child >= k:
+            break
+        if child + 1 < k and best[child + 1] > best[child]:
+            child += 1
+        if best[child] <= distance:
+            break
+        best[node] = best[child]
+        place[node] = place[child]
+        node = child
+    best[node] = distance
+    place[node] = point
 
 
 @njit(cache=True, nogil=True)

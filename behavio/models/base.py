@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,7 @@ HOMES = {
     "CNN": "neural",
     "Transformer": "neural",
     "Neighbours": "neighbours",
+    "Habit": "habit",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""
@@ -222,6 +224,10 @@ class SequenceModel(Coded):
         waited  int64 (n,)  µs since the prefix's newest event; NaN where nothing is known of such a wait
         """
         raise NotImplementedError
+
+    def holding(self, coded: SequenceSet, prefixes: Prefixes) -> AbstractContextManager[None]:
+        """Inside, these prefixes will be asked about more than once: what they need may be kept ready."""
+        return nullcontext()
 
     def reads(self) -> tuple[str, ...]:
         """Names of the attributes it learnt to read beside activities and times."""

@@ -223,11 +223,10 @@ def loss_of(
 
 def ended(hazard: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihood (n,) of gaps that ended in `step`; hazard logits (n, bins)."""
-    lasted = -functional.softplus(hazard)
-    before = torch.cumsum(lasted, dim=1) - lasted
-    here = functional.logsigmoid(hazard) + before
-    result: torch.Tensor = -here.gather(1, step[:, None])[:, 0]
-    return result
+    # -log sigmoid(h) = softplus(h) - h: all steps up to this one were asked, this one said yes
+    asked = torch.arange(hazard.shape[1], device=hazard.device) <= step[:, None]
+    paid: torch.Tensor = (functional.softplus(hazard) * asked).sum(1)
+    return paid - hazard.gather(1, step[:, None])[:, 0]
 
 
 def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -238,10 +237,9 @@ def still_open(net: Net, state: torch.Tensor, step: torch.Tensor) -> tuple[torch
     chance = torch.log_softmax(net.scores(state), dim=1)
     most = min(OPEN_CLASSES, chance.shape[1])
     chance, then = chance.topk(most, dim=1)
-    hazard = net.hazards(state[:, None, :].expand(-1, most, -1), then)
-    lasted = -functional.softplus(hazard)
-    before = torch.cumsum(lasted, dim=2) - lasted
-    left = before.gather(2, step[:, None, None].expand(-1, most, 1))[:, :, 0]
+    hazard = net.hazards(state[:, None, :], then)
+    over = torch.arange(hazard.shape[2], device=hazard.device) < step[:, None]
+    left = -torch.einsum("nkb,nb->nk", functional.softplus(hazard), over.float())
     what = torch.logsumexp(chance, dim=1) - torch.logsumexp(chance + left.detach(), dim=1)
     fixed = chance.detach()
     when = torch.logsumexp(fixed, dim=1) - torch.logsumexp(fixed + left, dim=1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -37,8 +36,6 @@ FOLLOWED = 20
 """Activities, the commonest, whose memories are read."""
 FADES = (1_800.0, 21_600.0, 129_600.0, 604_800.0, 2_419_200.0, 7_862_400.0)
 """Seconds in which a memory fades to 1/e: half an hour, six, a day and a half, a week, four, thirteen."""
-BLOCK = 100_000
-"""Events, at least, whose memories are made at once."""
 VIEWS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     ((), ()),
     ((1, 2, 3), (6, 7, 8)),
@@ -153,10 +150,12 @@ def seen_as(
         codes[:, 3] = 0
     if len(followed) == 0:
         return codes, values
-    whole = np.zeros((sequences.n_events, width(len(followed))), dtype=np.float16)
+    told = view < len(VIEWS) - 1 and sequences.timed
+    make = np.empty if told else np.zeros
+    whole = make((sequences.n_events, width(len(followed))), dtype=np.float16)
     whole[:, :NUMBERS] = values
-    if view < len(VIEWS) - 1 and sequences.timed:
-        whole[:, NUMBERS:] = memories(sequences, followed)
+    if told:
+        memories(sequences, followed, whole[:, NUMBERS:])
     return codes, whole
 
 
@@ -165,24 +164,14 @@ def width(followed: int) -> int:
     return NUMBERS + followed * (len(FADES) + 2)
 
 
-def memories(sequences: SequenceSet, followed: np.ndarray) -> np.ndarray:
-    """float16 (n_events, n_followed * (len(FADES) + 2)), see `fill_memories`."""
-    table = np.zeros((sequences.n_events, len(followed) * (len(FADES) + 2)), dtype=np.float16)
+def memories(sequences: SequenceSet, followed: np.ndarray, table: np.ndarray) -> None:
+    """Fill `table`, float16 (n_events, n_followed * (len(FADES) + 2)), see `fill_memories`."""
     column = np.full(len(sequences.vocabulary), -1, dtype=np.int64)
     there = np.flatnonzero(followed > UNKNOWN)
     column[followed[there]] = there
     seconds = (np.asarray(sequences.times) - int(np.asarray(sequences.times).min())) / 1e6
-    tokens, offsets = readonly(sequences.tokens, np.int32), np.asarray(sequences.offsets)
-    cuts = np.searchsorted(offsets, np.append(np.arange(0, offsets[-1], BLOCK), offsets[-1]))
-    for first, last in pairwise(np.unique(cuts)):
-        low, high = offsets[first], offsets[last]
-        block = np.zeros((high - low, table.shape[1]), dtype=np.float32)
-        mine = readonly(offsets[first : last + 1] - low, np.int64)
-        fill_memories(
-            block, tokens[low:high], seconds[low:high], mine, column, np.array(FADES), len(followed)
-        )
-        table[low:high] = block
-    return table
+    tokens, offsets = readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
+    fill_memories(table.view(np.uint16), tokens, seconds, offsets, column, np.array(FADES), len(followed))
 
 
 def has_seasons(sequences: SequenceSet) -> bool:

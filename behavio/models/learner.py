@@ -30,7 +30,7 @@ CARRY = 0.3
 """Share of the learning rate at which a judged net learns what came after; nearly flat from 0.1 to 0.4."""
 PASS = 400_000
 """Most events between two looks at the held-out steps."""
-AGAIN = 1_000_000
+AGAIN = 3_000_000
 """Events of all passes together up to which a net is trained again from nothing."""
 TRIAL, TRIAL_EVENTS = 6, 300_000
 """Passes and events of each try of a view."""

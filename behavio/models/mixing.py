@@ -7,12 +7,19 @@ outside of what it was fitted on. The two are mixed in turn.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 FLOOR = 1e-9
 """Smallest probability taken a logarithm of."""
+HALVES = 1_000.0
+"""Held-out steps that speak for the linear and the geometric mean half and half."""
+SURE = 2.0
+"""Standard errors by which one thing must be better before it is trusted more than another."""
+FEWEST_CASES = 10
+"""Cases that can show a difference."""
 
 
 def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 60) -> np.ndarray:
@@ -64,6 +71,60 @@ def geometric(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted geometric mean of rows (members, n, size), each row summing to 1; padding stays 0."""
     result = _softmax(np.tensordot(weights, np.log(np.maximum(rows[:, :, 1:], FLOOR)), 1))
     return np.concatenate([np.zeros((len(result), 1)), result], axis=1)
+
+
+def linear_share(
+    rows: np.ndarray,
+    truth: np.ndarray,
+    code: np.ndarray,
+    cases: np.ndarray,
+    weigh: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    pull: float,
+) -> float:
+    """How much of the linear mean to take beside the geometric, from rows (members, n, size) oldest first.
+
+    Both are fitted on the older half, `weigh` giving the linear weights of (p, code), and compared on the
+    newer. One half unless one of them is clearly better there, over `cases`; then the more of the better the
+    more steps were compared. In a mixture of the two their likelihoods differ too little to tell them apart.
+    """
+    n = rows.shape[1]
+    early, late, at = slice(0, n // 2), slice(n // 2, n), np.arange(n - n // 2)
+    p = rows[:, np.arange(n), truth]
+    weights = weigh(p[:, early], code[early])
+    exponents = geometric_weights(rows[:, early, 1:], truth[early] - 1, pull)
+    linear = np.einsum("nk,kn->n", weights[code[late]], p[:, late])
+    other = geometric(rows[:, late], exponents)[at, truth[late]]
+    saved = np.log(np.maximum(other, FLOOR)) - np.log(np.maximum(linear, FLOOR))
+    better = clearly(saved, cases[late])
+    return 0.5 - better * (0.5 - 0.5 * HALVES / (HALVES + len(saved)))
+
+
+def earns(
+    p: np.ndarray, code: np.ndarray, cases: np.ndarray, weigh: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> bool:
+    """Whether the last member makes the linear mean clearly better on newer steps than it is fitted on.
+
+    p  float64 (members, n), oldest first, the probability each gave to what came; `weigh` as above
+    """
+    half = p.shape[1] // 2
+    with_it, without = (
+        np.einsum("nk,kn->n", weigh(some[:, :half], code[:half])[code[half:]], some[:, half:])
+        for some in (p, p[:-1])
+    )
+    saved = np.log(np.maximum(with_it, FLOOR)) - np.log(np.maximum(without, FLOOR))
+    return clearly(saved, cases[half:]) > 0
+
+
+def clearly(saved: np.ndarray, cases: np.ndarray) -> int:
+    """1 or -1 where the mean of `saved` is SURE standard errors, over cases, above or below 0; else 0.
+
+    Of fewer cases than FEWEST_CASES nothing is clear.
+    """
+    known, case = np.unique(cases, return_inverse=True)
+    if len(known) < FEWEST_CASES:
+        return 0
+    error = float(np.sqrt((np.bincount(case, weights=saved - saved.mean()) ** 2).sum())) / len(saved)
+    return int(np.sign(saved.mean())) if abs(saved.mean()) > SURE * error else 0
 
 
 def _softmax(logs: np.ndarray) -> np.ndarray:

@@ -152,18 +152,16 @@ class Neighbours(SequenceModel):
         n, kept, k = len(vectors), len(self.points_), self.max_k if k is None else k
         best = np.full((n, k), np.inf, dtype=np.float32)
         place = np.full((n, k), -1, dtype=np.int64)
-        norms = (self.points_**2).sum(axis=1)
+        halves = (self.points_**2).sum(axis=1) / 2
         columns = min(max(BLOCK // max(n, 1), COLUMNS), kept) or 1
         with threadpool_limits(1):  # products this small only make threads wait for each other
             for low in range(0, n, BLOCK // columns + 1):
                 part = slice(low, low + BLOCK // columns + 1)
                 mine = vectors[part]
-                lengths = (mine**2).sum(axis=1)
                 for first in range(0, kept, columns):
                     dot = mine @ self.points_[first : first + columns].T
-                    kernel.keep_nearest(
-                        dot, lengths, norms, first, own[part], self.of_, best[part], place[part]
-                    )
+                    kernel.keep_nearest(dot, halves, first, own[part], self.of_, best[part], place[part])
+                best[part] = 2 * best[part] + (mine**2).sum(axis=1)[:, None]
         order = np.lexsort((place, best))
         return np.take_along_axis(best, order, 1), np.take_along_axis(place, order, 1)
 

@@ -163,7 +163,7 @@ class Net(nn.Module):
     def hazards(self, state: torch.Tensor, then: torch.Tensor) -> torch.Tensor:
         """Logits of ending in each step of time, given that it lasts until then and what comes next.
 
-        state (..., hidden), then int64 (...) a class → (..., bins)
+        state (..., hidden) and then int64 (...) a class, of like shape or spread → (..., bins)
         """
         mixed = functional.relu(self.wait(state) + self.then(then))
         result: torch.Tensor = self.hazard(mixed) + self.usual(then)

@@ -7,7 +7,8 @@ stands or falls by the n-gram beside it. How they learn stands in `learner`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,9 +30,22 @@ LIKELIEST = 16
 """Activities over which the time to the next event is mixed."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Prefixes, oldest end first, whose states (n, members, hidden) are kept once they were asked for."""
+
+    coded: SequenceSet
+    prefixes: Prefixes
+    states: np.ndarray | None = None
+
+
 @dataclass
 class Neural(Learner):
     """What a net answers: what comes next, and when."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._held: Held | None = None
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
         """Softmax over classes, shared out to activities, with a little left for the unknown."""
@@ -90,9 +104,41 @@ class Neural(Learner):
         self, coded: SequenceSet, prefixes: Prefixes, member: int
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Places in `prefixes` and the states of one member there (n, hidden), batch by batch."""
+        held = self._held_of(coded, prefixes)
+        if held is not None:
+            import torch
+
+            yield np.arange(len(prefixes)), torch.from_numpy(held[:, member]).to(self._device())
+            return
         for part, log, some in pieces(coded, prefixes):
             for at, state in self._states_of(log, some, member):
                 yield part[at], state
+
+    @contextmanager
+    def holding(self, coded: SequenceSet, prefixes: Prefixes) -> Iterator[None]:
+        """Inside, what comes next and when it comes are told of these prefixes by one reading of the log."""
+        self._held = Held(coded, prefixes[np.argsort(prefixes.ends, kind="stable")])
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def _held_of(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray | None:
+        """float32 (n, members, hidden), where all of these prefixes are held; made when first asked for."""
+        held = self._held
+        if held is None or held.coded is not coded or len(held.prefixes) == 0:
+            return None
+        ends = held.prefixes.ends
+        place = np.minimum(np.searchsorted(ends, prefixes.ends), len(ends) - 1)
+        if not np.array_equal(ends[place], prefixes.ends):
+            return None
+        if held.states is None:
+            self._held = None
+            states = self.states(coded, held.prefixes).reshape(len(ends), self.members, -1)
+            self._held = held = replace(held, states=states)
+        assert held.states is not None
+        found: np.ndarray = held.states[place]
+        return found
 
     def _states_of(
         self, coded: SequenceSet, prefixes: Prefixes, member: int

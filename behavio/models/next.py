@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -9,6 +11,7 @@ from behavio.kernels import scoring as kernel
 from behavio.log import TIME
 from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.clock import told
+from behavio.models.few import PERSON
 from behavio.models.gaps import DAY, GapModel
 from behavio.models.ngram import Evidence, NGram
 from behavio.models.settings import ModelSettings, moment
@@ -27,9 +30,10 @@ SCHEMA: pl.Schema = pl.Schema(
         "high_days": pl.Float64(),
         "evidence_n": pl.Int64(),
         "evidence": pl.String(),
+        "rests_on": pl.String(),  # person, or what stands in for her: group, base rate
     }
 )
-BATCH = 200_000
+BATCH = 50_000
 ABSTAINED = "not enough history"
 """How the evidence of a case without a next step begins; its rank is 0, its activity null."""
 PROMISED = 0.9
@@ -111,6 +115,7 @@ def _without(sequences: SequenceSet, prefixes: Prefixes, why: pl.Series, as_of: 
             "rank": np.zeros(len(place), dtype=np.int32),
             **dict.fromkeys(SCHEMA.names()[3:9]),
             "evidence": why.gather(pl.Series(place)),
+            "rests_on": [None] * len(place),
             "place": place,
         },
         schema={**SCHEMA, "place": pl.Int64()},
@@ -134,21 +139,14 @@ def _steps_of(
     clock: SequenceModel | None,
 ) -> pl.DataFrame:
     """The table of a batch of cases, with places in it; times are the clock's, else the counted ones."""
-    activity, probability = likeliest(model, coded, prefixes, settings.top)
-    keep = activity >= 0
-    which, rank = np.nonzero(keep)
-    activity, probability = activity[keep], probability[keep]
-    some = prefixes[which]
-    last = coded.tokens[some.ends - 1]
-    waited = as_of - np.asarray(coded.times)[some.ends - 1]
-    of = None if groups is None else groups[some.cases]
-    days = np.full((len(some), 3), np.nan)
-    if coded.timed:
-        days = gaps.quantiles(last, activity, waited, groups=of) / DAY
-        if clock is not None:
-            names = [model.vocabulary_.names[i] for i in activity]
-            own = told(clock, coded, some, names, np.maximum(waited, 0)) / DAY
-            days = np.where(np.isnan(own), days, own)
+    with (clock or model).holding(coded, prefixes):
+        activity, probability = likeliest(model, coded, prefixes, settings.top)
+        keep = activity >= 0
+        which, rank = np.nonzero(keep)
+        activity, probability = activity[keep], probability[keep]
+        some = prefixes[which]
+        waited = as_of - np.asarray(coded.times)[some.ends - 1]
+        days = _days(coded, some, activity, waited, model.vocabulary_.names, gaps, groups, clock)
     seen, text = evidence(coded, ngram, gaps, some, activity, waited, settings.min_evidence)
     known = pl.Series(model.vocabulary_.names, dtype=pl.String)
     table = pl.DataFrame(
@@ -163,12 +161,34 @@ def _steps_of(
             "high_days": days[:, 2],
             "evidence_n": seen,
             "evidence": text,
+            "rests_on": PERSON,
             "place": which,
         }
     )
     days_or_null = pl.col("median_days", "low_days", "high_days").fill_nan(None)
     kinds = pl.Schema({**SCHEMA, "place": pl.Int64()})
     return table.with_columns(days_or_null).cast(kinds)
+
+
+def _days(
+    coded: SequenceSet,
+    prefixes: Prefixes,
+    activity: np.ndarray,
+    waited: np.ndarray,
+    names: Sequence[str],
+    gaps: GapModel,
+    groups: np.ndarray | None,
+    clock: SequenceModel | None,
+) -> np.ndarray:
+    """float64 (n, 3): low, median and high days from now until each activity; NaN where nothing is known."""
+    if not coded.timed:
+        return np.full((len(prefixes), 3), np.nan)
+    of = None if groups is None else groups[prefixes.cases]
+    days = gaps.quantiles(coded.tokens[prefixes.ends - 1], activity, waited, groups=of) / DAY
+    if clock is None:
+        return days
+    own = told(clock, coded, prefixes, [names[i] for i in activity], np.maximum(waited, 0)) / DAY
+    return np.where(np.isnan(own), days, own)
 
 
 def likeliest(

@@ -1,16 +1,18 @@
-"""Counting, nets and neighbours together: each speaks as loudly as it was right about the newest steps.
+"""Counting, nets, neighbours and habits together: each as loud as it was right about the newest steps.
 
-Where data are thin the counts know the rare contexts, where cases are long a net sees further, and
-neighbours know what happened lately to the like. Members learn up to a later slice, which then weighs them:
-by how often the context was seen, drawn to equal shares. The newest part of that slice corrects the
-probabilities where this helps, promises the size of sets and raises an alarm when it fits badly. A member
-that does not earn its share is left out.
+Where data are thin the counts know the rare contexts, where cases are long a net sees further, neighbours
+know what happened lately to the like, and habits what each case keeps to. Members learn up to a later slice,
+which then weighs them: by how often the context was seen, drawn to equal shares. The newest part of that
+slice corrects the probabilities where this helps, promises the size of sets and raises an alarm when it fits
+badly. A member that does not earn its share is left out; habits, of use where activities are many, must help
+clearly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -19,7 +21,8 @@ import numpy as np
 from behavio.models.base import CELLS, Prefixes, SequenceModel, Split, case_order, later_slice
 from behavio.models.calibration import Scaling, Surprise, calibrated, reach, sets
 from behavio.models.counting import Counting
-from behavio.models.mixing import Mixture, by_bin
+from behavio.models.habit import Habit
+from behavio.models.mixing import Mixture, by_bin, earns, linear_share
 from behavio.models.neighbours import Neighbours
 from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
@@ -33,19 +36,21 @@ LEAST = 0.03
 """A member with a smaller share is left out."""
 MOMENTS = 20_000
 """Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
+SMALL, TOGETHER = 60_000, 3
+"""Events up to which several nets that differ in their seed answer together: their mean wavers less."""
 FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
 """Edges of how often a context was seen."""
 NETS: dict[str, type[Neural]] = {"gru": GRU, "cnn": CNN, "transformer": Transformer}
-NAMES = ("counting", *NETS, "neighbours")
+NAMES = ("counting", *NETS, "neighbours", "habit")
 
 
 @dataclass
 class Pool(SequenceModel):
-    """Weighted means of counting, nets and neighbours.
+    """Weighted means of counting, nets, neighbours and habits.
 
-    members  which of "counting", "gru", "cnn", "transformer" and "neighbours" take part
+    members  which of "counting", "gru", "cnn", "transformer", "neighbours" and "habit" take part
 
     Learns: used_       names of the members that earned their share; saved in folders beside
             weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
@@ -68,7 +73,7 @@ class Pool(SequenceModel):
     budget: int = 1_500_000
     seed: int = 7
     held_out: float = 0.15
-    members: tuple[str, ...] = ("counting", "gru", "neighbours")
+    members: tuple[str, ...] = ("counting", "gru", "neighbours", "habit")
 
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report the net's passes to `progress(what, share done)`."""
@@ -80,7 +85,7 @@ class Pool(SequenceModel):
         self.vocabulary_ = coded.vocabulary
         self.ngram_ = NGram(self.max_order, held_out=self.held_out).learn(coded)
         split = later_slice(coded, self.held_out)
-        self._new_members()
+        self._new_members(coded)
         if split is None:
             self._even(coded)
             return self
@@ -100,15 +105,18 @@ class Pool(SequenceModel):
                 member.learn(coded)
         return self
 
-    def _new_members(self) -> None:
+    def _new_members(self, coded: SequenceSet) -> None:
+        nets = TOGETHER if coded.n_events <= SMALL else 1
         self._all: dict[str, SequenceModel] = {}
         for name in (n for n in NAMES if n in self.members):
             if name == "counting":
                 self._all[name] = Counting(self.max_order, held_out=self.held_out)
             elif name == "neighbours":
                 self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
+            elif name == "habit":
+                self._all[name] = Habit()
             else:
-                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out)
+                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
 
     @property
@@ -125,7 +133,8 @@ class Pool(SequenceModel):
 
     def _even(self, coded: SequenceSet) -> None:
         """A log too small to hold anything out: counting and the net, half each."""
-        self._all.pop("neighbours", None)
+        for name in ("neighbours", "habit"):
+            self._all.pop(name, None)
         for member in self._all.values():
             member.learn(coded)
         n = len(self._all)
@@ -143,18 +152,18 @@ class Pool(SequenceModel):
         apart = place % 5 < 2 if len(held) > 1 else place < 0  # steps that correct
         fitted, others = np.flatnonzero(~apart), np.flatnonzero(apart)
         p = rows[:, np.arange(len(held)), truth]
+        guest = names[-1] == "habit" and len(names) > 1
+        if guest and not earns(p[:, fitted], code[fitted], held.cases[fitted], shares_of):
+            names, p, rows = names[:-1], p[:-1], rows[:-1]
         while True:
-            weights = by_bin(p[:, fitted], code[fitted], len(SEEN) + 1, BIN_PULL, PULL)
+            weights = shares_of(p[:, fitted], code[fitted])
             share = weights[code[fitted]].mean(axis=0)
             if len(names) == 1 or share.min() >= LEAST or len(held) < FEWEST:
                 break
             worst = int(share.argmin())
             del names[worst]
             p, rows = np.delete(p, worst, 0), np.delete(rows, worst, 0)
-        if len(fitted) < FEWEST:
-            mixture = Mixture(weights, np.full(len(names), 1 / len(names)), 1.0)
-        else:
-            mixture = Mixture.fit(rows[:, fitted], truth[fitted], weights, code[fitted], EXPONENT_PULL)
+        mixture = mixed(rows[:, fitted], truth[fitted], weights, code[fitted], held.cases[fitted])
         self._keep(names, mixture)
         newest = mixture.of(rows[:, others], code[others])
         scaling = calibrated(newest, truth[others], self._drifts())
@@ -212,9 +221,11 @@ class Pool(SequenceModel):
         scaling = Scaling(float(self.power_))
         size = len(self.vocabulary_)
         result = np.empty((len(prefixes), size))
-        for part, some in prefixes.batches(size * len(self.used_)):
-            rows = np.stack([self._all[name].rows(coded, some) for name in self.used_.tolist()])
-            result[part] = scaling.of(mixture.of(rows, self._bins(coded, some)))
+        members = [self._all[name] for name in self.used_.tolist()]
+        with ThreadPoolExecutor(2) as threads:
+            for part, some in prefixes.batches(size * len(members)):
+                rows = np.stack(list(threads.map(lambda m, some=some: m.rows(coded, some), members)))
+                result[part] = scaling.of(mixture.of(rows, self._bins(coded, some)))
         return result
 
     def waits(
@@ -248,6 +259,22 @@ class Pool(SequenceModel):
         """Read the members."""
         self.ngram_ = NGram.load(folder / "ngram")
         self._all = {n: SequenceModel.load(folder / n) for n in NAMES if (folder / n).exists()}
+
+
+def shares_of(p: np.ndarray, code: np.ndarray) -> np.ndarray:
+    """float64 (bins, members): linear weights of p (members, n) by how often the context was seen."""
+    return by_bin(p, code, len(SEEN) + 1, BIN_PULL, PULL)
+
+
+def mixed(
+    rows: np.ndarray, truth: np.ndarray, weights: np.ndarray, code: np.ndarray, cases: np.ndarray
+) -> Mixture:
+    """Rows (members, n, size), oldest first, made one; of few of them only the linear mean is taken."""
+    members, n, _ = rows.shape
+    if n < FEWEST or members == 1:
+        return Mixture(weights, np.full(members, 1 / members), 1.0)
+    found = Mixture.fit(rows, truth, weights, code, EXPONENT_PULL)
+    return replace(found, linear=linear_share(rows, truth, code, cases, shares_of, EXPONENT_PULL))
 
 
 def in_order(sequences: SequenceSet, prefixes: Prefixes) -> Prefixes:

@@ -12,6 +12,8 @@ from behavio.errors import RunError
 from behavio.files import read_json, whole_file, write_json
 from behavio.models.activity2vec import Activity2Vec
 from behavio.models.base import SequenceModel
+from behavio.models.fallback import fallen_back
+from behavio.models.few import PERSON
 from behavio.models.gaps import GapModel
 from behavio.models.horizons import Horizons
 from behavio.models.next import group_codes, next_steps
@@ -32,14 +34,19 @@ def write_models(
     seed: int,
     folder: Path,
     progress: Progress = silent,
+    beside: SequenceSet | None = None,
 ) -> dict[str, Any]:
     """Train, judge and save: metrics.json, <name>/, gaps/, horizons/, activity2vec/, tables of vectors.
 
     A pool holds its members: pool/ngram and pool/gru stand for ngram and gru.
+    `beside` are events of analog areas: they are learnt where held-out steps gain by them, and nothing else
+    is made of them; own/ then holds the n-gram of the log alone, which explains.
     Returns facts for the manifest and the closing summary; what differs between equal runs (seconds)
     stands under "measured" and nowhere else.
     """
-    training = train(sequences, settings, seed, progress)
+    training = train(sequences, settings, seed, progress, beside)
+    if training.metrics.get("analog", {}).get("used"):
+        NGram(settings.max_order).fit(known_at(sequences, settings)).save(folder / "own")
     for name, model in training.models.items():
         if "pool" not in training.models or name not in ("ngram", "gru"):
             model.save(folder / name)
@@ -118,24 +125,30 @@ def write_next(
         gaps = GapModel().fit(known, groups)
     clock = model.clock() if told_by_net(read_json(models_folder / "metrics.json")) else None
     table = next_steps(known, model, ngram, gaps, settings, groups, progress, clock)
+    bands = read_json(models_folder / "metrics.json").get("by_events", [])
+    table = fallen_back(table, known, segments, settings, bands)
     with whole_file(folder / "next_steps.parquet") as draft:
         table.write_parquet(draft, compression="zstd")
     within = within_days(known, Horizons.load(models_folder / "horizons"), settings)
     with whole_file(folder / "horizons.parquet") as draft:
         within.write_parquet(draft, compression="zstd")
+    own = table.filter(rests_on=PERSON)
     steps, silent_cases = table.filter(pl.col("rank") > 0), table.filter(pl.col("rank") == 0)
     short = silent_cases["evidence"].str.ends_with("needed").sum()
     return {
         "rows_in": known.n_cases,
         "rows_out": table.height,
         "horizons": sorted(within["days"].unique().to_list()),
-        "n_cases": steps["case_id"].n_unique(),
+        "n_cases": own["case_id"].n_unique(),
+        "rests_on": dict(
+            steps.group_by("rests_on").agg(pl.col("case_id").n_unique()).sort("rests_on").iter_rows()
+        ),
         "abstained": silent_cases.height,
         "abstained_why": {
             f"fewer than {settings.min_history} events": short,
             "nothing was ever seen after the newest activity": silent_cases.height - short,
         },
-        "not_dated": int(steps["median_days"].null_count()),
+        "not_dated": int(own["median_days"].null_count()),
         "as_of": str(table["as_of"][0]) if table.height and known.timed else None,
     }
 
@@ -183,6 +196,8 @@ def read_models(folder: Path) -> tuple[SequenceModel, NGram, GapModel]:
     model = SequenceModel.load(folder / default)
     home = folder / "pool" if (folder / "pool").exists() else folder
     ngram = model if isinstance(model, NGram) else NGram.load(home / "ngram")
+    if (folder / "own").exists():
+        ngram = NGram.load(folder / "own")
     return model, ngram, GapModel.load(folder / "gaps")
 
 
@@ -211,4 +226,5 @@ def predict_next(
     groups = group_codes(known, segments)
     gaps = training.gaps if groups is None else GapModel().fit(known, groups)
     clock = training.default.clock() if told_by_net(training.metrics) else None
-    return next_steps(known, training.default, training.ngram, gaps, settings, groups, progress, clock)
+    table = next_steps(known, training.default, training.ngram, gaps, settings, groups, progress, clock)
+    return fallen_back(table, known, segments, settings, tidy(training.metrics.get("by_events", [])))

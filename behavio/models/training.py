@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from behavio.errors import ModelError
+from behavio.models import analog
 from behavio.models import evaluation as judge
 from behavio.models.base import SequenceModel, Split, later_slice
 from behavio.models.clock import better_clock
+from behavio.models.few import by_events
 from behavio.models.gaps import GapModel
 from behavio.models.ngram import NGram
 from behavio.models.order import order_in_words, order_told
@@ -99,12 +101,16 @@ def fit_all(
 
 
 def train(
-    sequences: SequenceSet, settings: ModelSettings, seed: int = 7, progress: Progress = silent
+    sequences: SequenceSet,
+    settings: ModelSettings,
+    seed: int = 7,
+    progress: Progress = silent,
+    beside: SequenceSet | None = None,
 ) -> Training:
     """Fit before the cut, judge after it, then take in what came after it.
 
     Models that count are fitted again on everything; a net that is the default goes on learning from
-    where it was judged.
+    where it was judged. `beside` are events of analog areas, learnt too where held-out steps gain by them.
     """
     known = known_at(sequences, settings)
     split = later_slice(known, 1.0 - settings.cut, FEWEST)
@@ -114,6 +120,10 @@ def train(
     early, seconds = fit_all(split.train, settings, settings.kind, seed, part(progress, 0.0, 0.7))
     progress("judging on held-out events", 0.7)
     metrics = judged(early, split, settings, seed)
+    if beside is not None:
+        early, metrics = with_analog(early, metrics, split, settings, seed, beside)
+        more = analog.joined(known, beside) if metrics["analog"]["used"] else None
+        known = known if more is None else more.sequences
     progress("learning the held-out events", 0.8)
     began = time.perf_counter()
     default = metrics["default"]
@@ -121,7 +131,30 @@ def train(
     if default != "ngram":
         models |= taken_on(early[default], default, known, split)
     seconds["everything_again"] = time.perf_counter() - began
-    return Training(models, GapModel().fit(known), metrics, seconds)
+    own = known_at(sequences, settings)
+    return Training(models, GapModel().fit(own), metrics, seconds)
+
+
+def with_analog(
+    early: dict[str, SequenceModel],
+    metrics: dict[str, Any],
+    split: Split,
+    settings: ModelSettings,
+    seed: int,
+    beside: SequenceSet,
+) -> tuple[dict[str, SequenceModel], dict[str, Any]]:
+    """Models and metrics with the events of analog areas where held-out steps gain by them, else as given."""
+    more = analog.joined(split.train, beside, split.cut)
+    if more is None:
+        note = "no event of an analog area is of an activity of this log before the cut: none is used"
+        return early, metrics | {"analog": {"used": False, "n_events": 0}, "notes": [*metrics["notes"], note]}
+    helped, _ = fit_all(more.sequences, settings, settings.kind, seed, silent)
+    again = judged(helped, split, settings, seed)
+    held = replace(split, prefixes=split.prefixes.thin(MOST))
+    sides = [(m["default"], models[m["default"]]) for m, models in ((metrics, early), (again, helped))]
+    found = analog.verdict(sides[0], sides[1], held, more, seed)
+    chosen, told = (helped, again) if found["used"] else (early, metrics)
+    return chosen, told | {"analog": found, "notes": [*told["notes"], analog.in_words(found)]}
 
 
 def taken_on(model: SequenceModel, name: str, known: SequenceSet, split: Split) -> dict[str, SequenceModel]:
@@ -151,6 +184,7 @@ def not_judged(sequences: SequenceSet) -> dict[str, Any]:
         "n_test_events": 0,
         "models": [],
         "default": "ngram",
+        "by_events": [],
         "reliability": [],
         "gap": None,
         "when": None,
@@ -197,6 +231,13 @@ def judged(
         "n_identical_cases": identical,
         "models": [row(name, scores[name], seen, gap_of.get(name), models[name]) for name in scores],
         "default": default,
+        "by_events": by_events(
+            scores[default],
+            scores["most_popular"],
+            held.ends - held.starts(asked.sequences),
+            held.cases,
+            seed,
+        ),
         "gain_over_ngram": gains,
         "promises": promises,
         "vectors": vectors,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from behavio.report.kinds import Kinds
-from behavio.report.language import t
+from behavio.report.language import spoken, t
 from behavio.report.numbers import period
 from behavio.report.run_tables import RunTables
 from behavio.report.settings import ReportSettings
@@ -58,4 +58,5 @@ class Context:
 def say(text: str, **numbers: object) -> Markup:
     """A sentence in the language of the page: `text` is ours and may hold markup, what is put in is escaped
     unless it is markup."""
-    return Markup(t(text)).format(**{name: t(value) for name, value in numbers.items()})
+    said = Markup(t(text)).format(**{name: t(value) for name, value in numbers.items()})
+    return Markup(spoken().bent(str(said)))

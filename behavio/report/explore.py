@@ -17,7 +17,7 @@ from behavio.errors import RunError
 from behavio.report.blocks import Block, Figure, Kpi, Levels, Section
 from behavio.report.context import Context, say
 from behavio.report.kinds import Kinds
-from behavio.report.language import t
+from behavio.report.language import language, speaking, spoken, t
 from behavio.report.numbers import period, write
 from behavio.report.page import Page, build, render
 from behavio.report.run_tables import RunTables
@@ -75,6 +75,7 @@ class Explorer:
 
     def __init__(self, run: Path, settings: ReportSettings | None = None) -> None:
         self.settings = settings or ReportSettings()
+        self.language = language(self.settings.lang)
         self.tables = RunTables.read(run)
         encoded = run / "log" / "encoded"
         if not (encoded / "vocabulary.json").is_file():
@@ -93,7 +94,11 @@ class Explorer:
         return self.settings.k_anonymity
 
     def page(self, query: Mapping[str, str]) -> str:
-        """The page for these filters; the report itself where there are none."""
+        """The page for these filters, in the language asked for; without any the report itself."""
+        with speaking(self.language):
+            return self._page(query)
+
+    def _page(self, query: Mapping[str, str]) -> str:
         asked = self.read(query)
         form = self.form(asked)
         if asked.all:
@@ -111,7 +116,9 @@ class Explorer:
             try:
                 days[name] = date.fromisoformat(text) if text else None
             except ValueError:
-                raise Refused(f"{text!r} is no day", hint="write it as 2026-03-31") from None
+                raise Refused(
+                    _said("{day} is no day", day=repr(text)), hint=t("write it as 2026-03-31")
+                ) from None
         if days["from"] is not None and days["from"] <= self.first.date():
             days["from"] = None
         if days["to"] is not None and days["to"] >= self.last.date():
@@ -120,9 +127,10 @@ class Explorer:
         for name in ("brand", "specialty", "segment"):
             value = query.get(name, "")
             if value and value not in self.values(name):
-                raise Refused(
-                    f"the run has no {name} {value!r} that may be shown", hint="choose from the list"
+                what = _said(
+                    "the run has no {name} {value} that may be shown", name=t(name), value=repr(value)
                 )
+                raise Refused(what, hint=t("choose from the list"))
             chosen[name] = value
         return Asked(days["from"], days["to"], **chosen)
 
@@ -176,9 +184,8 @@ class Explorer:
                 mask &= np.repeat(codes == names.index(value), self.log.lengths)
         people = int((np.add.reduceat(mask, self.log.offsets[:-1], dtype=np.int64) > 0).sum())
         if people < self.k:
-            raise Refused(
-                f"fewer than {self.k} {self.context.many} fit", hint="widen the period or take a filter away"
-            )
+            what = _said("fewer than {k} {many} fit", k=self.k, many=t(self.context.many))
+            raise Refused(what, hint=t("widen the period or take a filter away"))
         return self.log.keep(mask)
 
     def look(self, asked: Asked) -> Page:
@@ -210,7 +217,7 @@ class Explorer:
             "journeys", "Journeys", say("How these journeys run"), sub, tuple(blocks), tuple(tables)
         )
         head = Headline(self._title(asked, part.n_cases, scene), self._sub(asked, part), ())
-        return Page("en", head, kpis, table, "", scene.facts.table(), [section], scene.kinds.hues)
+        return Page(spoken().code, head, kpis, table, "", scene.facts.table(), [section], scene.kinds.hues)
 
     def _scene(self, part: SequenceSet, activities: pl.DataFrame, asked: Asked) -> Scene:
         starts, ends = part.offsets[:-1], part.offsets[1:] - 1
@@ -244,6 +251,11 @@ class Explorer:
             return events
         days = period(asked.first or self.first.date(), asked.last or self.last.date())
         return Markup(" · ").join([Markup(days), events])
+
+
+def _said(text: str, **places: object) -> str:
+    """A plain text in the language that is being written."""
+    return str(t(text)).format(**places)
 
 
 def _looked(block: Block, asked: Asked) -> Block:

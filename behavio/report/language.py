@@ -42,6 +42,7 @@ class Language:
     texts     English text → text; places in braces stay as they are
     units     words inside a number, such as "days"
     patterns  sentences other stages write, with places for what changes in them
+    endings   regular expression → replacement, for words that bend after what stands before their number
     """
 
     code: str = "en"
@@ -53,6 +54,7 @@ class Language:
     texts: dict[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
     patterns: dict[str, str] = field(default_factory=dict)
+    endings: dict[str, str] = field(default_factory=dict)
 
     def text(self, english: str) -> str:
         """The text in this language; a path of steps is said step by step."""
@@ -99,7 +101,7 @@ class Language:
             fits = expression.fullmatch(english)
             if fits:
                 said = {k: self.number(self.text(_inner(v))) for k, v in fits.groupdict().items()}
-                return target.format(**said)
+                return self.bent(target.format(**said))
         return None
 
     @cached_property
@@ -113,6 +115,16 @@ class Language:
             )
             found.append((re.compile(text, re.DOTALL), target))
         return found
+
+    def bent(self, said: str) -> str:
+        """A text whose places are filled, its words bent as grammar asks."""
+        for expression, own in self._bent:
+            said = expression.sub(own, said)
+        return said
+
+    @cached_property
+    def _bent(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(re.compile(expression), own) for expression, own in self.endings.items()]
 
     def number(self, written: str) -> str:
         """A number written the English way, in this language."""
@@ -174,7 +186,18 @@ def language(name: str) -> Language:
 
 
 def _checked(name: str, told: dict[str, Any], hint: str) -> Language:
-    known = {"code", "decimal", "thousands", "date", "day_month", "months", "texts", "units", "patterns"}
+    known = {
+        "code",
+        "decimal",
+        "thousands",
+        "date",
+        "day_month",
+        "months",
+        "texts",
+        "units",
+        "patterns",
+        "endings",
+    }
     wrong = sorted(set(told) - known)
     if wrong:
         raise JobError(
@@ -183,6 +206,11 @@ def _checked(name: str, told: dict[str, Any], hint: str) -> Language:
     months = tuple(told.pop("months", MONTHS))
     if len(months) != 12 or not all(isinstance(m, str) for m in months):
         raise JobError(f"{name} needs twelve months", hint=hint)
+    for expression in told.get("endings", {}):
+        try:
+            re.compile(expression)
+        except re.error as problem:
+            raise JobError(f"{name}: {expression!r} is no regular expression: {problem}", hint=hint) from None
     for table in ("texts", "patterns"):
         for english, own in told.get(table, {}).items():
             gone = set(places(english)) - set(places(own)) - {PLURAL}

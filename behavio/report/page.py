@@ -20,13 +20,17 @@ from behavio.report.language import language, speaking, spoken, t
 from behavio.report.roles import order
 from behavio.report.run_tables import RunTables
 from behavio.report.sections import (
+    accounts,
     before,
+    card,
     changes,
     content,
+    goals,
     groups,
     headline,
     journeys,
     kpis,
+    medical,
     method,
     outlook,
     patterns,
@@ -36,18 +40,23 @@ from behavio.report.sections import (
     readiness,
     suggestions,
     trust,
+    value,
 )
 from behavio.report.settings import ReportSettings
 from behavio.report.subset import only_group
 from behavio.report.tables import Table
 
 SECTIONS: dict[str, Callable[[Context], Section | None]] = {
+    "medical": medical.section,
     "groups": groups.section,
+    "goals": goals.section,
     "trust": trust.section,
     "journeys": journeys.section,
     "patterns": patterns.section,
     "before": before.section,
     "perceptions": perceptions.section,
+    "value": value.section,
+    "accounts": accounts.section,
     "plan": plan.section,
     "pressure": pressure.section,
     "content": content.section,
@@ -55,6 +64,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "suggestions": suggestions.section,
     "changes": changes.section,
     "readiness": readiness.section,
+    "card": card.section,
     "method": method.section,
     "glossary": method.glossary,
 }
@@ -104,13 +114,13 @@ def build(c: Context, progress: Callable[[str, float], None]) -> Page:
 
 
 def _linked(page: Page) -> Page:
-    """The page with links from each group's card to its single journeys and to the lists it stands in."""
+    """The page with links from each group's card to its bands of journeys and to the lists it stands in."""
     drawn = " ".join(b.chart for s in page.sections for b in s.blocks if isinstance(b, Figure))
     listed = [t for s in page.sections for t in s.tables if t.name in LISTS]
 
     def links(card: Card) -> tuple[tuple[str, str], ...]:
         own = f"journeys-of-{card.id.removeprefix('group-')}"
-        found = [(own, "Its journeys, one by one")] if f'id="{own}"' in drawn else []
+        found = [(own, "Its journeys in bands of like ones")] if f'id="{own}"' in drawn else []
         for table in listed:
             if any(card.name in (row.get("segment"), row.get("group")) for row in table.rows):
                 found.append((f"table-{table.name}", table.title))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 ROLES = ("brand", "sales", "medical")
 SALES = (
+    "goals",
     "plan",
+    "value",
+    "accounts",
     "pressure",
     "suggestions",
     "groups",
@@ -14,22 +17,23 @@ SALES = (
     "perceptions",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )
 MEDICAL = (
+    "medical",
     "groups",
     "trust",
     "journeys",
     "perceptions",
-    "content",
     "changes",
     "readiness",
+    "card",
     "method",
     "glossary",
 )
 MEDICAL_NUMBERS = (
-    "net_reaction",
     "portal",
     "cases",
     "events",

@@ -13,7 +13,17 @@ from behavio.errors import RunError
 from behavio.files import read_json
 from behavio.words import is_touchpoint
 
-COLUMNS = ("case_id", "activity", "timestamp", "channel", "direction", "message", "content", "reaction")
+COLUMNS = (
+    "case_id",
+    "activity",
+    "timestamp",
+    "channel",
+    "direction",
+    "message",
+    "content",
+    "reaction",
+    "team",
+)
 """What the report reads of the events; more travels along only where a reader left it."""
 EMAIL_KEYS = ("email_id", "sent_email_id", "touch_id")
 
@@ -57,6 +67,11 @@ class RunTables:
     suppressed: pl.DataFrame | None = None
     pressure: dict[str, Any] | None = None
     perceptions: dict[str, Any] | None = None
+    combined: dict[str, Any] | None = None
+    accounts: dict[str, Any] | None = None
+    value: dict[str, Any] | None = None
+    goals: dict[str, Any] | None = None
+    card: tuple[dict[str, Any], ...] = ()
     previous: RunTables | None = field(default=None, repr=False)
 
     @classmethod
@@ -100,7 +115,12 @@ class RunTables:
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
             pressure=_told(run / "pressure", ("bands", "curves", "cases")),
-            perceptions=_told(run / "perceptions", ("questions", "groups")),
+            perceptions=_told(run / "perceptions", ("questions", "groups", "combined_profiles")),
+            combined=_json(run / "perceptions/combined.json"),
+            accounts=_told(run / "accounts", ("accounts", "members", "together")),
+            value=_told(run / "value", ("cells", "costs", "policy")),
+            goals=_told(run / "goals", ("goals", "suggested", "groups")),
+            card=tuple((_json(run / "card/model_card.json") or {}).get("lines", ())),
             previous=None if previous is None else cls.read(previous),
         )
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from behavio.errors import JobError
 from behavio.report.explore import Explorer, Refused
+from behavio.report.language import speaking, t
 
 LOOPBACK = "127.0.0.1"
 POLICY = (
@@ -18,10 +19,10 @@ POLICY = (
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 PROBLEM = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+    '<!doctype html><html lang="{lang}"><meta charset="utf-8"><title>{title}</title>'
     "<style>body{{font:17px/1.5 sans-serif;max-width:40em;margin:15vh auto;padding:0 20px;color:#1d2126;"
     "background:#fbfaf7}}@media(prefers-color-scheme:dark){{body{{color:#e9e6df;background:#191b1e}}"
-    'a{{color:#7fb4dc}}}}</style><h1>{title}</h1><p>{hint}</p><p><a href="/">Back to the whole report</a></p>'
+    'a{{color:#7fb4dc}}}}</style><h1>{title}</h1><p>{hint}</p><p><a href="/">{back}</a></p>'
 )
 
 
@@ -40,22 +41,26 @@ class Look(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """One look."""
         if not self._own_name():
-            self._send(403, PROBLEM.format(title="Not from here", hint="Open it on the machine it runs on."))
+            self._problem(403, "Not from here", "Open it on the machine it runs on.")
             return
         parts = urlsplit(self.path)
         if parts.path != "/":
-            self._send(404, PROBLEM.format(title="Nothing here", hint="The report is one page."))
+            self._problem(404, "Nothing here", "The report is one page.")
             return
         try:
             with self.lock:
                 text = self.explorer.page(dict(parse_qsl(parts.query, keep_blank_values=True)))
         except Refused as refused:
-            said = PROBLEM.format(title=escape(str(refused)), hint=escape(refused.hint))
-            self._send(422, said)
+            self._problem(422, str(refused), refused.hint)
             return
         self._send(200, text)
 
     do_HEAD = do_GET
+
+    def _problem(self, status: int, title: str, hint: str) -> None:
+        with speaking(self.explorer.language) as own:
+            said = {"title": t(title), "hint": t(hint), "back": t("Back to the whole report")}
+        self._send(status, PROBLEM.format(lang=own.code, **{k: escape(str(v)) for k, v in said.items()}))
 
     def _own_name(self) -> bool:
         """False when the page was asked for under another machine's name (DNS rebinding)."""

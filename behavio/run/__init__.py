@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from behavio import segments, sources, suggest
+from behavio import goals, segments, sources, suggest, treatment
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.job import Job
@@ -82,6 +82,7 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
         (out / "manifest.json").unlink(missing_ok=True)
         _sweep(*out.glob(".draft-*"), *out.glob(".old-*"))
         inputs = _inputs(context)
+        _drop_others(out, {s.name for s in asked})  # first: what tells of a run must not read what is gone
         records: dict[str, dict[str, Any]] = {}
         reused, forced = [], False
         for stage in asked:
@@ -94,7 +95,6 @@ def run(job: Job, out: Path, *, start: str | None = None, watcher: Watcher | Non
                 reused.append(stage.name)
                 context.watcher.stage(stage.name, "reused", 0.0)
             records[stage.name] = record
-        _drop_others(out, {s.name for s in asked})
         manifest = _manifest(job, inputs, records)
         write_json(out / "manifest.json", manifest)
     return Result(out, manifest, tuple(reused))
@@ -126,6 +126,8 @@ def _inputs(c: Context) -> list[dict[str, Any]]:
     files = sources.input_files(replace(job.inputs, source=near))
     if job.model is not None and job.model.truth is not None:
         files.append((job.model.truth, job.base / job.model.truth))
+    if job.treatment is not None:
+        files.append((job.treatment.path, treatment.table_of(job.treatment, job.base)))
     return fingerprints(files) + (remote_files(far, job.base, c.cluster) if far else [])
 
 
@@ -140,15 +142,29 @@ def _key(
     beside = {n: s for n, s in job.inputs.tables.items() if n not in job.source}
     rest = (job.engine, beside, job.log, inputs, *erased) if stage.name in ("log", "models") else ()
     held: tuple[Any, ...] = ()
-    if stage.name == "journeys":
+    if stage.name == "log" and job.treatment is not None:
+        held = (job.treatment,)
+    elif stage.name == "journeys":
         held = (job.conformance, fingerprints(plan_files(job)))
     elif stage.name == "segments" and job.segments is not None:
         held = tuple(fingerprints(segments.files_of(job.segments, job.base)))
     elif stage.name == "suggestions" and job.suggest is not None:
         held = tuple(fingerprints(suggest.files_of(job.suggest, job.base)))
+    elif stage.name == "goals" and job.goals is not None and job.goals.previous is not None:
+        held = tuple(fingerprints(goals.files_of(job.base / job.goals.previous)))
+    elif stage.name == "card":
+        held = tuple((k, v) for k, v in plain(job).items() if k != "base")
     space = ("models",) if stage.name == "segments" and settings.space == "model" else ()
     before = {n: records[n]["key"] for n in (*stage.needs, *space) if n in records}
-    return key_of(stage.name, settings, (rest, held), job.seed, code_fingerprint(), versions(), before)
+    return key_of(
+        stage.name,
+        settings,
+        (rest, held, job.card.sensitive),
+        job.seed,
+        code_fingerprint(),
+        versions(),
+        before,
+    )
 
 
 def _whole(out: Path, stage: Stage, key: str) -> dict[str, Any] | None:

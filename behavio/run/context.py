@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from behavio.errors import JobError
 from behavio.files import read_json
 from behavio.job import Job
 from behavio.log import EventLog
+from behavio.sensitive import without_sensitive
 from behavio.sequences import SequenceSet
 from behavio.sources.cluster import read_text_times
 
@@ -53,8 +54,12 @@ class Context:
 
     @cached_property
     def log(self) -> EventLog:
-        """The event log of this run; of a streamed one that is large, a sample of whole cases."""
-        return EventLog.read(self.folder / "log") if self._sample is None else self._sample[0]
+        """The event log of this run; of a streamed one that is large, a sample of whole cases.
+
+        Columns such as age or sex are not in its cases unless the job allows them.
+        """
+        log = EventLog.read(self.folder / "log") if self._sample is None else self._sample[0]
+        return replace(log, cases=without_sensitive(log.cases, self.job.card.sensitive))
 
     @cached_property
     def _sample(self) -> tuple[EventLog, SequenceSet] | None:
@@ -74,6 +79,15 @@ class Context:
     def sequences(self) -> SequenceSet:
         """The encoded log, memory-mapped."""
         return SequenceSet.read(self.folder / "log" / "encoded")
+
+    @property
+    def beside(self) -> SequenceSet | None:
+        """Events of analog areas, None where the job has no such source."""
+        events = self.table("log/analog.parquet")
+        if events is None:
+            return None
+        log = EventLog.from_frame(events.sort("case_id", "timestamp", "event_index"), timed=self.log.timed)
+        return SequenceSet.from_log(log)
 
     @cached_property
     def cluster(self) -> SparkEngine:

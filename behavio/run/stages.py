@@ -9,8 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from behavio import (
+    accounts,
+    card,
     conformance,
+    goals,
     journeys,
     models,
     patterns,
@@ -22,19 +27,23 @@ from behavio import (
     stages,
     suggest,
     targets,
+    treatment,
+    value,
 )
 from behavio.durations import seconds
 from behavio.encoding.pieces import Unfit
 from behavio.encoding.stage import can_be_streamed, write_streamed
 from behavio.engine.local import LocalEngine
 from behavio.engine.spark import SparkLog
+from behavio.errors import LogError
+from behavio.files import whole_file
 from behavio.job import Job
 from behavio.log import EventLog
 from behavio.manifest import (
     plain,
 )
 from behavio.run.context import Context, Facts, erased_of, plan_files
-from behavio.sequences import SequenceSet
+from behavio.sequences import FIELDS, SequenceSet
 from behavio.sources.cluster import read_cluster_log
 
 
@@ -52,17 +61,29 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
     if c.job.engine == "spark":
         return _log_on_cluster(c, folder)
     salt, erased = erased_of(c.folder)
-    if can_be_streamed(c.job.inputs, erased):
+    whole = c.job.log.case == "account" or c.job.treatment is not None
+    if not whole and can_be_streamed(c.job.inputs, erased):
         try:
             return write_streamed(c.job.inputs, folder, c.watcher.progress)
         except Unfit:
             pass  # the careful way reads it as a whole
     log = sources.read_log(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    more: Facts = {}
+    if c.job.log.case == "account":
+        log, more["by_account"] = accounts.by_account(log)
+    if c.job.treatment is not None:
+        log, more["treatment"] = treatment.joined(log, c.job.treatment, c.job.base)
+    analog = sources.read_analog(c.job.inputs, c.watcher.progress, salt=salt, erased=erased)
+    if analog is not None:
+        if analog.timed != log.timed:
+            with_clock = "the log" if log.timed else "its analog source"
+            raise LogError(f"only {with_clock} has a clock", hint="give both times, or neither")
+        more["analog"] = _write_analog(analog, folder)
     log.write(folder, {"findings": sources.findings(log)})
     sequences = SequenceSet.from_log(log).marked(c.job.log.end, c.job.log.open_within)
     sequences.write(folder / "encoded")
     read = sum(s.read for s in log.sources if s.role == "events")
-    return {
+    return more | {
         "rows_in": read,
         "rows_out": log.n_events,
         "n_events": log.n_events,
@@ -73,6 +94,21 @@ def _log(c: Context, settings: Any, folder: Path) -> Facts:
         "first": str(log.events["timestamp"].min()) if log.timed else "",
         "last": str(log.events["timestamp"].max()) if log.timed else "",
     }
+
+
+def _write_analog(log: EventLog, folder: Path) -> Facts:
+    """analog.parquet: events without any id of a person; counts of its sources for the manifest."""
+    numbers = log.events["case_id"].rank("dense").cast(pl.Int64)
+    named = [n for n in FIELDS if n in log.events.columns and n != "actor_id"]
+    table = log.events.select("activity", "timestamp", "event_index", *named)
+    table = table.with_columns(case_id=pl.format("analog:{}", numbers.cast(pl.String).str.zfill(9)))
+    with whole_file(folder / "analog.parquet") as draft:
+        table.write_parquet(draft, compression="zstd")
+    counts = [
+        {"source": s.name, "read": s.read, "accepted": s.accepted, "rejected": s.rejected, "merged": s.merged}
+        for s in log.sources
+    ]
+    return {"n_events": log.n_events, "n_cases": log.n_cases, "timed": log.timed, "sources": counts}
 
 
 def _log_on_cluster(c: Context, folder: Path) -> Facts:
@@ -147,7 +183,7 @@ def _flow(job: Job) -> tuple[tuple[str, ...], str | None]:
 def _models(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(settings, "truth", c.job.base)
     known = models.with_cases(c.learnt, c.table("log/cases.parquet"), settings.attributes)
-    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress)
+    return models.write_models(known, settings, c.job.seed, folder, c.watcher.progress, c.beside)
 
 
 def _segments(c: Context, settings: Any, folder: Path) -> Facts:
@@ -211,6 +247,27 @@ def _suggest(c: Context, settings: Any, folder: Path) -> Facts:
     )
 
 
+def _accounts(c: Context, settings: Any, folder: Path) -> Facts:
+    return accounts.write_accounts(c.log, settings, c.job.seed, folder, c.watcher.progress)
+
+
+def _value(c: Context, settings: Any, folder: Path) -> Facts:
+    labels = c.table("segments/segments.parquet")
+    return value.write_value(c.log, labels, settings, folder, c.watcher.progress)
+
+
+def _goals(c: Context, settings: Any, folder: Path) -> Facts:
+    previous = None if settings.previous is None else c.job.base / settings.previous
+    if previous is not None:
+        goals.files_of(previous)  # a run that is not there is said before the work
+    labels = c.table("segments/segments.parquet")
+    return goals.write_goals(c.log, labels, settings, folder, c.watcher.progress, previous)
+
+
+def _card(c: Context, settings: Any, folder: Path) -> Facts:
+    return card.write_card(c.folder, plain(c.job), folder, c.watcher.progress)
+
+
 def _report(c: Context, settings: Any, folder: Path) -> Facts:
     settings = _placed(_placed(settings, "previous", c.job.base), "template", c.job.base)
     if str(settings.lang).endswith(".toml"):  # else the code of a language that is built in
@@ -231,6 +288,11 @@ def _placed(settings: Any, name: str, base: Path) -> Any:
     return settings if path is None else replace(settings, **{name: str(base / path)})
 
 
+EARLIER = (
+    *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
+    *("next", "suggestions", "accounts", "value", "goals"),
+)
+"""What a run has found before it is told."""
 STAGES = (
     Stage("log", "source", (), _log),
     Stage("models", "model", ("log",), _models),
@@ -242,13 +304,14 @@ STAGES = (
     Stage("patterns", "patterns", ("log", "segments"), _patterns),
     Stage("next", "model", ("log", "models", "segments"), _next),
     Stage("suggestions", "suggest", ("log", "segments", "stages", "pressure", "next"), _suggest),
+    Stage("accounts", "accounts", ("log",), _accounts),
+    Stage("value", "value", ("log", "segments"), _value),
+    Stage("goals", "goals", ("log", "segments"), _goals),
+    Stage("card", "card", EARLIER, _card),
     Stage(
         "report",
         "report",
-        (
-            *("log", "journeys", "models", "segments", "stages", "pressure", "perceptions", "patterns"),
-            *("next", "suggestions"),
-        ),
+        (*EARLIER, "card"),
         _report,
     ),
     Stage("delivery", "deliver", ("log", "models", "segments", "suggestions"), _deliver),

@@ -34,7 +34,7 @@ def simulate(
     Returns the summary that is also in truth/summary.json. Same settings, same bytes.
     Raises OSError where `out` cannot be written; every file appears whole or not at all.
     """
-    from behavio.simulate import calls, catalogue, crm, mail, plan, survey, web
+    from behavio.simulate import accounts, calls, catalogue, crm, mail, plan, survey, web
     from behavio.simulate.clean import build_clean
     from behavio.simulate.extracts import Tally
     from behavio.simulate.history import live
@@ -61,6 +61,7 @@ def simulate(
         ("events", lambda: web.write_attendance(history, clean, extracts, tally)),
         ("plan", lambda: plan.write_plan(history, extracts, tally)),
         ("survey", lambda: survey.write_survey(history, extracts, tally)),
+        ("affiliations", lambda: accounts.write_affiliations(history, extracts, tally)),
     ]
     for done, (name, step) in enumerate(steps):
         tell(f"writing {name}", done / len(steps))
@@ -70,6 +71,8 @@ def simulate(
     summary = {**truth.summary, "files": tally.files}
     with whole_file(Path(out) / "truth" / "survey.parquet") as draft:
         survey.survey_answers(history).write_parquet(draft, compression="zstd")
+    with whole_file(Path(out) / "truth" / "accounts.parquet") as draft:
+        accounts.affiliations_of(history)[1].write_parquet(draft, compression="zstd")
     write_truth(truth, clean.events, summary, Path(out) / "truth")
     tell("written", 1.0)
     return summary

@@ -36,6 +36,7 @@ from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, read_identities
 from behavio.sources.inputs import Input, find_inputs, shown
 from behavio.sources.mapping import SourceMapping, built_in, load_mapping
+from behavio.sources.patients import refuse_patient_keys
 from behavio.sources.people import cases_of, consents_of, count_of
 from behavio.sources.privacy import Privacy, privacy_of
 from behavio.sources.raw import files_of, raw_table, wanted_columns
@@ -54,7 +55,7 @@ from behavio.sources.settings import (
     nearest,
 )
 from behavio.sources.smells import findings
-from behavio.sources.tabular import read_frame
+from behavio.sources.tabular import RawTable, read_frame
 from behavio.sources.times import read_times
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "input_files",
     "kinds",
     "read",
+    "read_analog",
     "read_log",
     "read_planned",
     "read_survey",
@@ -140,6 +142,8 @@ def read_log(
     beside, privacy = _beside(inputs, privacy, lambda what, place: tell(what, place / steps))
     parts: list[SourceEvents] = []
     for name, settings in inputs.source.items():
+        if settings.analog:
+            continue
         tell(f"reading {name}", (len(beside.counted) + len(parts)) / steps)
         read_one = part_of or partial(_read_source, identities=beside.identities)
         parts.append(read_one(name, settings, inputs.base, privacy))
@@ -149,6 +153,21 @@ def read_log(
         raise LogError(f"{without} has no clock, other sources have", hint="read it in a job of its own")
     tell("sorting events", 1.0)
     return _whole(_some(parts), beside)
+
+
+def read_analog(
+    inputs: LogInputs,
+    progress: Progress | None = None,
+    *,
+    salt: str = "",
+    erased: frozenset[str] = frozenset(),
+) -> EventLog | None:
+    """The events of a job's sources that are `analog`, as a log of their own; None where it has none."""
+    found = {n: replace(s, analog=False) for n, s in inputs.source.items() if s.analog}
+    if not found:
+        return None
+    alone = LogInputs(found, inputs.base, identities=inputs.identities, log=inputs.log)
+    return read_log(alone, progress, salt=salt, erased=erased)
 
 
 @dataclass
@@ -169,9 +188,9 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     found = _Beside()
     if inputs.identities is not None:
         tell("reading the identity map", 0)
-        found.identities, sieve = read_identities(
-            raw_table(inputs.identities, inputs.base)[0], inputs.identities
-        )
+        ids = raw_table(inputs.identities, inputs.base)[0]
+        _about_hcps(ids, "identities", privacy)
+        found.identities, sieve = read_identities(ids, inputs.identities)
         count = count_of(sieve, "identities", inputs.identities.kind, sieve.frame.height)
         found.counted.append((count, sieve.all_rejected()))
     if inputs.cases is not None:
@@ -185,6 +204,7 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     for name, own in inputs.named("consents").items():
         tell(f"reading {name}", len(found.counted))
         table, mapping, folder = raw_table(own, inputs.base)
+        _about_hcps(table, name, privacy)
         stated, count, rejected = consents_of(
             table, mapping, own, inputs.base, folder, privacy, found.identities, name=name
         )
@@ -195,12 +215,19 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         for name, own in inputs.named(shape.role).items():
             tell(f"reading {name}", len(found.counted))
             table, mapping, folder = raw_table(own, inputs.base)
+            _about_hcps(table, name, privacy)
             rows, count, rejected = dated_of(
                 shape, table, mapping, own, inputs.base, folder, privacy, name=name
             )
             dated.append(rows)
             found.counted.append((count, rejected))
     return found, privacy
+
+
+def _about_hcps(table: RawTable, name: str, privacy: Privacy) -> None:
+    """Raise JobError when a table beside the events has a key of patients, in a job about HCPs."""
+    if not privacy.patients:
+        refuse_patient_keys(table.columns, f"[{name}]")
 
 
 def _whole(parts: list[SourceEvents], beside: _Beside) -> EventLog:

@@ -20,6 +20,7 @@ from behavio.sources.latency import latency
 from behavio.sources.machines import leave_out_machines
 from behavio.sources.mapping import Field, SourceMapping, zone_of
 from behavio.sources.named import named_columns, with_settings
+from behavio.sources.patients import refuse_patient_keys, refuse_patient_source
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import all_differ, as_text
 from behavio.sources.reshape import leave_out_copies, reshaped
@@ -49,6 +50,8 @@ def events_of(
     plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
     table, mapping = reshaped(table, mapping, named_columns(settings))
     mapping = with_settings(mapping, settings, table, plain=plain)
+    if not privacy.patients:
+        _refuse_patients(name, table, mapping, settings)
     sieve = Sieve(name, table, mapping, private=not plain, keep=mapping.keep, privacy=privacy)
     leave_out_copies(sieve, mapping)
     sieve.prepare(mapping, settings.joins, base, beside)
@@ -68,6 +71,15 @@ def events_of(
     sieve.frame = sieve.frame.with_columns(_renamed(pl.col("__activity__"), settings.values))
     events = _assembled(sieve, mapping, settings)
     return _counted(sieve, events, mapping, settings, timed=timed)
+
+
+def _refuse_patients(name: str, table: RawTable, mapping: SourceMapping, settings: SourceSettings) -> None:
+    refuse_patient_source(mapping.patients, f"[source.{name}]")
+    carried = [c for c in mapping.keep if c != "*"]
+    if "*" in mapping.keep:
+        carried += [c for c in table.columns if c not in (FILE, ROW)]
+    fields = (mapping.case_id, *mapping.attributes.values())
+    refuse_patient_keys([*(c for f in fields for c in f.needs), *carried], f"[source.{name}]")
 
 
 def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bool:

@@ -146,6 +146,7 @@ class SourceMapping:
     page      what a page, or a mail, is called: matched against the topics and brands of the job
     opt_out   activity = channel that it opts the case out of, as a consent statement of its own
     notes     what everybody who reads the numbers should know about this kind
+    patients  the rows are about single patients: no job about HCPs takes them
     """
 
     title: str = ""
@@ -185,6 +186,7 @@ class SourceMapping:
     volley: tuple[Volley, ...] = ()
     opt_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    patients: bool = False
 
     @property
     def parts(self) -> set[str]:

@@ -15,6 +15,7 @@ from behavio.sources.guess import guess, named_or_guessed
 from behavio.sources.identities import Identities, identify, most_of
 from behavio.sources.inputs import Folders
 from behavio.sources.mapping import Field, SourceMapping, zone_of
+from behavio.sources.patients import refuse_patient_keys, refuse_patient_source
 from behavio.sources.privacy import EVERYBODY, Privacy
 from behavio.sources.records import as_text
 from behavio.sources.reshape import reshaped
@@ -50,6 +51,11 @@ def cases_of(
             column=(named_or_guessed(attribute, column, table.columns, table.files[0]),)
         )
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
+    if not privacy.patients:
+        refuse_patient_source(mapping.patients, "[cases]")
+        every = table.columns if "*" in keep else keep
+        looked_at = [c for f in (mapping.case_id, *attributes.values()) for c in f.needs]
+        refuse_patient_keys([*looked_at, *every], "[cases]")
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)

@@ -48,12 +48,13 @@ LOOKED_AT = 2_000
 
 @dataclass(frozen=True)
 class Privacy:
-    """Who may not enter (id → reason; erased people only as salted hashes), and whether text may."""
+    """Who may not enter (id → reason; erased people only as salted hashes), whether text and patients may."""
 
     keep_text: bool = False
     barred: Mapping[str, str] = field(default_factory=dict)
     salt: str = ""
     hashes: frozenset[str] = frozenset()
+    patients: bool = True
 
     def among(self, ids: pl.Series) -> dict[str, str]:
         """The barred ids among these, with the reason."""
@@ -95,7 +96,7 @@ def privacy_of(
     settings: LogSettings, base: Path, salt: str = "", hashes: frozenset[str] = frozenset()
 ) -> Privacy:
     """What the [log] table says about people and text, with the people erased from a run."""
-    found = Privacy(settings.keep_text, {}, salt, hashes)
+    found = Privacy(settings.keep_text, {}, salt, hashes, settings.patients)
     return found if settings.exclude is None else found.also(read_ids(settings.exclude, base), EXCLUDED)
 
 

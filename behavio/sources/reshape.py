@@ -101,6 +101,8 @@ def _found(mapping: SourceMapping, columns: list[str]) -> SourceMapping:
     return replace(
         mapping,
         session=session,
+        id=_spelt(mapping.id, here, columns),
+        join={n: replace(j, key=_all(j.key, here, columns)) for n, j in mapping.join.items()},
         record=_all(mapping.record, here, columns),
         attributes={a: spelt(f) for a, f in mapping.attributes.items()},
         drop=tuple(c for c in columns if folded(c) in gone),

@@ -105,6 +105,8 @@ class SourceSettings:
     brands            page or mail → brand by such rules, where the export names no brand
     views             each further topic of a visit is an event of its own, portal_view
     identity          kind of id the source's cases are named by, a column of [identities]
+    analog            events of another brand or area: models may learn from them where that helps to tell
+                      the steps of this log; they are no events of it
     """
 
     path: str = ""
@@ -135,6 +137,7 @@ class SourceSettings:
     brands: Mapping[str, str] | Rules = field(default_factory=dict)
     views: bool = False
     identity: str | None = None
+    analog: bool = False
 
     def __post_init__(self) -> None:
         _check(self, "events")
@@ -278,7 +281,9 @@ class LogSettings:
                  the 99 % quantile of the gaps inside cases
     sample_events  from a log with more events than this models and segments learn by a sample of whole cases,
                  where it is streamed or counted on a cluster; journeys are always counted over all of it
+    case         "person", or "account": one journey per account, by [affiliations]
     stream_above_mb  a single plain table of at least this size is streamed, never held in memory as a whole
+    patients     the cases are patients: a job of its own that neither suggests nor delivers
     """
 
     exclude: str | None = None
@@ -287,10 +292,14 @@ class LogSettings:
     open_within: str | None = None
     sample_events: int = 2_000_000
     stream_above_mb: float = 100.0
+    case: str = "person"
+    patients: bool = False
 
     def __post_init__(self) -> None:
         if not self.stream_above_mb >= 0:
             raise JobError(f"stream_above_mb is {self.stream_above_mb}", hint="it must be 0 or more")
+        if self.case not in ("person", "account"):
+            raise JobError(f"case is {self.case!r}", hint='write "person" or "account"')
         if self.sample_events < 1:
             raise JobError(f"sample_events is {self.sample_events}", hint="it must be 1 or more")
         if self.open_within is not None:

@@ -122,7 +122,7 @@ def _shaped(rows: pl.DataFrame) -> pl.DataFrame:
 
 def dismissals(feedback: pl.DataFrame, actions: pl.DataFrame, as_of: int) -> pl.DataFrame:
     """Per case and action with any feedback: dismissed (times), dismissed_days (since the last one),
-    unwanted (turned down for good), ignored (times in a row)."""
+    unwanted (turned down for good), executed_days (since one was last followed), ignored (times in a row)."""
     named = feedback.filter(pl.col("action").is_not_null()).drop("channel")
     vague = feedback.filter(pl.col("action").is_null()).drop("action")
     meant = actions.select("action", media=pl.col("channel"))
@@ -141,6 +141,7 @@ def dismissals(feedback: pl.DataFrame, actions: pl.DataFrame, as_of: int) -> pl.
         turned_down.sum().cast(pl.Int64).alias("dismissed"),
         days.filter(turned_down).min().alias("dismissed_days"),
         (turned_down & pl.col("meaning").is_in(["never", "channel"])).any().alias("unwanted"),
+        days.filter(pl.col("state") == "executed").min().alias("executed_days"),
         pl.col("ignored").max(),
     )
 

@@ -218,6 +218,8 @@ def _expected(next_steps: pl.DataFrame | None, t: Timeline) -> pl.DataFrame:
     if next_steps is None or next_steps.height == 0:
         kinds = {"case_id": pl.String(), "next_activity": pl.String(), "next_probability": pl.Float64()}
         return pl.DataFrame(schema=kinds)
+    if "rests_on" in next_steps.columns:  # what stands in for a person is no reason for one
+        next_steps = next_steps.filter(rests_on="person")
     medical = (pl.col("team") == "medical").fill_null(False).mean() > 0.5
     kept = t.events.group_by("activity").agg(medical.alias("medical")).filter("medical")["activity"]
     known = pl.col("activity").is_in(kept.cast(pl.String).sort().to_list())

@@ -136,6 +136,16 @@ def dismissed_lately(settings: SuggestSettings) -> Verdict:
     )
 
 
+def executed_lately(settings: SuggestSettings) -> Verdict:
+    """The suggestion of this action was followed less than `executed_rest` ago: its answer may still come."""
+    rest = seconds(settings.executed_rest) / 86_400
+    lately = (pl.col("executed_days") < rest).fill_null(False)
+    return Verdict(
+        lately,
+        pl.format("suggested and done {} days ago", pl.col("executed_days").floor().cast(pl.Int64)),
+    )
+
+
 def contact_cap(settings: SuggestSettings) -> Verdict:
     """As many contacts in 28 days as one person should get, by all teams together."""
     full = pl.col("touches_28d") >= pl.col("cap")
@@ -261,6 +271,7 @@ RULES: tuple[Rule, ...] = (
     wrong_specialty,
     dismissed_for_good,
     dismissed_lately,
+    executed_lately,
     not_enough_history,
     no_evidence,
     contact_cap,

@@ -95,6 +95,7 @@ class SuggestSettings:
     dismissal_reasons   what a reason means: rest (the action rests), never (not this action again), channel
                         (not this channel again), message (not this message again), none (no meaning)
     dismissal_rest      how long an action rests after one dismissal
+    executed_rest       how long an action rests after one was done as suggested: its answer may still come
     dismissals          so many dismissals of an action and it is not suggested again
     as_of               the day (to its end) or moment of the plan; default: the newest event of the log
     expires             how long a suggestion lives
@@ -142,6 +143,7 @@ class SuggestSettings:
     dismissal_column: str = "dismissal_reason"
     dismissal_reasons: Mapping[str, str] = field(default_factory=dict)
     dismissal_rest: str = "30d"
+    executed_rest: str = "14d"
     dismissals: int = 2
     as_of: str | None = None
     expires: str = "14d"
@@ -164,7 +166,7 @@ class SuggestSettings:
             if cap is not None and cap < 1:
                 raise JobError(f"{name} = {cap} is too small", hint="it starts at 1")
         durations = ("response_window", "cooldown", "message_fresh", "expires", "low_access", "step_gap")
-        for name in (*durations, "dismissal_rest", "request_open"):
+        for name in (*durations, "dismissal_rest", "executed_rest", "request_open"):
             if seconds(getattr(self, name)) <= 0:
                 raise JobError(f"{name} must be longer than nothing", hint='write a duration such as "14d"')
         for reason, meaning in self.dismissal_reasons.items():

@@ -27,7 +27,7 @@ def add_standing(
 ) -> Offers:
     """Add to every candidate: stage, stage_sure, stage_since, stage_evidence; contacts, band_low, band_high;
     channel_28d, channel_cap, team_28d, team_cap, calls_365d, country, country_cap; in_a_row; specialty;
-    sales_derived; dismissed, dismissed_days, unwanted, ignored."""
+    sales_derived; dismissed, dismissed_days, unwanted, executed_days, ignored."""
     cases = _band(_stage(offers.cases, found.stages), found.pressure)
     cases = _of_case(cases, log, settings)
     calls, recent = _contacts(t)

@@ -1,4 +1,4 @@
-"""Sequence index plot: one thin row a journey, a cell a bin, its hue what the journey did then."""
+"""Index plot of bands: a thin row a band of like journeys, a cell a bin, its hue what most of it did then."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from markupsafe import Markup
 
 from behavio.report.charts.svg import join, tag
 
+DEPTHS = (0.3, 0.6, 1.0)
+"""How deep a hue is drawn: a few of the band, many, most of it."""
+
 
 def index_rows(
-    rows: Sequence[Sequence[int]], hues: Sequence[str], ticks: Sequence[tuple[float, str]], bins: int
+    rows: Sequence[Sequence[tuple[int, int]]],
+    hues: Sequence[str],
+    ticks: Sequence[tuple[float, str]],
+    bins: int,
 ) -> Markup:
-    """rows: the kind of each bin, -1 for none. Stretched to the page's width; labels are page text."""
-    strokes: list[list[str]] = [[] for _ in hues]
+    """rows: the kind of each bin and its depth (a place in DEPTHS), (-1, 0) for none.
+
+    Stretched to the page's width; labels are page text.
+    """
+    strokes: dict[tuple[int, int], list[str]] = {}
     for y, row in enumerate(rows):
         start = 0
         while start < len(row):
             end = start
             while end < len(row) and row[end] == row[start]:
                 end += 1
-            if row[start] >= 0:
-                strokes[row[start]].append(f"M{start} {y}h{end - start}")
+            if row[start][0] >= 0:
+                strokes.setdefault(row[start], []).append(f"M{start} {y}h{end - start}")
             start = end
     drawn = [
-        tag("path", d="".join(parts), stroke=hue) for parts, hue in zip(strokes, hues, strict=True) if parts
+        tag("path", d="".join(parts), stroke=hues[kind], opacity=DEPTHS[depth])
+        for (kind, depth), parts in sorted(strokes.items())
     ]
     drawing = tag(
         "svg",
@@ -32,7 +42,7 @@ def index_rows(
         viewBox=f"0 0 {bins} {max(len(rows), 1)}",
         preserveAspectRatio="none",
         class_="index-rows",
-        style=f"height:{max(len(rows), 1) * 4}px",
+        style=f"height:{max(len(rows), 1) * 7}px",
         aria_hidden="true",
         focusable="false",
     )

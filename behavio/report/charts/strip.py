@@ -59,7 +59,7 @@ def _draw(span: Span, width: float, hidden_note: str) -> Markup:
     for x, dots in stacks:
         for level, dot in enumerate(dots):
             y = base - level * (2 * RADIUS + 1)
-            title = tag("title", f"{dot.label}, day {round(dot.day)}")
+            title = tag("title", t("{x}, day {n}").format(x=dot.label, n=round(dot.day)))
             shapes.append(tag("circle", title, cx=x, cy=y, r=RADIUS, fill=dot.hue, class_="dot"))
     labels, rows = _labels(stacks, width, base)
     shapes.extend(labels)

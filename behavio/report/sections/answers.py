@@ -12,7 +12,7 @@ from behavio.report.kinds import sentence_case
 from behavio.report.numbers import held
 from behavio.words import CHANNELS, touchpoint
 
-UNKNOWN = Markup('<span class="mut">unknown: {}</span>')
+UNKNOWN = Markup('<span class="mut">{}</span>')
 
 
 def answers(
@@ -31,8 +31,13 @@ def answers(
         ("Who", who),
         ("What follows what", _moves(c, segment_id, name, profile)),
         ("Where", _where(c, segment_id, events)),
-        ("Which content", _content(c, segment_id, events)),
+        *([] if c.settings.role == "medical" else [("Which content", _content(c, segment_id, events))]),
     )
+
+
+def _unknown(why: str) -> Markup:
+    """What is not known, and why."""
+    return UNKNOWN.format(say("unknown: {why}", why=why))
 
 
 def _events(c: Context, segment_id: int) -> pl.DataFrame:
@@ -57,7 +62,7 @@ def _who(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
     if not found:
         bare = c.run.cases.width <= 1
         why = f"nothing is known of the {c.many} but their events" if bare else "no attribute stands out"
-        return UNKNOWN.format(why)
+        return _unknown(why)
     return Markup("; ").join(found)
 
 
@@ -70,7 +75,7 @@ def _traits(profile: dict[str, Any], kinds: tuple[str, ...], k: int, most: int =
     texts = [held(str(t["text"])) for t in (above or known)]
     more = [t for t in texts if t.partition(": ")[0].casefold() not in said]
     if not texts:
-        return UNKNOWN.format("nothing differs from the rest beyond chance")
+        return _unknown("nothing differs from the rest beyond chance")
     lines = [say("{t}", t=sentence_case(t)) for t in (more or texts)[:most]]
     return Markup("<br>").join(lines)
 
@@ -78,7 +83,7 @@ def _traits(profile: dict[str, Any], kinds: tuple[str, ...], k: int, most: int =
 def _pace(c: Context, segment_id: int, profile: dict[str, Any]) -> Markup:
     gap = profile.get("median_gap_days")
     if gap is None or not c.run.timed:
-        return UNKNOWN.format("the log has no clock")
+        return _unknown("the log has no clock")
     fact = c.facts.add(f"group_{segment_id}_median_gap", float(gap), "days", "between two events, median")
     return say("{t} between two events, median", t=fact.shown)
 
@@ -148,20 +153,20 @@ def _where(c: Context, segment_id: int, events: pl.DataFrame) -> Markup:
     """Where the group answers: its inbound events by channel."""
     inbound = events.filter((pl.col("direction") == "inbound") & pl.col("channel").is_not_null())
     mix = _mix(c, f"group_{segment_id}_answers", inbound, "channel", "answers of the group")
-    return UNKNOWN.format("too few answers") if mix is None else mix + Markup(" answers")
+    return _unknown("too few answers") if mix is None else mix + say(" answers")
 
 
 def _content(c: Context, segment_id: int, events: pl.DataFrame) -> Markup:
     """What they reacted well to, else what they were shown."""
     column = next((x for x in ("content", "message") if events[x].null_count() < events.height), None)
     if column is None:
-        return UNKNOWN.format("no event carries a message or content")
+        return _unknown("no event carries a message or content")
     shown = events.filter(pl.col(column).is_not_null())
     liked = shown.filter(pl.col("activity") == "reaction_positive")
     well = _mix(c, f"group_{segment_id}_liked", liked, column, "positive reactions of the group")
     if well is not None:
-        return well + Markup(" positive reactions")
+        return well + say(" positive reactions")
     seen = _mix(c, f"group_{segment_id}_seen", shown, column, "events of the group with content")
     if seen is None:
-        return UNKNOWN.format(f"no content reached {c.k} {c.many} or more")
-    return seen + Markup(" events with content")
+        return _unknown(f"no content reached {c.k} {c.many} or more")
+    return seen + say(" events with content")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
 from behavio.report.charts.track import Row, ratio_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
+from behavio.report.language import spoken
 from behavio.report.numbers import times
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
@@ -69,11 +71,17 @@ def _sentence(notes: list[str]) -> str:
     return sentence_case(notes[0]) if notes else "Nothing stands out"
 
 
-def _outcome(c: Context) -> str:
-    """The outcome as what happens: "a portal visit"."""
+def _name(c: Context) -> str:
+    """The outcome as the log names it; "" where nothing was found before it."""
     assert c.run.outcomes is not None
     names = c.run.outcomes["outcome"].unique().to_list()
-    return SPOKEN.get(str(names[0]), touchpoint(str(names[0]))) if names else "the outcome"
+    return str(names[0]) if names else ""
+
+
+def _outcome(c: Context) -> str:
+    """The outcome as what happens: "a portal visit"."""
+    name = _name(c)
+    return SPOKEN.get(name, touchpoint(name)) if name else "the outcome"
 
 
 def _sides(c: Context, found: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -141,7 +149,7 @@ def _table(c: Context, side: str, rows: list[dict[str, Any]]) -> Table:
     )
     found = [{**r, "pattern": path(r["activities"])} for r in rows]
     what = "we do" if side == OURS else f"{c.many} do"
-    command = "behavio patterns LOG --outcome OUTCOME"
+    command = f"behavio patterns RUN --outcome {shlex.quote(_name(c))}"
     return Table.of(f"before_{side}", f"What {what} before {_outcome(c)}", columns, found, command)
 
 
@@ -165,7 +173,11 @@ def _forest(c: Context, side: str, rows: list[dict[str, Any]], table: Table) -> 
     )
     alt = "; ".join(f"{r['pattern']}: {times(r['lift'], r['low'], r['high'])}" for r in table.rows)
     within = [found[1] for n in _notes(c, "outcomes") if (found := re.search(r"within (.+) of its first", n))]
-    caption = say("Counted: {o} within {t} of the last step.", o=_outcome(c), t=within[0]) if within else ""
+    caption = (
+        say("Counted: {o} within {t} of the last step.", o=_outcome(c), t=spoken().number(within[0]))
+        if within
+        else ""
+    )
     head = ("Steps", "Followed by it", "Seen at")
     return Figure(title, track(drawn, axis, head), alt, Markup(caption), table)
 

@@ -13,9 +13,12 @@ from behavio.report.charts.strip import Dot, strip
 from behavio.report.charts.weeks import weeks
 from behavio.report.context import Context, say
 from behavio.report.kinds import SILENCE, sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import held, spelled, write
 from behavio.report.sections.answers import answers
+from behavio.report.shared import Shared, shared_run
 from behavio.report.tables import Column, Table
+from behavio.report.traces import Traces
 from behavio.report.weekly import Calendar, shares
 from behavio.words import short_touchpoint, touchpoint
 
@@ -140,9 +143,12 @@ def section(c: Context) -> Section:
     calendar = Calendar.of(c.run)
     weekly = _weekly(c, groups, calendar)
     blocks: list[Block] = [_index(groups, table), _key(c)] if len(groups) > 2 else [_key(c)]
+    shared = _shared(c, groups)
+    typical = _typical(c, groups, shared)
     for row, group in enumerate(groups):
-        blocks.append(_card(c, group, row, table, weekly, calendar))
-    return Section("groups", "Groups", _heading(c, groups), _sub(c, groups), tuple(blocks), (table, weekly))
+        blocks.append(_card(c, group, row, table, weekly, calendar, typical, shared.get(group.id)))
+    tables = (table, weekly, typical) if typical.rows else (table, weekly)
+    return Section("groups", "Groups", _heading(c, groups), _sub(c, groups), tuple(blocks), tables)
 
 
 def _index(groups: list[Group], table: Table) -> Index:
@@ -247,7 +253,16 @@ def _weekly(c: Context, groups: list[Group], calendar: Calendar) -> Table:
     return Table.of("weekly", title, columns, rows, "behavio report RUN")
 
 
-def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calendar: Calendar) -> Card:
+def _card(
+    c: Context,
+    group: Group,
+    row: int,
+    table: Table,
+    weekly: Table,
+    calendar: Calendar,
+    typical: Table,
+    shared: Shared | None,
+) -> Card:
     size = say(
         "{n} {many} · {share}", n=table.show(row, "n_cases"), many=c.many, share=table.show(row, "share")
     )
@@ -258,35 +273,93 @@ def _card(c: Context, group: Group, row: int, table: Table, weekly: Table, calen
         name=group.name,
         size=size,
         sentence=held(str(group.profile.get("sentence", ""))),
-        journey=_journey(c, group),
+        journey=_journey(c, group, shared, typical),
         weeks=_weeks(c, group, row, weekly, calendar),
         answers=answers(c, group.id, group.name, group.profile),
     )
 
 
-def _journey(c: Context, group: Group) -> Figure | None:
-    events = group.profile.get("typical", {}).get("events", [])
-    if not events:
+def _shared(c: Context, groups: list[Group]) -> dict[int, Shared]:
+    """The part of each group's typical journey that k of the group or more went through."""
+    segments = c.run.segments
+    if segments is None or not any(g.profile.get("typical", {}).get("events") for g in groups):
+        return {}
+    traces = Traces.of(c.run.events, c.run.timed)
+    ids = c.run.events["case_id"].gather(traces.offsets[:-1])
+    label = pl.DataFrame({"case_id": ids}).join(
+        segments.select("case_id", "segment_id"), on="case_id", how="left", maintain_order="left"
+    )["segment_id"]
+    found = {}
+    for group in groups:
+        names = [str(e["activity"]) for e in group.profile.get("typical", {}).get("events", [])]
+        mine = (label == group.id).fill_null(False).arg_true().to_numpy()
+        shared = shared_run(traces, mine, names, c.k)
+        if shared is not None:
+            found[group.id] = shared
+    return found
+
+
+def _typical(c: Context, groups: list[Group], shared: dict[int, Shared]) -> Table:
+    """Every event of the typical stretches, with its day."""
+    rows = [
+        {
+            "segment": g.name,
+            "activity": touchpoint(a),
+            "day": day,
+            "n_cases": shared[g.id].people,
+            "events": len(shared[g.id].names),
+            "length": shared[g.id].days[-1],
+        }
+        for g in groups
+        if g.id in shared
+        for a, day in zip(shared[g.id].names, shared[g.id].days, strict=True)
+    ]
+    columns = (
+        Column("segment", "Group"),
+        Column("activity", "What"),
+        Column("day", "Day", "days"),
+        Column("n_cases", sentence_case(c.many), "count"),
+        Column("events", "Events", "count"),
+        Column("length", "From first to last", "days"),
+    )
+    return Table.of(
+        "typical", "A typical stretch of each group", columns, rows, "behavio report RUN --as csv"
+    )
+
+
+def _journey(c: Context, group: Group, found: Shared | None, table: Table) -> Figure | None:
+    if found is None:
         return None
     dots = [
-        Dot(
-            float(e.get("day") or 0.0),
-            sentence_case(short_touchpoint(str(e["activity"]))),
-            c.kinds.hue(str(e["activity"])),
-        )
-        for e in events
+        Dot(day, sentence_case(short_touchpoint(name)), c.kinds.hue(name))
+        for name, day in zip(found.names, found.days, strict=True)
     ]
-    length = dots[-1].day - dots[0].day
-    said = " → ".join(dict.fromkeys(d.label for d in dots))
+    place = next(i for i, r in enumerate(table.rows) if r["segment"] == group.name)
+    length = found.days[-1]
+    said = " → ".join(dict.fromkeys(t(d.label) for d in dots))
     text = say(
-        "From a typical journey, one of those closest to all others in the group: the {n} events in a row "
-        "that show the group best, over {t}. Dots stand where the {u} fall.",
-        n=write(len(dots), "count"),
-        t=write(length, "days") if c.run.timed else "no clock",
-        u="days" if length > 2 else "hours",
+        "A typical stretch: {n} events that {m} {many} of the group went through in this order, nothing in "
+        "between",
+        n=table.show(place, "events"),
+        m=table.show(place, "n_cases"),
+        many=c.many,
     )
-    alt = f"Typical journey of {group.name}: {len(dots)} events over {write(length, 'days')}; in order {said}"
-    return Figure(Markup(""), strip(dots), alt, text)
+    if c.run.timed:
+        text += say(
+            ", with the median time between them, {t} in all. Dots stand where the {u} fall.",
+            t=table.show(place, "length"),
+            u="days" if length > 2 else "hours",
+        )
+    else:
+        text += Markup(".")
+    alt = say(
+        "Typical stretch of {g}: {n} events over {t}; in order {said}",
+        g=group.name,
+        n=len(dots),
+        t=write(length, "days"),
+        said=said,
+    )
+    return Figure(Markup(""), strip(dots), alt.striptags(), text)
 
 
 def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calendar) -> Figure:
@@ -297,6 +370,13 @@ def _weeks(c: Context, group: Group, place: int, weekly: Table, calendar: Calend
     start = "" if not calendar.relative else " since the first event"
     caption = say("What {u}{s}, share of the group", u=calendar.brings, s=start)
     quiet = write(silence, "share")
-    alt = f"{group.name}: on average {quiet} of the group are silent; most of the rest is {loudest.lower()}"
+    alt = say(
+        "{g}: on average {q} of the group are silent; most of the rest is {x}",
+        g=group.name,
+        q=quiet,
+        x=loudest.lower(),
+    )
     hues = [c.kinds.hues[n] for n in c.kinds.names]
-    return Figure(Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt, caption)
+    return Figure(
+        Markup(""), weeks(values, hues, calendar.ticks(c.run), "100\u00a0%"), alt.striptags(), caption
+    )

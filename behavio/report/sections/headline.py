@@ -38,7 +38,21 @@ def headline(c: Context) -> Headline:
     if c.settings.role == "medical":
         order = MEDICAL_SENTENCES
     said = [s for s in (write_one(c) for write_one in order) if s is not None]
+    small = next((x for x in c.run.card if x["part"] == "Limits" and x["what"] == "Size"), None)
+    if small is not None:
+        said.insert(0, _hypothesis(c))
     return Headline(_title(c), _sub(c), tuple(said[:MOST]))
+
+
+def _hypothesis(c: Context) -> Markup:
+    """What a run of too little data is, before anything it says."""
+    missing = sum(x["part"] == "What would strengthen it" for x in c.run.card)
+    n = c.facts.add("would_strengthen", missing, "count", "things that would strengthen the run")
+    return say(
+        "<b>This is a hypothesis.</b> It rests on few data; the model card lists {n} things that would "
+        "strengthen it.",
+        n=n.shown,
+    )
 
 
 def _title(c: Context) -> Markup:
@@ -52,7 +66,7 @@ def _title(c: Context) -> Markup:
         if pair is not None:
             return say("Two groups of {many} take the same steps in opposite order", many=c.many)
         apart = opposite_pace(c)
-        if apart is not None:
+        if apart is not None and c.settings.role != "medical":
             return _pace_title(c, apart)
         count = c.facts.add("groups", len(groups), "count", "groups of at least k people")
         lead = groups[0]
@@ -215,7 +229,7 @@ def high_levels(values: pl.Series, column: str) -> tuple[str, list[str]] | None:
     if column == "tier":
         return ("tier 1", ["1"]) if "1" in found else None
     if found and all(v.isdecimal() and 1 <= int(v) <= 10 for v in found) and "10" in found:
-        return f"{column} 8 to 10", ["8", "9", "10"]
+        return str(say("{x} 8 to 10", x=column)), ["8", "9", "10"]
     return None
 
 

@@ -16,7 +16,7 @@ from behavio.report.charts.track import Row, time_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
 from behavio.report.scene import Scene
-from behavio.report.sections import funnels, mapped, periods, running, single, staying
+from behavio.report.sections import bands, funnels, mapped, periods, running, staying
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -50,14 +50,15 @@ def section(c: Context) -> Section:
             tables += [began.table] if began.more is None else [began.table, began.more]
     if edges is not None and c.run.timed:
         blocks.append(times_between(edges))
-    for block in (*(running.over_time(scene) or ()), single.single_journeys(c, scene)):
+    for block in (*(running.over_time(scene) or ()), bands.banded_journeys(c, scene)):
         if isinstance(block, Figure) and block.table is not None:
             tables.append(block.table)
         if block is not None:
             blocks.append(block)
+    campaigns = c.settings.role != "medical"  # how a campaign is answered is no business of the medical team
     parts = (
-        funnels.funnel(c),
-        staying.phase_map(c),
+        funnels.funnel(c) if campaigns else None,
+        staying.phase_map(c) if campaigns else None,
         staying.retention(c),
         staying.times_and_repeats(c),
         staying.changed(c),

@@ -31,7 +31,7 @@ ASSOCIATION = """
 nothing on this page proves that a contact causes what follows it."""
 PRIVACY = """
 <b>Privacy.</b> No name and no id is on this page, and no cell stands on fewer than {k} {many}. A typical
-journey is one journey without a name, its days counted from its own first event."""
+stretch and a band of journeys are those of at least {k} {many} together, never one person’s."""
 
 
 def section(c: Context) -> Section:

@@ -11,6 +11,7 @@ from behavio.report.blocks import Block, Figure, Section, Sheet, without
 from behavio.report.charts.reliability import Bin, reliability
 from behavio.report.context import Context, say
 from behavio.report.numbers import write
+from behavio.report.sections import few
 from behavio.report.tables import Column, Fact, Table
 from behavio.words import touchpoint
 
@@ -84,6 +85,10 @@ def section(c: Context) -> Section:
     if models is not None:
         tables.append(models)
         blocks.append(Sheet(models, _model_title(c), _model_note(c)))
+    bands = few.table(c)
+    if bands is not None:
+        tables.append(bands)
+        blocks.append(Sheet(bands, few.title(c), few.note(c)))
     bins = _bins(c)
     if bins is not None:
         tables.append(bins)
@@ -178,7 +183,10 @@ def _next_note(c: Context) -> Markup:
     if not silent:
         return say(text, many=c.many, k=c.k)
     n = c.facts.add("without_next_step", silent, "count", f"{c.many} with not enough history for a next step")
-    text += " Of {n} {many} nothing is said: their history is too short, or nothing like it was seen before."
+    text += (
+        " Of {n} {many} too little is known, or nothing like it was seen before: what is told of them is "
+        "what their group, or everybody, does."
+    )
     return say(text, many=c.many, k=c.k, n=n.shown)
 
 
@@ -240,9 +248,7 @@ def _gain(c: Context, learned: dict[str, Any], counting: dict[str, Any]) -> Fact
 
 def _model_note(c: Context) -> Markup:
     model = _default(c)
-    text = Markup(
-        "The same later events for all. Surprise: lower is better; being sure and wrong costs most."
-    )
+    text = say("The same later events for all. Surprise: lower is better; being sure and wrong costs most.")
     if model is not None:
         text += say(" Used here: {m}.", m=_name(model))
     return text + _oracle(c)

@@ -172,11 +172,11 @@ def _told(c: Context) -> Markup:
 def _heading(rows: pl.DataFrame) -> Markup:
     best = _strongest(rows)
     if best is None:
-        return Markup("No sequence of steps comes more often than chance would have it")
+        return say("No sequence of steps comes more often than chance would have it")
     return say(
         "{steps} – {t}",
         steps=_spoken(best["activities"]),
-        t=times(best["lift"]) + " as by chance",
+        t=say("{t} as by chance", t=times(best["lift"])),
     )
 
 
@@ -235,7 +235,8 @@ def _forest(c: Context, rows: pl.DataFrame, table: Table, picked: bool) -> Figur
             one=c.one,
         )
     alt = "; ".join(
-        f"{path(r['activities'])} {times(r['lift'], r['low'], r['high'])} as by chance" for r in found[:5]
+        str(say("{p} {t} as by chance", p=path(r["activities"]), t=times(r["lift"], r["low"], r["high"])))
+        for r in found[:5]
     )
     head = ("Steps", "Times as often", "Seen at")
     return Figure(Markup(""), track(drawn, axis, head), alt, caption, table)

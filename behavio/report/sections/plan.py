@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -15,12 +17,14 @@ from behavio.report.blocks import Block, Figure, Section
 from behavio.report.charts.track import Row, ShareAxis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
-from behavio.report.numbers import write
+from behavio.report.language import t
+from behavio.report.numbers import period, write
 from behavio.report.sections import walked
 from behavio.report.tables import Column, Table
 from behavio.words import capital, touchpoint
 
 SHOWN = 14
+DATES = re.compile(r"(\d{4}-\d{2}-\d{2}) to (\d{4}-\d{2}-\d{2})")
 PHRASES = {
     "at_least": "{a}: {times} or more",
     "at_most": "{a}: {times} at most",
@@ -143,7 +147,15 @@ def _named(step: str, kind: str = "") -> str:
     """A step in human words: an activity, or a rule as a sentence; anything else as it is written."""
     if kind == "rule":
         return _sentence(step)
-    return _word(step) if " " not in step and "(" not in step else step
+    if " " not in step and "(" not in step:
+        return _word(step)
+    return DATES.sub(_dates, step)
+
+
+def _dates(found: re.Match[str]) -> str:
+    """A goal's days as the page writes days."""
+    first, last = (date.fromisoformat(d) for d in found.groups())
+    return period(first, last)
 
 
 def _word(name: str) -> str:
@@ -225,11 +237,18 @@ def _kept(c: Context, table: Table, found: pl.DataFrame) -> Figure:
         "Share of the {many} decided for whom each part of the plan went as planned, with its interval; "
         "those still open are not counted. {more}",
         many=c.many,
-        more=f"{more} more in the table of the run; parts of fewer than {c.k} {c.many} are left out."
+        more=say(
+            "{n} more in the table of the run; parts of fewer than {k} {many} are left out.",
+            n=more,
+            k=c.k,
+            many=c.many,
+        )
         if more
         else "",
     )
-    alt = "; ".join(f"{r['step']}: {table.text(i, 'share')} as planned" for i, r in enumerate(table.rows[:6]))
+    alt = "; ".join(
+        f"{t(r['step'])}: {table.text(i, 'share')} {t('as planned')}" for i, r in enumerate(table.rows[:6])
+    )
     return Figure(
         title, track(lines, AXIS, ("Planned", "As planned", "What went wrong")), alt, caption, table
     )
@@ -294,14 +313,19 @@ def _answers(c: Context, table: Table) -> Figure:
         "lot would show an effect.{own}",
         many=c.many,
         w=_within(c),
-        own="".join(f" {capital(n)}." for n in (c.run.conformance or {})["notes"] if "themselves" in n),
+        own="".join(
+            f" {t(capital(n) + '.')}" for n in (c.run.conformance or {})["notes"] if "themselves" in n
+        ),
     )
-    alt = "; ".join(f"{r['band']}: {table.text(i, 'share')} answered" for i, r in enumerate(table.rows))
+    alt = "; ".join(
+        f"{t(r['band'])}: {table.text(i, 'share')} {t('answered')}" for i, r in enumerate(table.rows)
+    )
     return Figure(title, track(lines, AXIS, ("Done", "Answered", "Of")), alt, caption, table)
 
 
 def _done(band: str) -> str:
-    return {"none": "nothing", "as planned": "all", "more than planned": "more than all"}.get(band, band)
+    words = {"none": "nothing", "as planned": "all of it", "more than planned": "more than all of it"}
+    return str(t(words.get(band, band)))
 
 
 def _within(c: Context) -> str:

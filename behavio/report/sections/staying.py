@@ -9,6 +9,7 @@ from behavio.report.blocks import Figure, Prose, Sheet
 from behavio.report.charts.bars import bars
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import write
 from behavio.report.sections.groups import sizes
 from behavio.report.tables import Column, Table
@@ -104,7 +105,8 @@ def retention(c: Context) -> Figure | None:
         many=c.many,
     )
     alt = "; ".join(
-        f"{_months(int(r['months_since']))} later {table.text(i, 'share')}" for i, r in enumerate(rows)
+        f"{t(_months(int(r['months_since'])) + ' later')} {table.text(i, 'share')}"
+        for i, r in enumerate(rows)
     )
     did = "something they do" if c.run.events["direction"].eq("inbound").any() else "any event"
     caption = say(

@@ -56,6 +56,7 @@ RULES = {
     "wrong_specialty": "the brand is for another specialty",
     "dismissed_for_good": "turned down again and again, or for good",
     "dismissed_lately": "turned down lately",
+    "executed_lately": "done lately as suggested: an answer may still come",
     "pressure_band": "more contacts than this group still answers",
     "channel_cap": "enough contacts on this channel in four weeks",
     "team_cap": "enough contacts by this team in four weeks",

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from behavio.report.blocks import Block, Prose, Section, Sheet
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import spelled
 from behavio.report.sections import rivals
 from behavio.report.tables import Column, Table
@@ -90,13 +91,14 @@ def _order(c: Context, proof: dict[str, Any]) -> tuple[Markup, ...]:
             f"without_{row['without']}", row["agreement"], "nats", f"agreement with groups found {how}"
         )
         rests = row["agreement"] < STABLE
-        text = "<b>They {r} {x}.</b> {h} other groups come out: agreement with these {a}."
+        text = "<b>They use {x}.</b> {h} other groups come out: agreement with these {a}."
         if not rests:
-            text = "<b>They {r} {x}.</b> {h} nearly the same groups come out: agreement with these {a}."
+            text = (
+                "<b>They hardly use {x}.</b> {h} nearly the same groups come out: agreement with these {a}."
+            )
         said.append(
             say(
                 text,
-                r="use" if rests else "hardly use",
                 x=what,
                 h=sentence_case(how),
                 a=alike.shown,
@@ -184,7 +186,9 @@ def _questions(c: Context) -> list[Block]:
         return []
 
     def leads(answer: dict[str, Any]) -> str:
-        return f"question {answer['ask']}" if "ask" in answer else f"“{answer['segment']}”"
+        if "ask" in answer:
+            return str(say("question {n}", n=answer["ask"]))
+        return str(say("“{name}”", name=answer["segment"]))
 
     columns = (
         Column("question", "Question"),
@@ -193,7 +197,7 @@ def _questions(c: Context) -> list[Block]:
     )
     rows = [
         {
-            "question": f"{q['number']}. {q['question']}",
+            "question": f"{q['number']}. {t(q['question'])}",
             "yes": leads(q["yes"]),
             "no": leads(q["no"]),
         }

@@ -10,6 +10,7 @@ from behavio.report.blocks import Figure
 from behavio.report.charts.bars import bars
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.language import t
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
 
@@ -28,7 +29,7 @@ def flow(c: Context, held: dict[str, Any]) -> Figure | None:
     drawn = bars(
         [
             (
-                f"{sentence_case(r['step'])} – {table.text(i, 'occurrences')} times",
+                str(say("{x} – {n} times", x=sentence_case(t(r["step"])), n=table.text(i, "occurrences"))),
                 table.show(i, "share"),
                 r["share"],
             )
@@ -53,7 +54,7 @@ def flow(c: Context, held: dict[str, Any]) -> Figure | None:
         n=table.show(stop, "stopped"),
         stop=rows[stop]["step"],
     )
-    alt = "; ".join(f"{r['step']}: {table.text(i, 'share')}" for i, r in enumerate(rows))
+    alt = "; ".join(f"{t(r['step'])}: {table.text(i, 'share')}" for i, r in enumerate(rows))
     return Figure(title, drawn, alt, caption, table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from behavio.errors import JobError
@@ -41,10 +42,14 @@ TWIN_COLUMNS = {
 }
 
 
+TYPE_NAME = "RecordType.DeveloperName"
+
+
 def load_extracts(store: Store, folder: Path) -> dict[str, int]:
     """Fill the store with the CSV files of an export (Account.csv …); rows per object.
 
-    In a vault accounts, users and products go to their twins, ids kept. JobError when there is no file.
+    Files without a column Id are no objects and stay out; record types are those that rows name. In a vault
+    accounts, users and products go to their twins, ids kept. JobError when there is no file.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -57,10 +62,26 @@ def load_extracts(store: Store, folder: Path) -> dict[str, int]:
             continue
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines)
+            if "Id" not in (rows.fieldnames or ()):
+                continue  # a file that lies beside the export: a survey, a list
             if vault:
                 found[object] = store.load(
                     object, ({TWIN_COLUMNS[c]: v for c, v in r.items() if c in TWIN_COLUMNS} for r in rows)
                 )
             else:
-                found[object] = store.load(object, rows)
+                types: dict[str, str] = {}
+                found[object] = store.load(object, _noted(rows, types))
+                kinds = [
+                    {"Id": i, "Name": n, "DeveloperName": n, "SobjectType": object} for i, n in types.items()
+                ]
+                store.load("RecordType", kinds)
     return found
+
+
+def _noted(rows: Iterable[dict[str, str]], types: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The rows, with the names of their record types noted by id."""
+    for row in rows:
+        name, id = row.get(TYPE_NAME), row.get("RecordTypeId")
+        if name and id:
+            types[id] = name
+        yield row

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -67,6 +68,11 @@ class Handler(BaseHTTPRequestHandler):
         """As the base class, without a word when the other side has gone."""
         with suppress(ConnectionError):
             super().handle_one_request()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of an answer: the emulated system's own clock, where it has one."""
+        store = getattr(self.app, "store", None)
+        return formatdate(store.clock().timestamp() if store else timestamp, usegmt=True)
 
     def carry(self) -> None:
         """One request."""
