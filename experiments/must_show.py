@@ -6,7 +6,7 @@ recount     counts, shares and bases of each suggestion counted again, event by 
             the tests, on 150 simulated HCPs
 colleague   a colleague's visit today, added for each of 20 HCPs with a suggestion: it is held back or changed
 consent     the opt-in erased for each of 20 HCPs with an email suggested: it is gone
-shuffled    the responses of every HCP given to another one: how many suggestions are left
+shuffled    the responses of every HCP given to another one, nine times: how many suggestions are left
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from behavio.suggest.make import make_suggestions
 from behavio.suggest.reasons import date
 
 TRIED = 20
+SHUFFLES = 9
 
 
 def made(log: EventLog, run: Path | None, settings: SuggestSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -147,7 +148,7 @@ def main() -> None:
     told["consent"] = {"tried": mails.height, "still_suggested": still.height}
     told["consent"] |= dict(rules.group_by("reason").len().sort("reason").iter_rows())
     left = []
-    for seed in range(3):
+    for seed in range(SHUFFLES):
         after, held = made(shuffled(log, seed), asked.run, settings)
         left.append({"suggestions": after.height, "no_evidence": held.filter(reason="no_evidence").height})
     told["shuffled"] = left

@@ -4,7 +4,8 @@
 
 Groups are the planted kinds of HCPs (so that no error of the grouping is mixed in). Every HCP of a kind has
 an optimum of her own around that of the kind (a factor with a standard deviation of about 0.2). A group
-counts where a fall of answers shows and therefore a band is told; the others are counted beside.
+counts where a fall of answers shows and therefore a band is told; the others are counted beside, as
+`no_fall_shows` and by group in `abstained_by_group`.
 """
 
 from __future__ import annotations
@@ -42,18 +43,21 @@ def judge(seed: int, cases: int) -> list[dict[str, Any]]:
 def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Share inside with its 95 % interval (Wilson), how wide bands are, how far the optimum is off."""
     told = [r for r in rows if r["inside"] is not None]
+    silent = [r["group"] for r in rows if r["inside"] is None]
     n, k = len(told), sum(bool(r["inside"]) for r in told)
     z2 = 1.96**2
     centre, half = (k + z2 / 2) / (n + z2), 1.96 * np.sqrt(k * (n - k) / n + z2 / 4) / (n + z2)
     return {
         "groups": len(rows),
         "told": n,
+        "no_fall_shows": len(rows) - n,
         "inside": k,
         "share": round(k / n, 4),
         "low": round(float(centre - half), 4),
         "high": round(float(centre + half), 4),
         "median_width": float(np.median([r["high"] - r["low"] for r in told])),
         "median_error": float(np.median([abs(r["optimum"] - r["planted"]) for r in told])),
+        "abstained_by_group": {name: silent.count(name) for name in sorted(PLANTED)},
         "missed_by_group": {
             name: sum(not r["inside"] for r in told if r["group"] == name) for name in sorted(PLANTED)
         },

@@ -17,7 +17,7 @@ from behavio.cli import cli
 from behavio.errors import JobError, ModelError
 from behavio.log import EventLog
 from behavio.pressure import PressureSettings, pressure, read_pressure, write_pressure
-from behavio.pressure.contacts import _exposure, read_contacts
+from behavio.pressure.contacts import BIN, PARTS, ROUNDS, _exposure, read_contacts
 from behavio.pressure.within import FALLS, STEP, Contacts, Explained, explained, hinge
 from behavio.sources import read
 
@@ -42,8 +42,12 @@ def test_contacts_are_counted_by_hand() -> None:
     assert found.level.tolist() == [1, 2, 2, 3, 4, 3, 1]
     # answered within three days: 30 by 31, 60 by 62.5; b's open comes after four
     assert found.answered.tolist() == [False, False, True, False, False, True, False]
-    # 0 and 10 lie in the first window; 35 is followed by 36 within three days
-    assert found.whole.tolist() == [False, False, True, False, True, True, True]
+    # 0 and 10 lie in the first window
+    assert found.whole.tolist() == [False, False, True, True, True, True, True]
+    # 30 waits a day for its answer, 35 is watched until 36 comes, 60 waits two and a half days
+    assert found.wait.tolist() == [3.0, 3.0, 1.0, 1.0, 3.0, 2.5, 3.0]
+    # day 0 is a Wednesday: 30 lies four weeks and two days later, on a Friday
+    assert found.at[:3].tolist() == [2.0, 5.0, 4.0]
     assert found.today.tolist() == [0, 0]  # newest event: day 90
 
 
@@ -93,11 +97,57 @@ def test_the_hinge_has_the_best_likelihood_of_a_multinomial(rows) -> None:
         assert 2 * slow(found.optimum, found.fall) == pytest.approx(found.gain, abs=1e-9)
 
 
+def slow_exposure(wait: np.ndarray, answered: np.ndarray, at: np.ndarray) -> list[float]:
+    """The same fit, one step of one contact at a time."""
+    steps = [
+        [(b, int((a + b * BIN + BIN / 2) // BIN) % PARTS, min(max(w - b * BIN, 0.0), BIN)) for b in range(99)]
+        for w, a in zip(wait, at, strict=True)
+    ]
+    since, week = dict.fromkeys(range(99), 1.0), dict.fromkeys(range(PARTS), 1.0)
+    won = [steps[i][max(math.ceil(w / BIN) - 1, 0)][:2] for i, w in enumerate(wait) if answered[i]]
+    every = [step for own in steps for step in own]
+    for _ in range(ROUNDS):
+        for b in since:
+            risk = sum(t * week[c] for s, c, t in every if s == b)
+            since[b] = sum(s == b for s, _ in won) / max(risk, 1e-9)
+        for c in week:
+            risk = sum(t * since[b] for b, d, t in every if d == c)
+            week[c] = (sum(d == c for _, d in won) + 1) / (risk + 1)
+    passed = [sum(t * since[b] * week[c] for b, c, t in own) for own in steps]
+    return [p / (sum(passed) / len(passed)) for p in passed]
+
+
 def test_exposure_is_the_hazard_used_up() -> None:
-    # channel 0: answers after 1 and 2 days, one contact waited all 3: hazards 1/3 then 1/2, together 5/6
-    wait, answered = np.array([2.0, 1.0, 3.0, 3.0]), np.array([1.0, 1.0, 0.0, 0.0])
-    found = _exposure(np.array([0, 0, 0, 1]), wait, answered)
-    assert found.tolist() == pytest.approx([1.0, (1 / 3) / (5 / 6), 1.0, 1.0])
+    # one waits 2 days for its answer, one half a day, one 3 days in vain; another channel has no answer
+    wait, answered = np.array([2.0, 0.5, 3.0, 3.0]), np.array([1.0, 1.0, 0.0, 0.0])
+    at = np.array([0.0, 4.9, 2.3, 1.0])
+    found = _exposure(np.array([0, 0, 0, 1]), wait, answered, at)
+    assert found[:3].tolist() == pytest.approx(slow_exposure(wait[:3], answered[:3], at[:3]))
+    assert found[3] == 1.0 and found[1] < found[0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.01, 3), st.booleans(), st.floats(0, 6.99)), min_size=1, max_size=8))
+def test_exposure_matches_the_slow_one(rows: list[tuple[float, bool, float]]) -> None:
+    wait, answered, at = (np.array([r[k] for r in rows], dtype=float) for k in range(3))
+    found = _exposure(np.zeros(len(rows), np.int64), wait, answered, at)
+    if answered.any():
+        expected = np.maximum(slow_exposure(wait, answered, at), 1e-3)
+        assert found.tolist() == pytest.approx(expected.tolist())
+    else:
+        assert (found == 1).all()
+
+
+def test_who_reads_at_weekends_has_waited_for_nothing_by_wednesday() -> None:
+    # answers come on Saturdays only: two days from Monday are worth little beside two days from Friday
+    rng = np.random.default_rng(5)
+    at = rng.integers(0, 7, 4_000).astype(float)
+    saturday = (5.5 - at) % 7
+    answered = (saturday < 3) & (rng.random(4_000) < 0.6)
+    wait = np.where(answered, saturday, 3.0)
+    found = _exposure(np.zeros(4_000, np.int64), wait, answered.astype(float), at)
+    monday, thursday = (found[(at == day) & ~answered].mean() for day in (0, 3))
+    assert thursday > 8 * monday
 
 
 def test_where_nearly_all_is_answered_the_optimum_is_not_moved() -> None:
@@ -108,7 +158,7 @@ def test_where_nearly_all_is_answered_the_optimum_is_not_moved() -> None:
     rate = 0.9 * np.exp(-0.5 * np.maximum(0, level - 3))
     wait = rng.exponential(1 / rate)
     answered = (wait < 3.0).astype(float)
-    exposure = _exposure(np.zeros(n, np.int64), np.minimum(wait, 3.0), answered)
+    exposure = _exposure(np.zeros(n, np.int64), np.minimum(wait, 3.0), answered, rng.uniform(0, 7, n))
     c = Contacts(stratum, stratum, np.arange(n // size), level, answered, np.zeros((n, 0)), exposure)
     best = hinge(c, explained(c, 7), 1)
     assert best.low <= 3.0 <= best.high and abs(best.optimum - 3.0) <= 0.5

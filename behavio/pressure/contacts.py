@@ -20,6 +20,11 @@ RECENT = (2, 5, 9, 14, 28)
 MONTH_US = 30 * DAY_US
 MOST = 200_000
 """Contacts of a group that are looked at; of more, those of every k-th case."""
+BIN = 0.25
+"""Days of one step of the hazard."""
+PARTS = 28
+"""Parts of a week, of one step each."""
+ROUNDS = 20
 CHANNELS = 4
 """So many channels are told apart; the others count as one."""
 
@@ -32,9 +37,10 @@ class ContactTable:
     case, channel      int64 (n,)
     level              int64 (n,) contacts in the window, this one included
     answered           bool (n,)
-    whole              bool (n,) the window is seen whole, no other contact comes before the answer ends
+    whole              bool (n,) the window and the time to answer lie inside the log
     given              float64 (n, k) what else may explain an answer
-    wait               float64 (n,) days until the first answer, the time to answer where there was none
+    wait               float64 (n,) days until the first answer, or until nobody watches any more
+    at                 float64 (n,) days since a Monday at 0:00 UTC
     today              int64 (cases,) contacts in the window before the newest event
     """
 
@@ -46,6 +52,7 @@ class ContactTable:
     whole: np.ndarray
     given: np.ndarray
     wait: np.ndarray
+    at: np.ndarray
     today: np.ndarray
 
     def of(self, cases: np.ndarray) -> Contacts:
@@ -61,7 +68,7 @@ class ContactTable:
             self.level[keep].astype(np.float64),
             self.answered[keep].astype(np.float64),
             self.given[keep],
-            _exposure(self.channel[keep], self.wait[keep], self.answered[keep]),
+            _exposure(self.channel[keep], self.wait[keep], self.answered[keep], self.at[keep]),
         )
 
 
@@ -83,17 +90,19 @@ def read_contacts(log: EventLog, settings: PressureSettings) -> ContactTable:
     at, answers = key[touch], key[answer]
     since = time[touch] - start
     number, channel = _channels(events.filter(masks["touch"])["channel"])
-    until = np.searchsorted(answers, at + within, side="right")
+    # a contact is watched until the next one comes: what comes then may answer either
+    watched = np.minimum(np.diff(at, append=np.iinfo(np.int64).max), within)
     next_one = np.searchsorted(answers, at, side="right")
-    came = until > next_one
-    wait = np.full(len(at), within, dtype=np.float64)
+    came = np.searchsorted(answers, at + watched, side="right") > next_one
+    wait = watched.astype(np.float64)
     wait[came] = answers[next_one[came]] - at[came]
-    gap = np.diff(at, append=np.iinfo(np.int64).max)
-    whole = (gap >= within) & (since >= window) & (time[touch] + within <= end)
+    whole = (watched > 0) & (since >= window) & (time[touch] + within <= end)
     others = masks["inbound"].to_numpy() & ~answer
     lasts = [key[touch][channel == k] for k in range(number)] + [answers, key[others]]
-    recent = np.hstack([_bins(at, last) for last in lasts])
     first = channel == 0
+    # two calls open no door twice: the last contact that was none of the most frequent channel counts once
+    lasts += [at[~first]]
+    recent = np.hstack([_bins(at, last) for last in lasts])
     month = (since // MONTH_US).astype(np.int64)
     months = np.eye(int(month.max()) + 1)[month][:, 1:]
     # who reads at weekends answers within days what came late in the week
@@ -108,6 +117,7 @@ def read_contacts(log: EventLog, settings: PressureSettings) -> ContactTable:
         whole=whole,
         given=np.hstack([recent, recent * first[:, None], weekday, weekday * first[:, None], months]),
         wait=wait / DAY_US,
+        at=(time[touch] / DAY_US + 3) % 7,  # 1 January 1970 was a Thursday
         today=np.searchsorted(at, newest, side="right") - np.searchsorted(at, newest - window, side="right"),
     )
 
@@ -118,22 +128,39 @@ def _some(keep: np.ndarray, case: np.ndarray) -> np.ndarray:
     return keep if every < 2 else keep[np.unique(case[keep], return_inverse=True)[1] % every == 0]
 
 
-def _exposure(channel: np.ndarray, wait: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """How much of the time to answer of its channel each contact waited for: float64 (n,), > 0.
+def _exposure(channel: np.ndarray, wait: np.ndarray, answered: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """How much of the chance of an answer each contact has waited through: float64 (n,), > 0.
 
-    The cumulative hazard of a first answer after contacts of the channel (Nelson & Aalen) at the wait, 1 at
-    its end; the same for all contacts of a channel without answers.
+    wait   days until the first answer or until nobody watches any more
+    at     days since a Monday at 0:00 at which the contact was made
+
+    The hazard of a first answer after contacts of a channel is taken as a step function of the days since the
+    contact times one of the hour of the week: who reads at weekends cannot have answered by Wednesday what
+    came on Monday. Both are fitted in turn (a Poisson model of answers per time at risk); a contact's
+    exposure is their product over its wait, 1 on average.
     """
     found = np.ones(len(wait))
+    n_bins = max(int(np.ceil(wait.max(initial=0.0) / BIN)), 1)
     for one in np.unique(channel):
         own = np.flatnonzero(channel == one)
-        order = own[np.argsort(wait[own], kind="stable")]
-        risk = np.arange(len(order), 0, -1)
-        hazard = np.cumsum(answered[order] / risk)
-        # ties share the value at their end
-        last = np.searchsorted(wait[order], wait[order], side="right") - 1
-        if hazard[-1] > 0:
-            found[order] = np.maximum(hazard[last] / hazard[-1], 1e-3)
+        if not answered[own].any():
+            continue
+        first = np.arange(n_bins) * BIN
+        watched = np.clip(wait[own][:, None] - first, 0.0, BIN)
+        part = (np.floor((at[own][:, None] + first + BIN / 2) / BIN) % PARTS).astype(np.int64)
+        came = np.flatnonzero(answered[own])
+        last = np.maximum(np.ceil(wait[own][came] / BIN).astype(np.int64) - 1, 0)
+        won = np.zeros((n_bins, PARTS))
+        np.add.at(won, (last, part[came, last]), 1.0)
+        risk = np.zeros((n_bins, PARTS))
+        np.add.at(risk, (np.broadcast_to(np.arange(n_bins), part.shape), part), watched)
+        since, week = np.ones(n_bins), np.ones(PARTS)
+        for _ in range(ROUNDS):
+            since = won.sum(axis=1) / np.maximum(risk @ week, 1e-9)
+            # as if each part had seen one answer more at the usual rate: a quiet part is never wholly shut
+            week = (won.sum(axis=0) + 1) / (since @ risk + 1)
+        passed = (watched * since * week[part]).sum(axis=1)
+        found[own] = np.maximum(passed / passed.mean(), 1e-3)
     return found
 
 
