@@ -230,18 +230,19 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def view(folder: str | Path, case_id: str) -> CaseStory:
-    """One case's whole story from a finished run."""
+def view(folder: str | Path, case_id: str, queue: str = "commercial") -> CaseStory:
+    """One case's whole story from a finished run, with the suggestions of a queue: commercial or medical."""
     from behavio.view import story
 
-    return story(checked_run(folder), case_id)
+    return story(checked_run(folder), case_id, queue=queue)
 
 
 def suggestions(folder: str | Path, table: str = "suggestions") -> pl.DataFrame:
     """A table of a run's suggestions.
 
     table  suggestions, suppressed, plan, missing, affinity or content; watch with a value column, conflicts
-           with a channel policy, feedback and adherence with feedback in the log
+           with a channel policy, feedback and adherence with feedback in the log; medical and
+           medical_suppressed, the queue of the medical team, where there is one
     """
     path = checked_run(folder) / "suggestions" / f"{table}.parquet"
     needed(Path(folder), "suggestions/suggestions.parquet")
@@ -249,6 +250,8 @@ def suggestions(folder: str | Path, table: str = "suggestions") -> pl.DataFrame:
         wants = {
             "watch": "name value_column in [suggest]",
             "conflicts": "name a policy in [suggest]",
+            "medical": "no event is of the team medical: say so in the source, or name requests in [suggest]",
+            "medical_suppressed": "no event is of the team medical",
             "feedback": "add a source of feedback, or name previous in [suggest]",
             "adherence": "add a source of feedback, or name previous in [suggest]",
         }
