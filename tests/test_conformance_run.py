@@ -149,7 +149,7 @@ def test_a_changed_plan_makes_journeys_anew_and_nothing_else(folder: Path) -> No
     table = {k: v for k, v in JOB.items() if k != "report"}
     room.run(job_from(table, name="tiny", base=folder), folder / "run")
     again = room.run(job_from(table, name="tiny", base=folder), folder / "run")
-    assert again.reused == ("log", "journeys")
+    assert again.reused == ("log", "journeys", "card")
     (folder / "spring.toml").write_text(PLAN.replace("7d", "20d"))
     changed = room.run(job_from(table, name="tiny", base=folder), folder / "run")
     assert changed.reused == ("log",)

@@ -239,7 +239,7 @@ def test_a_job_differs_in_one_word_only(tmp_path: Path, real_log: Callable[[str]
     ours, theirs = (json.loads((tmp_path / e / "log/readiness.json").read_text()) for e in ("spark", "local"))
     assert ours == theirs | {"engine": "spark"}
     again = behavio.run.run(job, tmp_path / "spark")
-    assert again.reused == ("log", "journeys")
+    assert again.reused == ("log", "journeys", "card")
 
 
 def outputs(folder: Path) -> dict[str, str]:

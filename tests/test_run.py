@@ -59,7 +59,7 @@ COLUMNS = {
     "patterns/patterns.parquet": "pattern n_cases support lift p_value segment counted_in",
     "models/embeddings.parquet": "case_id vector",
     "next/next_steps.parquet": (
-        "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence"
+        "case_id as_of rank activity probability median_days low_days high_days evidence_n evidence rests_on"
     ),
     "next/horizons.parquet": "case_id as_of days activity probability expected_number",
     "segments/segments.parquet": "case_id segment_id segment strength",
@@ -84,7 +84,7 @@ FILES = (
     "manifest.json log/readiness.json journeys/process.bpmn journeys/process.pnml journeys/map.svg "
     "journeys/conformance.json journeys/periods.json "
     "models/metrics.json segments/profiles.json report/report.html delivery/plan.csv delivery/receipt.json "
-    "delivery/rejected.csv"
+    "delivery/rejected.csv card/model_card.json card/model_card.md"
 ).split()
 
 
@@ -170,7 +170,7 @@ def test_a_damaged_stage_is_made_again(extracts: Path, tmp_path: Path) -> None:
     room.run(small, tmp_path / "run")
     (tmp_path / "run" / "journeys" / "graph.parquet").write_bytes(b"cut")
     again = room.run(small, tmp_path / "run")
-    assert "log" in again.reused and "journeys" not in again.reused
+    assert again.reused == ("log", "card")  # made anew from the same things, journeys leave the card as it is
     assert again.table("journeys/graph.parquet").height > 0
 
 

@@ -179,7 +179,7 @@ def test_a_run_notices_changed_rows_and_reuses_unchanged_ones(base):
     job = job_from(table, name="job", base=base)
     first = run(job, base / "out")
     assert first.manifest["inputs"][0]["file"] == "sqlite:///calls.db calls"
-    assert set(run(job, base / "out").reused) == {"log", "journeys"}
+    assert set(run(job, base / "out").reused) == {"log", "journeys", "card"}
     with sqlite3.connect(base / "calls.db") as con:
         con.execute("UPDATE calls SET activity = 'visit' WHERE id = 1")
     con.close()
