@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from behavio.audience import Audience
     from behavio.goals import Goals
     from behavio.holdout import Readout
-    from behavio.perceptions import Perceptions
+    from behavio.perceptions import Combined, Perceptions
     from behavio.pressure import Pressure
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
@@ -88,6 +88,17 @@ def perceptions(
         log = replace(log, survey=answers)
     vectors, labels = optional(folder, "models/embeddings"), optional(folder, "segments/segments")
     return room.perceptions(log, vectors, labels, settings_of(room.PerceptionSettings, own), seed), notes
+
+
+def combined(folder: str | Path, research: float, *, seed: int = 7) -> Combined:
+    """Profiles of a run's groups and its answers together; `research` is the weight of answers, 0 to 1."""
+    from behavio import perceptions as room
+
+    run = checked_run(folder)
+    needed(run, "perceptions/facts.json")
+    found = room.read_perceptions(run / "perceptions")
+    labels = pl.read_parquet(needed(run, "segments/segments.parquet"))
+    return room.combined(found.cases, found.questions, labels, research, seed)
 
 
 def holdout(

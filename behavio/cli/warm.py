@@ -117,10 +117,11 @@ def _parquets(table: Path) -> list[Path]:
 
 
 def _count() -> None:
-    """The counting model, the search for neighbours and what nets remember, on enough steps to choose by."""
+    """Counts, habits, the search for neighbours and what nets remember, on enough steps to choose by."""
     import numpy as np
 
     from behavio.models import Counting, Prefixes, find_alike
+    from behavio.models.habit import Habit
     from behavio.models.inputs import seen_as
     from behavio.sequences import SequenceSet
 
@@ -131,6 +132,8 @@ def _count() -> None:
     model.rows(model.coded(log), half)
     find_alike(log, log.case_ids[0])
     seen_as(log, 0, False, np.array([2]))
+    habit = Habit().fit(log)
+    habit.rows(habit.coded(log), half)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ HOMES = {
     "CNN": "neural",
     "Transformer": "neural",
     "Neighbours": "neighbours",
+    "Habit": "habit",
     "Pool": "pool",
 }
 """The module of each model, imported when one is loaded."""

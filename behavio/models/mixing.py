@@ -17,7 +17,9 @@ FLOOR = 1e-9
 HALVES = 1_000.0
 """Held-out steps that speak for the linear and the geometric mean half and half."""
 SURE = 2.0
-"""Standard errors by which one of the two must be better before it is trusted more."""
+"""Standard errors by which one thing must be better before it is trusted more than another."""
+FEWEST_CASES = 10
+"""Cases that can show a difference."""
 
 
 def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 60) -> np.ndarray:
@@ -93,12 +95,36 @@ def linear_share(
     linear = np.einsum("nk,kn->n", weights[code[late]], p[:, late])
     other = geometric(rows[:, late], exponents)[at, truth[late]]
     saved = np.log(np.maximum(other, FLOOR)) - np.log(np.maximum(linear, FLOOR))
-    _, case = np.unique(cases[late], return_inverse=True)
+    better = clearly(saved, cases[late])
+    return 0.5 - better * (0.5 - 0.5 * HALVES / (HALVES + len(saved)))
+
+
+def earns(
+    p: np.ndarray, code: np.ndarray, cases: np.ndarray, weigh: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> bool:
+    """Whether the last member makes the linear mean clearly better on newer steps than it is fitted on.
+
+    p  float64 (members, n), oldest first, the probability each gave to what came; `weigh` as above
+    """
+    half = p.shape[1] // 2
+    with_it, without = (
+        np.einsum("nk,kn->n", weigh(some[:, :half], code[:half])[code[half:]], some[:, half:])
+        for some in (p, p[:-1])
+    )
+    saved = np.log(np.maximum(with_it, FLOOR)) - np.log(np.maximum(without, FLOOR))
+    return clearly(saved, cases[half:]) > 0
+
+
+def clearly(saved: np.ndarray, cases: np.ndarray) -> int:
+    """1 or -1 where the mean of `saved` is SURE standard errors, over cases, above or below 0; else 0.
+
+    Of fewer cases than FEWEST_CASES nothing is clear.
+    """
+    known, case = np.unique(cases, return_inverse=True)
+    if len(known) < FEWEST_CASES:
+        return 0
     error = float(np.sqrt((np.bincount(case, weights=saved - saved.mean()) ** 2).sum())) / len(saved)
-    if abs(saved.mean()) <= SURE * error:
-        return 0.5
-    less = 0.5 * HALVES / (HALVES + len(saved))
-    return less if saved.mean() > 0 else 1.0 - less
+    return int(np.sign(saved.mean())) if abs(saved.mean()) > SURE * error else 0
 
 
 def _softmax(logs: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Counting, nets and neighbours together: each speaks as loudly as it was right about the newest steps.
+"""Counting, nets, neighbours and habits together: each as loud as it was right about the newest steps.
 
-Where data are thin the counts know the rare contexts, where cases are long a net sees further, and
-neighbours know what happened lately to the like. Members learn up to a later slice, which then weighs them:
-by how often the context was seen, drawn to equal shares. The newest part of that slice corrects the
-probabilities where this helps, promises the size of sets and raises an alarm when it fits badly. A member
-that does not earn its share is left out.
+Where data are thin the counts know the rare contexts, where cases are long a net sees further, neighbours
+know what happened lately to the like, and habits what each case keeps to. Members learn up to a later slice,
+which then weighs them: by how often the context was seen, drawn to equal shares. The newest part of that
+slice corrects the probabilities where this helps, promises the size of sets and raises an alarm when it fits
+badly. A member that does not earn its share is left out; habits, of use where activities are many, must help
+clearly.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 from behavio.models.base import CELLS, Prefixes, SequenceModel, Split, case_order, later_slice
 from behavio.models.calibration import Scaling, Surprise, calibrated, reach, sets
 from behavio.models.counting import Counting
-from behavio.models.mixing import Mixture, by_bin, linear_share
+from behavio.models.habit import Habit
+from behavio.models.mixing import Mixture, by_bin, earns, linear_share
 from behavio.models.neighbours import Neighbours
 from behavio.models.neural import CNN, GRU, Neural, Transformer
 from behavio.models.ngram import NGram
@@ -41,14 +43,14 @@ FEWEST = 100
 SEEN = (1, 4, 16, 64, 256)
 """Edges of how often a context was seen."""
 NETS: dict[str, type[Neural]] = {"gru": GRU, "cnn": CNN, "transformer": Transformer}
-NAMES = ("counting", *NETS, "neighbours")
+NAMES = ("counting", *NETS, "neighbours", "habit")
 
 
 @dataclass
 class Pool(SequenceModel):
-    """Weighted means of counting, nets and neighbours.
+    """Weighted means of counting, nets, neighbours and habits.
 
-    members  which of "counting", "gru", "cnn", "transformer" and "neighbours" take part
+    members  which of "counting", "gru", "cnn", "transformer", "neighbours" and "habit" take part
 
     Learns: used_       names of the members that earned their share; saved in folders beside
             weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
@@ -71,7 +73,7 @@ class Pool(SequenceModel):
     budget: int = 1_500_000
     seed: int = 7
     held_out: float = 0.15
-    members: tuple[str, ...] = ("counting", "gru", "neighbours")
+    members: tuple[str, ...] = ("counting", "gru", "neighbours", "habit")
 
     def watch(self, progress: Callable[[str, float], None]) -> Self:
         """Report the net's passes to `progress(what, share done)`."""
@@ -111,6 +113,8 @@ class Pool(SequenceModel):
                 self._all[name] = Counting(self.max_order, held_out=self.held_out)
             elif name == "neighbours":
                 self._all[name] = Neighbours(MOMENTS, held_out=self.held_out)
+            elif name == "habit":
+                self._all[name] = Habit()
             else:
                 net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
@@ -129,7 +133,8 @@ class Pool(SequenceModel):
 
     def _even(self, coded: SequenceSet) -> None:
         """A log too small to hold anything out: counting and the net, half each."""
-        self._all.pop("neighbours", None)
+        for name in ("neighbours", "habit"):
+            self._all.pop(name, None)
         for member in self._all.values():
             member.learn(coded)
         n = len(self._all)
@@ -147,6 +152,9 @@ class Pool(SequenceModel):
         apart = place % 5 < 2 if len(held) > 1 else place < 0  # steps that correct
         fitted, others = np.flatnonzero(~apart), np.flatnonzero(apart)
         p = rows[:, np.arange(len(held)), truth]
+        guest = names[-1] == "habit" and len(names) > 1
+        if guest and not earns(p[:, fitted], code[fitted], held.cases[fitted], shares_of):
+            names, p, rows = names[:-1], p[:-1], rows[:-1]
         while True:
             weights = shares_of(p[:, fitted], code[fitted])
             share = weights[code[fitted]].mean(axis=0)

@@ -38,6 +38,7 @@ class CaseStory:
     stage         row of stages/stages.parquet, None without that stage
     pressure      row of pressure/cases.parquet: contacts against the band of the group, and the verdict
     alike         the cases most alike by the run's vectors, and what comes next for them
+    perceptions   rows of perceptions/cases.parquet: what she said, or what is projected, and says so
     next_steps, suggestions, suppressed   this case's rows of the run; empty for a bare log
     queue         whose suggestions these are: commercial, or medical, which holds nothing promotional
     contacts_28d  contacts by the company in the 28 days before as_of
@@ -59,6 +60,7 @@ class CaseStory:
     affinity: pl.DataFrame = field(default_factory=pl.DataFrame)
     content: pl.DataFrame = field(default_factory=pl.DataFrame)
     alike: pl.DataFrame = field(default_factory=pl.DataFrame)
+    perceptions: pl.DataFrame = field(default_factory=pl.DataFrame)
     ages: Mapping[str, float | None] = field(default_factory=dict)
     queue: str = "commercial"
 
@@ -98,6 +100,7 @@ class CaseStory:
                 told = f"{percent(a['affinity'])} {what} ({percent(a['low'])}–{percent(a['high'])})"
                 of = CHANNELS.get(a[column], a[column]) if column == "channel" else a[column]
                 out.append((f"{name} {of}", f"{told}, usual {percent(a['usual'])}"))
+        out += page.said(self.perceptions)
         for source, age in self.ages.items():
             if age is not None:
                 out.append((f"data of {source}", "up to date" if age < 1 else f"{days(age)} old"))
@@ -193,6 +196,7 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings, queue: str) ->
         next_steps=_or_empty(table("next/next_steps.parquet")),
         suggestions=_or_empty(table(f"suggestions/{queue or 'suggestions'}.parquet")),
         suppressed=_or_empty(table(f"suggestions/{queue}{'_' if queue else ''}suppressed.parquet")),
+        perceptions=_or_empty(table("perceptions/cases.parquet")),
     )
 
 
