@@ -29,6 +29,7 @@ from behavio.sources import (
     CasesSettings,
     ConsentSettings,
     LogInputs,
+    LogSettings,
     PlanSettings,
     SourceSettings,
     built_in,
@@ -83,17 +84,18 @@ def test_golden_files_give_the_rows_worked_out_by_hand(kind: str, tmp_path: Path
 def read_golden(kind: str, folder: Path) -> tuple[pl.DataFrame, SourceCount, EventLog]:
     """The table of the kind's role, its counts, and the whole log."""
     own = GOLDEN / kind
-    role = load_mapping(None, kind, Path()).role
+    mapping = load_mapping(None, kind, Path())
+    role, rule = mapping.role, LogSettings(patients=mapping.patients)
     more: dict[str, Any] = {}
     if (own / "job.toml").is_file():
         more = tomllib.loads((own / "job.toml").read_text(encoding="utf-8"))
     more = {k: tuple(v) if isinstance(v, list) else v for k, v in more.items()}
     settings: dict[str, Any] = {"path": str(own), "kind": kind} | more
     if role == "events":
-        log = read_log(LogInputs({"golden": SourceSettings(**settings)}, folder))
+        log = read_log(LogInputs({"golden": SourceSettings(**settings)}, folder, log=rule))
         return log.events, log.sources[0], log
     (folder / "stub.csv").write_text("case_id,activity,timestamp\nstub,x,2026-01-01 00:00\n")
-    inputs = LogInputs({"stub": SourceSettings(path="stub.csv")}, folder)
+    inputs = LogInputs({"stub": SourceSettings(path="stub.csv")}, folder, log=rule)
     log = read_log(replace(inputs, **{role: SETTINGS[role](**settings)}))
     return getattr(log, role).filter(pl.col("case_id") != "stub"), log.sources[1], log
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import behavio
 from behavio import api, sources
 from behavio.errors import JobError, LogError
 from behavio.log import EventLog
@@ -197,7 +198,7 @@ def test_a_claims_table_needs_no_mapping() -> None:
     table = pl.DataFrame(
         rows, schema=["patient_id", "event", "drug", "date", "days_supply", "prescriber"], orient="row"
     )
-    found = api.treatment(table, activities=("start",))
+    found = behavio.treatment(table, activities=("start",))
     assert found.lines["regimen"].to_list() == ["x"] * 25
     assert found.hcps.hcps["treated_patients"].to_list() == [25]
 

@@ -302,6 +302,17 @@ def test_lines_of_patients_cannot_be_handed_in(world: Path, tmp_path: Path) -> N
         run(read_job(hcp_job(world, tmp_path, {"path": "nowhere"})), tmp_path / "run")
 
 
+def test_the_report_tells_groups_of_ten_hcps_and_more(world: Path, tmp_path: Path) -> None:
+    job = hcp_job(world, tmp_path, {"path": "t.csv", "prefix": "rwd_"}, "[report]\n")
+    ids = sorted(set(pl.read_csv(tmp_path / "calls.csv")["hcp_id"].to_list()))
+    words = ["less" if i < 12 else "alike" if i < 31 else "more" for i in range(40)]
+    table = {"case_id": ids, "treated_patients": [20] * 40, "focus_share": [0.5] * 40}
+    pl.DataFrame(table | {"focus_against_rest": words}).write_csv(tmp_path / "t.csv")
+    told = run(read_job(job), tmp_path / "run").folder / "report" / "tables" / "treated.csv"
+    rows = pl.read_csv(told).select("name", "n_cases", "patients").rows()
+    assert rows == [("alike", 19, 380), ("less", 12, 240)]  # nine HCPs with "more" are not told
+
+
 def test_ids_that_fit_nobody_are_an_error(world: Path, tmp_path: Path) -> None:
     table = pl.read_parquet(world / "study" / "hcps" / "hcps.parquet")
     table.with_columns(pl.col("case_id") + "x").write_parquet(tmp_path / "t.parquet")

@@ -78,10 +78,18 @@ def facts(training: Training, sequences: SequenceSet) -> dict[str, Any]:
         "default": metrics["default"],
         "n_test_events": metrics["n_test_events"],
         **{name: best.get(name) for name in ("accuracy", "top3", "nll", "ece")},
-        "sentence": in_words(metrics, lines),
+        "sentence": in_words(metrics, lines) + helped(metrics),
         "notes": metrics["notes"],
         "measured": {"seconds": {n: round(s, 3) for n, s in training.seconds.items()}},
     }
+
+
+def helped(metrics: dict[str, Any]) -> str:
+    """The part of the verdict about analog areas, "" where the job has none."""
+    found = metrics.get("analog")
+    if found is None:
+        return ""
+    return f"; analog areas {'helped' if found['used'] else 'did not help'}"
 
 
 def in_words(metrics: dict[str, Any], lines: dict[str, dict[str, Any]]) -> str:

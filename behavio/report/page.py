@@ -39,6 +39,7 @@ from behavio.report.sections import (
     pressure,
     readiness,
     suggestions,
+    treated,
     trust,
     value,
 )
@@ -55,6 +56,7 @@ SECTIONS: dict[str, Callable[[Context], Section | None]] = {
     "patterns": patterns.section,
     "before": before.section,
     "perceptions": perceptions.section,
+    "treated": treated.section,
     "value": value.section,
     "accounts": accounts.section,
     "plan": plan.section,

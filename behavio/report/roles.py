@@ -15,6 +15,7 @@ SALES = (
     "next",
     "content",
     "perceptions",
+    "treated",
     "changes",
     "readiness",
     "card",

@@ -30,7 +30,7 @@ from behavio.log import (
 )
 from behavio.sources.beside import join_files
 from behavio.sources.dated import AFFILIATIONS, PLAN, SURVEY, dated_of
-from behavio.sources.events import events_of
+from behavio.sources.events import PLAIN, events_of
 from behavio.sources.feed import feed_files
 from behavio.sources.guess import guess
 from behavio.sources.identities import Identities, read_identities
@@ -45,6 +45,7 @@ from behavio.sources.settings import (
     AffiliationSettings,
     CasesSettings,
     ConsentSettings,
+    DatedSettings,
     IdentitySettings,
     LogInputs,
     LogSettings,
@@ -189,7 +190,7 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     if inputs.identities is not None:
         tell("reading the identity map", 0)
         ids = raw_table(inputs.identities, inputs.base)[0]
-        _about_hcps(ids, "identities", privacy)
+        _about_hcps(ids, inputs.identities, "identities", privacy)
         found.identities, sieve = read_identities(ids, inputs.identities)
         count = count_of(sieve, "identities", inputs.identities.kind, sieve.frame.height)
         found.counted.append((count, sieve.all_rejected()))
@@ -204,7 +205,7 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     for name, own in inputs.named("consents").items():
         tell(f"reading {name}", len(found.counted))
         table, mapping, folder = raw_table(own, inputs.base)
-        _about_hcps(table, name, privacy)
+        _about_hcps(table, own, name, privacy)
         stated, count, rejected = consents_of(
             table, mapping, own, inputs.base, folder, privacy, found.identities, name=name
         )
@@ -215,7 +216,7 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
         for name, own in inputs.named(shape.role).items():
             tell(f"reading {name}", len(found.counted))
             table, mapping, folder = raw_table(own, inputs.base)
-            _about_hcps(table, name, privacy)
+            _about_hcps(table, own, name, privacy)
             rows, count, rejected = dated_of(
                 shape, table, mapping, own, inputs.base, folder, privacy, name=name
             )
@@ -224,9 +225,10 @@ def _beside(inputs: LogInputs, privacy: Privacy, tell: Callable[[str, int], None
     return found, privacy
 
 
-def _about_hcps(table: RawTable, name: str, privacy: Privacy) -> None:
-    """Raise JobError when a table beside the events has a key of patients, in a job about HCPs."""
-    if not privacy.patients:
+def _about_hcps(table: RawTable, settings: DatedSettings, name: str, privacy: Privacy) -> None:
+    """Raise JobError when a plain table beside the events has a key of patients, in a job about HCPs."""
+    own = settings.kind in PLAIN or settings.mapping is not None
+    if own and not privacy.patients:
         refuse_patient_keys(table.columns, f"[{name}]")
 
 

@@ -31,6 +31,7 @@ from behavio.sources.sieve import LONGEST, NOTHING, Sieve
 from behavio.sources.tabular import FILE, ROW, RawTable
 from behavio.sources.times import read_times
 
+PLAIN = ("table", "xes", "ocel", "sql")
 FEW = 1_000
 """Rows looked at before all of them are."""
 HIDDEN = ("__case__", "__time__", "__activity__", "__order__", "__seconds__")
@@ -47,7 +48,7 @@ def events_of(
     identities: Identities | None = None,
 ) -> SourceEvents:
     """The events of one source. Raises LogError when a column is missing or every row is rejected."""
-    plain = settings.kind in ("table", "xes", "ocel", "sql") and settings.mapping is None
+    plain = settings.kind in PLAIN and settings.mapping is None
     table, mapping = reshaped(table, mapping, named_columns(settings))
     mapping = with_settings(mapping, settings, table, plain=plain)
     if not privacy.patients:
@@ -74,12 +75,13 @@ def events_of(
 
 
 def _refuse_patients(name: str, table: RawTable, mapping: SourceMapping, settings: SourceSettings) -> None:
+    """A mapping of behavio's own knows whose ids it reads; what a job or a guess chose is looked at."""
     refuse_patient_source(mapping.patients, f"[source.{name}]")
-    carried = [c for c in mapping.keep if c != "*"]
-    if "*" in mapping.keep:
-        carried += [c for c in table.columns if c not in (FILE, ROW)]
+    if settings.kind not in PLAIN and settings.mapping is None:
+        return
     fields = (mapping.case_id, *mapping.attributes.values())
-    refuse_patient_keys([*(c for f in fields for c in f.needs), *carried], f"[source.{name}]")
+    read = {c for f in fields for c in f.needs} | {c for c in mapping.keep if c != "*"}
+    refuse_patient_keys([c for c in table.columns if c in read or "*" in mapping.keep], f"[source.{name}]")
 
 
 def _times(sieve: Sieve, mapping: SourceMapping, settings: SourceSettings) -> bool:

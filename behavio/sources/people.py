@@ -53,9 +53,9 @@ def cases_of(
     keep = (*mapping.keep, *(settings.keep or (("*",) if plain else ())))
     if not privacy.patients:
         refuse_patient_source(mapping.patients, "[cases]")
-        every = table.columns if "*" in keep else keep
-        looked_at = [c for f in (mapping.case_id, *attributes.values()) for c in f.needs]
-        refuse_patient_keys([*looked_at, *every], "[cases]")
+        if plain or settings.mapping is not None:
+            read = {c for f in (mapping.case_id, *attributes.values()) for c in f.needs} | set(keep)
+            refuse_patient_keys([c for c in table.columns if c in read or "*" in keep], "[cases]")
     sieve = Sieve("cases", table, mapping, private=not plain, keep=keep, privacy=privacy)
     sieve.prepare(mapping, settings.joins, base, beside)
     case_key(sieve, mapping)

@@ -60,7 +60,8 @@ def records_of(log: EventLog, settings: TreatmentSettings) -> Records:
     drugs = events.with_columns(drug=found).filter(mine)
     exposures = drugs.filter(pl.col("drug").is_not_null())
     if exposures.height == 0:
-        listed = ", ".join(events.filter(mine)["name"].unique().sort().head(5).to_list())
+        known = events.filter(mine) if mine.any() else events
+        listed = ", ".join(known["name"].unique().sort().head(5).to_list())
         raise LogError(
             "no record of a treatment is left", hint=f"name drugs by pattern; the records are {listed or '–'}"
         )

@@ -251,7 +251,22 @@ def _model_note(c: Context) -> Markup:
     text = say("The same later events for all. Surprise: lower is better; being sure and wrong costs most.")
     if model is not None:
         text += say(" Used here: {m}.", m=_name(model))
-    return text + _oracle(c)
+    return text + _analog(c) + _oracle(c)
+
+
+def _analog(c: Context) -> Markup:
+    """What events of analog areas did on the same later events, where the job has such sources."""
+    found = (c.run.metrics or {}).get("analog") or {}
+    if "gain" not in found:
+        return Markup("")
+    n = c.facts.add("analog_events", found["n_events"], "count", "events of analog areas")
+    g = found["gain"]
+    saved = c.facts.add(
+        "analog_gain", g["nll"], "nats", "surprise per event saved by them", low=g["low"], high=g["high"]
+    )
+    used = " They are learnt." if found["used"] else " They are not learnt."
+    text = " With {n} events of analog areas surprise per event is lower by {g} {ci}."
+    return say(text, n=n.shown, g=saved.shown, ci=saved.between) + say(used)
 
 
 def _truth(c: Context) -> float | None:
