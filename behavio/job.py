@@ -107,6 +107,11 @@ class Job:
         if self.log.case == "account":
             self._refuse_people()
         self._refuse_sensitive()
+        if self.perceptions is not None and self.perceptions.research is not None and self.segments is None:
+            raise JobError(
+                "[perceptions] research weighs answers against groups of behaviour",
+                hint="add the table [segments], or leave research out",
+            )
         if self.value is not None and self.cases is None:
             raise JobError(
                 "[value] needs a column of the cases",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
-from behavio.patterns.language import Either, Item, Link, Pattern, Step, Steps
+from behavio.patterns.nodes import Either, Item, Link, Pattern, Step, Steps
 from behavio.patterns.rules import Rules
 
 

@@ -285,3 +285,18 @@ def test_the_command_line_says_who_matches(tmp_path):
     assert behavio.match(path, text).n_matching == 1
     with pytest.raises(PatternError, match="emial"):
         behavio.match(path, "emial_open")
+
+
+def test_an_exported_list_holds_no_formula(tmp_path):
+    """A spreadsheet opens the list of those who almost match, with what each of them lacks."""
+    path = tmp_path / "visits.csv"
+    path.write_text(
+        "case_id,activity,timestamp\nc0,=1+1,2026-01-01\nc0,open,2026-01-02\nc1,=1+1,2026-01-01\n"
+    )
+    words = ["match", str(path), '"=1+1" -> open', "--near", "--export", str(tmp_path / "who.csv")]
+    done = CliRunner().invoke(cli, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    cells = [c for row in pl.read_csv(tmp_path / "who.csv", infer_schema=False).rows() for c in row if c]
+    assert cells and not any(c.startswith(("=", "+", "-", "@")) for c in cells)
+    with_steps = CliRunner().invoke(cli, [*words[:3], "--export", str(tmp_path / "all.csv")])
+    assert with_steps.exit_code == 0 and "'=1+1" in (tmp_path / "all.csv").read_text()

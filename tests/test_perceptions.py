@@ -14,12 +14,15 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from behavio.audience import audience
 from behavio.cli import cli
 from behavio.errors import JobError, ModelError
+from behavio.job import read_job
 from behavio.log import SURVEY_SCHEMA, EventLog
 from behavio.perceptions import (
     Perceptions,
     PerceptionSettings,
+    combined,
     newest,
     perceptions,
     read_perceptions,
@@ -28,10 +31,13 @@ from behavio.perceptions import (
 from behavio.perceptions.inputs import case_inputs
 from behavio.perceptions.learn import Answers, folds, skill
 from behavio.perceptions.sample import raters, shift
+from behavio.run import run
 from behavio.simulate.history import live
 from behavio.simulate.settings import SimulateSettings
 from behavio.simulate.survey import SERVICE, survey_answers
 from behavio.sources import LogInputs, SourceSettings, SurveySettings, read_log
+from behavio.view import story
+from behavio.view.page import page as page_of
 
 START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 
@@ -303,3 +309,139 @@ def test_the_simulated_survey_is_planted_in_behaviour() -> None:
         asked.filter(question=SERVICE).group_by("rater").agg((pl.col("answer") == "yes").mean().alias("p"))
     )
     assert by_rater["p"].std() > 0.15  # made by who asks
+
+
+def rows_of(likes: np.ndarray, seed: int) -> EventLog:
+    """`log_of` with a survey of the first third: likes mail, and a second question that says the same."""
+    rng = np.random.default_rng(seed)
+    n = len(likes)
+    given = {
+        "Prefers mail": {i: "yes" if rng.random() < likes[i] else "no" for i in range(n // 3)},
+        "Reads (1-5)": {i: round(1 + 4 * likes[i] + rng.normal(0, 0.4)) for i in range(n // 3)},
+    }
+    return replace(log_of(likes), survey=survey_of(given))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Perceptions, pl.DataFrame]:
+    """900 cases: two tastes for mail, and two groups of behaviour that have nothing to do with them."""
+    rng = np.random.default_rng(6)
+    likes = np.where(rng.random(900) < 0.5, 0.1, 0.9)
+    log = rows_of(likes, 6)
+    groups = log.cases.select("case_id").with_columns(segment=pl.Series(rng.choice(["Early", "Late"], 900)))
+    return perceptions(log), groups
+
+
+def test_either_weight_alone_gives_that_side_as_it_is(both: tuple[Perceptions, pl.DataFrame]) -> None:
+    found, groups = both
+    behaviour = combined(found.cases, found.questions, groups, 0.0, 7)
+    assert behaviour.cases.select("case_id", segment="profile").equals(groups.sort("case_id"))
+    assert behaviour.facts["agreement"]["behaviour"] == 1.0
+    answers = combined(found.cases, found.questions, groups, 1.0, 7)
+    assert answers.facts["agreement"]["research"] == 1.0
+    shuffled = groups.with_columns(
+        segment=pl.col("segment").reverse()
+    )  # answers alone do not know the groups
+    again = combined(found.cases, found.questions, shuffled, 1.0, 7)
+    assert again.cases.select("case_id", "profile").equals(answers.cases.select("case_id", "profile"))
+
+
+def test_weights_move_the_profiles_and_stand_beside_them(both: tuple[Perceptions, pl.DataFrame]) -> None:
+    found, groups = both
+    by = {w: combined(found.cases, found.questions, groups, w, 7).facts for w in (0.2, 0.5, 0.8)}
+    assert by[0.2]["weights"] == {"behaviour": 0.8, "research": 0.2}
+    assert by[0.2]["agreement"]["behaviour"] > by[0.8]["agreement"]["behaviour"]
+    assert by[0.2]["agreement"]["research"] < by[0.8]["agreement"]["research"]
+    assert by[0.5]["projected_share"] == pytest.approx(2 / 3, abs=0.01)
+    one, other = (combined(found.cases, found.questions, groups, 0.5, 7) for _ in range(2))
+    assert one.cases.equals(other.cases) and one.profiles.equals(other.profiles)
+    assert set(one.cases["basis"]) == {"answered", "projected"}
+
+
+def test_nothing_is_combined_where_nothing_is_projected() -> None:
+    rng = np.random.default_rng(2)
+    log = log_of(rng.uniform(0.1, 0.9, 200))
+    survey = survey_of({"Price": {i: "yes" if rng.random() < 0.4 else "no" for i in range(100)}})
+    found = perceptions(replace(log, survey=survey))
+    groups = log.cases.select("case_id").with_columns(segment=pl.lit("All"))
+    with pytest.raises(ModelError, match="no question is projected"):
+        combined(found.cases, found.questions, groups, 0.5, 7)
+    with pytest.raises(JobError, match="research is"):
+        PerceptionSettings(research=1.5)
+
+
+JOB = """
+[source.log]
+path = "log.csv"
+[survey]
+path = "answers.csv"
+case_id = "hcp"
+[segments]
+kind = "kmeans"
+k = 2
+[perceptions]
+"""
+
+
+@pytest.fixture(scope="module")
+def projected_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("says")
+    rng = np.random.default_rng(5)
+    likes = np.where(rng.random(400) < 0.5, 0.15, 0.85)
+    events = log_of(likes).events.select("case_id", "activity", "timestamp")
+    channel = pl.lit("email").alias("channel")
+    events.with_columns(channel, direction=pl.lit("outbound")).write_csv(folder / "log.csv")
+    rows = [(f"h{i:04d}", "Likes mail?", "yes" if rng.random() < likes[i] else "no") for i in range(160)]
+    pl.DataFrame(rows, ["hcp", "question", "answer"], orient="row").write_csv(folder / "answers.csv")
+    (folder / "plain.toml").write_text(JOB, encoding="utf-8")
+    (folder / "both.toml").write_text(JOB + "research = 0.5\n[report]\n", encoding="utf-8")
+    run(read_job(folder / "both.toml"), folder / "run")
+    return folder
+
+
+def test_audiences_ask_for_answers_and_say_which_are_projected(projected_run: Path) -> None:
+    folder = projected_run / "run"
+    asked = audience(folder, "says_likes_mail = 'yes'")
+    assert asked.members.columns == ["case_id", "says_likes_mail", "says_likes_mail_basis"]
+    counts = dict(asked.members["says_likes_mail_basis"].value_counts().iter_rows())
+    assert set(counts) == {"answered", "projected"} and asked.projected == counts["projected"]
+    sure = audience(folder, "says_likes_mail = 'yes' and says_likes_mail_basis = 'answered'")
+    assert sure.projected == 0 and sure.members.height == counts["answered"]
+    listed = projected_run / "yes.csv"
+    shown = CliRunner().invoke(
+        cli,
+        ["audience", str(folder), "says_likes_mail = 'yes'", "--channel", "email", "--export", str(listed)],
+    )
+    assert shown.exit_code == 0 and f"{counts['projected']} of them by a projected answer" in shown.output
+    assert set(pl.read_csv(listed)["says_likes_mail_basis"]) == {"answered", "projected"}
+    profile = audience(folder, "profile is not null")
+    assert profile.members.columns[-1] == "profile_basis" and profile.projected == 240
+    described = CliRunner().invoke(cli, ["audience", str(folder)]).output
+    assert "says_likes_mail" in described
+
+
+def test_the_view_says_what_was_said_and_what_is_projected(projected_run: Path) -> None:
+    told = dict(story(projected_run / "run", "h0001").facts)["Likes mail?"]
+    assert told.endswith("(said so)")
+    told = dict(story(projected_run / "run", "h0300").facts)["Likes mail?"]
+    assert "(projected, " in told and "never asked" in told
+    assert "never asked" in page_of(story(projected_run / "run", "h0300"))
+
+
+def test_the_report_shows_weights_and_switched_off_nothing_is_left(projected_run: Path) -> None:
+    text = (projected_run / "run/report/report.html").read_text(encoding="utf-8")
+    assert "Behaviour and answers together" in text and "By projected answers" in text
+    plain = run(read_job(projected_run / "plain.toml"), projected_run / "plain").manifest["stages"]
+    assert not (projected_run / "plain/perceptions/combined.parquet").exists()
+    again = run(read_job(projected_run / "plain.toml"), projected_run / "run").manifest["stages"]
+    assert {n: s["outputs"] for n, s in plain.items()} == {n: s["outputs"] for n, s in again.items()}
+    shown = CliRunner().invoke(cli, ["perceptions", str(projected_run / "plain"), "--combine", "0.3"])
+    assert shown.exit_code == 0 and "weights: behaviour 70%, answers 30%" in shown.output
+
+
+def test_weights_need_groups(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text(
+        JOB.replace('[segments]\nkind = "kmeans"\nk = 2\n', "") + "research = 0.5\n"
+    )
+    with pytest.raises(JobError, match="against groups of behaviour"):
+        read_job(tmp_path / "job.toml")

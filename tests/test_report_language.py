@@ -156,3 +156,33 @@ def test_a_bad_catalogue_is_refused(tmp_path: Path, text: str, why: str) -> None
 
 def test_places_of_a_text() -> None:
     assert places("{n} of {many}, {n}") == ["many", "n"]
+
+
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        ("repeated 20,898× · 3.4 h", "wiederholt 20.898× · 3,4 Std."),
+        ("8,869 HCPs · 89 %", "8.869 HCPs · 89 %"),
+        ("last seen for", "zuletzt bei"),
+    ],
+)
+def test_a_line_of_a_drawing_has_its_numbers_put_right_once(english: str, german: str) -> None:
+    from behavio.report.charts.embed import embedded
+
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg"><text class="small">{english}</text></svg>'
+    with speaking(language("de")):
+        assert german in str(embedded(drawing))
+
+
+def test_words_bend_after_a_preposition() -> None:
+    with speaking(language("de")):
+        assert say("Counted: {o} within {t} of the last step.", o="x", t=write(30.0, "days")).endswith(
+            "innerhalb von 30\u00a0Tagen nach dem letzten Schritt."
+        )
+
+
+def test_endings_must_be_regular_expressions(tmp_path: Path) -> None:
+    own = tmp_path / "xx.toml"
+    own.write_text("code = 'xx'\n[endings]\n'(' = 'x'\n")
+    with pytest.raises(JobError, match="no regular expression"):
+        language(str(own))

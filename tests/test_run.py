@@ -170,7 +170,7 @@ def test_a_damaged_stage_is_made_again(extracts: Path, tmp_path: Path) -> None:
     room.run(small, tmp_path / "run")
     (tmp_path / "run" / "journeys" / "graph.parquet").write_bytes(b"cut")
     again = room.run(small, tmp_path / "run")
-    assert again.reused == ("log",)
+    assert "log" in again.reused and "journeys" not in again.reused
     assert again.table("journeys/graph.parquet").height > 0
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from oracles_suggest import log_of, opt_in
 
 from behavio.errors import DeliveryError, JobError, RunError
 from behavio.suggest.make import SUGGESTION_SCHEMA, SUPPRESSED_SCHEMA
+from behavio.suggest.medical import MEDICAL_SCHEMA
 from behavio.targets import DeliverSettings, Receipt, deliver
 from behavio.targets import files as files_target
 from behavio.targets.csvfiles import confirm, guarded, harmless, read_csv, write_csv
@@ -54,10 +56,11 @@ def run_folder(
     folder: Path,
     suggestions: list[dict[str, Any]],
     segments: list[tuple[str, int, str]] = (),  # type: ignore[assignment]
+    more: Sequence[tuple[Any, ...]] = (),
     **log: Any,
 ) -> Path:
     """A run as far as a delivery reads it."""
-    events = [("a", 0, "call_f2f"), ("a", 1, "portal_visit"), ("b", 26, "email_sent")]
+    events = [("a", 0, "call_f2f"), ("a", 1, "portal_visit"), ("b", 26, "email_sent"), *more]
     log_of(events, **log).write(folder / "log")
     for room in ("suggestions", "segments", "models"):
         (folder / room).mkdir(parents=True, exist_ok=True)
@@ -191,6 +194,27 @@ def test_consent_is_asked_per_product_at_the_door(tmp_path: Path) -> None:
     assert deliver(run, SEND, tmp_path / "out").rejected_by_reason == {"no_consent": 1}
     _, sent = read_csv(tmp_path / "out" / "suggestions.csv")
     assert [r["Account_vod__c"] for r in sent] == ["b", "c"]
+
+
+def test_nothing_promotional_goes_to_the_medical_team_nor_its_queue_to_a_rep(tmp_path: Path) -> None:
+    msl = {"actor_id": "msl1"}
+    more = [
+        ("b", 10, "msl_visit", msl),
+        ("b", 12, "msl_question"),
+        ("b", 20, "call_f2f", {"actor_id": "rep2"}),
+    ]
+    rows = [suggestion(1, "a"), suggestion(2, "b", owner_id="msl1"), suggestion(3, "b", owner_id="rep2")]
+    run = run_folder(tmp_path / "run", rows, more=more)
+    queue = pl.DataFrame(
+        [dict.fromkeys(MEDICAL_SCHEMA) | {"suggestion_id": "m1", "case_id": "b"}], MEDICAL_SCHEMA
+    )
+    queue.write_parquet(run / "suggestions" / "medical.parquet")
+    receipt = deliver(run, SEND, tmp_path / "out")
+    assert receipt.rejected_by_reason == {"medical_owner": 1}
+    _, sent = read_csv(tmp_path / "out" / "suggestions.csv")
+    assert [(r["Account_vod__c"], r["OwnerId"]) for r in sent] == [("a", "rep"), ("b", "rep2")]
+    written = "".join(p.read_text() for p in (tmp_path / "out").glob("*.csv"))
+    assert "m1" not in written and "msl_question" not in written
 
 
 def test_who_objected_leaves_in_no_row(tmp_path: Path) -> None:

@@ -112,6 +112,12 @@ def test_the_total_does_not_give_the_only_small_hcp_away() -> None:
     assert found.hcps["case_id"].to_list() == ["H1"]  # 61 − 40 − 12 would be 9
 
 
+def test_patients_without_a_prescriber_hide_nobody() -> None:
+    lines = lines_of(("H1", "a", 40), ("H2", "a", 12), ("H3", "a", 9), ("", "a", 30))
+    found = attributed(lines, persons_of(lines), ["a"], TreatmentSettings())
+    assert found.hcps["case_id"].to_list() == ["H1"]  # 91 − 30 without one − 40 − 12 would be 9
+
+
 def test_the_mix_is_held_against_the_rest() -> None:
     lines = lines_of(("H1", "a", 40), ("H1", "b", 10), ("H2", "a", 20), ("H2", "b", 80), ("H3", "a", 20))
     found = attributed(lines, persons_of(lines), ["a", "b"], TreatmentSettings(focus="a"))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from behavio.audience import Audience
     from behavio.goals import Goals
     from behavio.holdout import Readout
-    from behavio.perceptions import Perceptions
+    from behavio.perceptions import Combined, Perceptions
     from behavio.pressure import Pressure
     from behavio.segments.challenge import Challenge
     from behavio.stages import Stages
@@ -88,6 +88,17 @@ def perceptions(
         log = replace(log, survey=answers)
     vectors, labels = optional(folder, "models/embeddings"), optional(folder, "segments/segments")
     return room.perceptions(log, vectors, labels, settings_of(room.PerceptionSettings, own), seed), notes
+
+
+def combined(folder: str | Path, research: float, *, seed: int = 7) -> Combined:
+    """Profiles of a run's groups and its answers together; `research` is the weight of answers, 0 to 1."""
+    from behavio import perceptions as room
+
+    run = checked_run(folder)
+    needed(run, "perceptions/facts.json")
+    found = room.read_perceptions(run / "perceptions")
+    labels = pl.read_parquet(needed(run, "segments/segments.parquet"))
+    return room.combined(found.cases, found.questions, labels, research, seed)
 
 
 def holdout(
@@ -219,18 +230,19 @@ def segment_changes(folder: str | Path, other: str | Path) -> dict[str, Any] | N
     return changed(runs[0], runs[1])
 
 
-def view(folder: str | Path, case_id: str) -> CaseStory:
-    """One case's whole story from a finished run."""
+def view(folder: str | Path, case_id: str, queue: str = "commercial") -> CaseStory:
+    """One case's whole story from a finished run, with the suggestions of a queue: commercial or medical."""
     from behavio.view import story
 
-    return story(checked_run(folder), case_id)
+    return story(checked_run(folder), case_id, queue=queue)
 
 
 def suggestions(folder: str | Path, table: str = "suggestions") -> pl.DataFrame:
     """A table of a run's suggestions.
 
     table  suggestions, suppressed, plan, missing, affinity or content; watch with a value column, conflicts
-           with a channel policy, feedback and adherence with feedback in the log
+           with a channel policy, feedback and adherence with feedback in the log; medical and
+           medical_suppressed, the queue of the medical team, where there is one
     """
     path = checked_run(folder) / "suggestions" / f"{table}.parquet"
     needed(Path(folder), "suggestions/suggestions.parquet")
@@ -238,6 +250,8 @@ def suggestions(folder: str | Path, table: str = "suggestions") -> pl.DataFrame:
         wants = {
             "watch": "name value_column in [suggest]",
             "conflicts": "name a policy in [suggest]",
+            "medical": "no event is of the team medical: say so in the source, or name requests in [suggest]",
+            "medical_suppressed": "no event is of the team medical",
             "feedback": "add a source of feedback, or name previous in [suggest]",
             "adherence": "add a source of feedback, or name previous in [suggest]",
         }

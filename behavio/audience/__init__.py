@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from behavio.audience.columns import CaseColumns
+from behavio.audience.columns import BASIS, CaseColumns
 from behavio.errors import JobError, RunError
 from behavio.files import read_json, write_json
 from behavio.suggest.candidates import case_flags
@@ -51,6 +51,14 @@ class Audience:
     def count(self) -> int | None:
         """Number of members; None where there are fewer than SMALLEST."""
         return None if self.small else self.members.height
+
+    @property
+    def projected(self) -> int:
+        """Members who are in by a projected answer: nobody said it of them."""
+        basis = [c for c in self.members.columns if c.endswith(BASIS)]
+        if not basis:
+            return 0
+        return self.members.filter(pl.any_horizontal(pl.col(c) == "projected" for c in basis)).height
 
     @cached_property
     def reachable(self) -> pl.DataFrame:
@@ -190,7 +198,7 @@ def audience(run: Path, where: str) -> Audience:
             near = get_close_matches(column, known.named, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else "behavio audience RUN lists what may be asked"
             raise JobError(f"there is no column {column!r}", hint=hint)
-    table = known.table(wanted)
+    table = known.table(known.marked(wanted))
     try:
         fits = table.select(asked.alias("fits"))["fits"]
     except pl.exceptions.PolarsError as problem:

@@ -6,6 +6,7 @@ Only the columns that a question names are made, so a question stays quick on a 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -17,14 +18,18 @@ from behavio.folder import needed
 from behavio.suggest import SuggestSettings
 from behavio.suggest.timeline import PRESSURE_DAYS, is_touch
 
-COUNT, AGO, LIKELY = "n_", "days_since_", "p_"
-"""Families of columns, each followed by an activity."""
+COUNT, AGO, LIKELY, SAYS = "n_", "days_since_", "p_", "says_"
+"""Families of columns, each followed by an activity, the last by a question of the survey."""
+BASIS, SURE = "_basis", "_p"
+"""What stands beside an answer: answered or projected, and how likely it is."""
 OWN = {
     "segment": "segments/segments.parquet",
     "strength": "segments/segments.parquet",
     "variant_rank": "journeys/cases.parquet",
     "stage": "stages/stages.parquet",
     "pressure": "pressure/cases.parquet",
+    "profile": "perceptions/combined.parquet",
+    "profile_basis": "perceptions/combined.parquet",
     "suggested": "suggestions/suggestions.parquet",
 }
 """Columns that come from a table of the run, which may be missing."""
@@ -39,6 +44,8 @@ WORDS = {
     "variant_rank": "rank of the journey among all, 1 the most frequent",
     "stage": "stage on the adoption ladder",
     "pressure": "contact pressure: over, within, under or unknown",
+    "profile": "profile of behaviour and answers together (by projected answers: see profile_basis)",
+    "profile_basis": "answered or projected",
     "suggested": "action suggested first",
 }
 
@@ -84,7 +91,28 @@ class CaseColumns:
         own = [c for c in WORDS if (self.run / OWN.get(c, "log/events.parquet")).is_file()]
         likely = (self.run / "next" / "next_steps.parquet").is_file()
         families = (COUNT, AGO, *((LIKELY,) if likely else ()))
-        return [*own, *self.attributes, *(f"{f}{a}" for f in families for a in self.activities)]
+        said = [c + end for c in self.questions for end in ("", BASIS, SURE)]
+        return [*own, *self.attributes, *(f"{f}{a}" for f in families for a in self.activities), *said]
+
+    @cached_property
+    def questions(self) -> dict[str, str]:
+        """Questions of the survey: the name to ask by, the question."""
+        file = self.run / "perceptions" / "cases.parquet"
+        if not file.is_file():
+            return {}
+        asked = pl.read_parquet(file, columns=["question"])["question"].unique().sort().to_list()
+        return {SAYS + re.sub(r"[^a-z0-9]+", "_", q.lower()).strip("_"): q for q in asked}
+
+    def marked(self, wanted: Collection[str]) -> list[str]:
+        """The wanted columns, and beside every answer whether it was given or projected."""
+        found = list(wanted)
+        for name in wanted:
+            stem = name.removesuffix(BASIS).removesuffix(SURE)
+            beside = (
+                stem + BASIS if stem in self.questions else "profile_basis" if name == "profile" else name
+            )
+            found += [beside] if beside not in found else []
+        return found
 
     def described(self) -> pl.DataFrame:
         """column, meaning, example: families of columns once, attributes with their most frequent values."""
@@ -94,6 +122,8 @@ class CaseColumns:
             seen = cases[column].drop_nulls().cast(pl.String)
             usual = seen.value_counts(sort=True).head(3)[column].to_list() if seen.len() else []
             rows.append((name, "attribute of the case", ", ".join(usual)))
+        for name, question in self.questions.items():
+            rows.append((name, f"{question}: the answer, given or (name{BASIS}) projected", ""))
         some = ", ".join(self.activities[:3])
         rows.append((f"{COUNT}ACTIVITY", "how often the case has the activity", some))
         rows.append((f"{AGO}ACTIVITY", "days since its last one; empty when there is none", some))
@@ -153,12 +183,40 @@ class CaseColumns:
         likely = [c for c in wanted if c.startswith(LIKELY) and c not in self.attributes]
         if likely:
             found.append((likely, partial(self._likely, likely)))
+        said = [c for c in wanted if self._stem(c) in self.questions and c not in self.attributes]
+        if said:
+            found.append((said, partial(self._said, said)))
         return found
+
+    @staticmethod
+    def _stem(column: str) -> str:
+        return column.removesuffix(BASIS).removesuffix(SURE)
+
+    def _said(self, columns: list[str]) -> pl.DataFrame:
+        """Answers: on a scale the value, else the likeliest one; each with its basis and probability."""
+        rows = pl.read_parquet(needed(self.run, "perceptions/cases.parquet"))
+        table = rows.select(pl.col("case_id").cast(pl.String).unique().sort())
+        for stem in dict.fromkeys(self._stem(c) for c in columns):
+            own = rows.filter(question=self.questions[stem])
+            scale = own["answer"].null_count() == own.height
+            best = own.sort("probability", descending=True, nulls_last=True).unique(
+                "case_id", keep="first", maintain_order=True
+            )
+            best = best.select(
+                pl.col("case_id").cast(pl.String),
+                pl.col("value" if scale else "answer").alias(stem),
+                pl.col("basis").alias(stem + BASIS),
+                pl.col("probability").alias(stem + SURE),
+            )
+            table = table.join(best, on="case_id", how="left")
+        return table.select("case_id", *columns)
 
     def _own(self, table: str, columns: list[str]) -> pl.DataFrame:
         rows = pl.read_parquet(needed(self.run, table))
         if "suggested" in columns:
             rows = rows.filter(pl.col("rank") == 1).rename({"action": "suggested"})
+        if "profile_basis" in columns:
+            rows = rows.rename({"basis": "profile_basis"})
         if "pressure" in columns:
             rows = rows.rename({"verdict": "pressure"})
         return rows.select(pl.col("case_id").cast(pl.String), *columns).unique("case_id", keep="first")

@@ -214,7 +214,13 @@ def only(found: pl.DataFrame, column: str, wanted: str) -> pl.DataFrame:
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
 @click.option("--csv", "form", flag_value="csv", help="Print the events as CSV.")
 @click.option("--html", "form", flag_value="html", help="Print a page of HTML.")
-def view(run: str, case: str, form: str | None) -> None:
+@click.option(
+    "--queue",
+    type=click.Choice(["commercial", "medical"]),
+    default="commercial",
+    help="Whose suggestions are shown; the medical queue shows nothing promotional.",
+)
+def view(run: str, case: str, form: str | None, queue: str) -> None:
     """The whole story of one case: touchpoints, segment, next steps, suggestions, and why.
 
     \b
@@ -226,7 +232,7 @@ def view(run: str, case: str, form: str | None) -> None:
     from behavio.cli.story import draw
     from behavio.view.page import page
 
-    story = api.view(run, case)
+    story = api.view(run, case, queue)
     if form == "csv":
         show.table(story.to_frame(), form)
     elif form == "html":

@@ -75,6 +75,9 @@ def _draw(found: Audience, channel: str | None) -> None:
         return
     share = found.count / found.n_cases if found.n_cases else 0.0
     click.echo(f"{found.count:,} of {found.n_cases:,} cases fit ({share:.1%})")
+    if found.projected:
+        few = found.projected if found.projected >= 10 else "fewer than 10"
+        click.echo(f"note: {few} of them by a projected answer: behaviour tells it, they never said it")
     if found.count and found.by_segment.height:
         click.echo()
         show.table(found.by_segment, None)

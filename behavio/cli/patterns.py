@@ -174,10 +174,15 @@ def match(
 
 
 def _export(rows: pl.DataFrame, path: Path) -> None:
-    from behavio.files import whole_file
+    import polars as pl
 
+    from behavio.files import whole_file
+    from behavio.targets.delivery import safe
+
+    table = show.flat(rows)
+    free = [c for c, kind in table.schema.items() if kind == pl.String and c != "case_id"]
     with whole_file(path) as draft:
-        show.flat(rows).write_csv(draft)
+        table.with_columns(safe(pl.col(c)) for c in free).write_csv(draft)
     click.echo(f"{rows.height:,} rows in {path}", err=True)
 
 

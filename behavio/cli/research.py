@@ -19,9 +19,21 @@ from behavio.cli.ask import asks
 )
 @click.option("--cases", is_flag=True, help="Print every case: answered or projected.")
 @click.option("--groups", is_flag=True, help="Print shares per segment, those of 10 people or more.")
+@click.option(
+    "--combine",
+    type=click.FloatRange(0, 1),
+    metavar="WEIGHT",
+    help="Profiles of behaviour and answers together; the weight of answers, 0 to 1 (RUN only).",
+)
 @click.option("--seed", type=int, default=7, show_default=True)
 def perceptions(
-    source: str, form: str | None, survey: str | None, cases: bool, groups: bool, **options: Any
+    source: str,
+    form: str | None,
+    survey: str | None,
+    cases: bool,
+    groups: bool,
+    combine: float | None,
+    **options: Any,
 ) -> None:
     """What a sample said in market research, projected to everybody where behaviour tells it.
 
@@ -31,10 +43,24 @@ def perceptions(
     \b
     Example:
       behavio perceptions runs/demo
+      behavio perceptions runs/demo --combine 0.4
       behavio perceptions calls.csv --survey answers.csv --cases --csv > perceptions.csv
     """
     from behavio import api
 
+    if combine is not None:
+        made = api.combined(source, combine, seed=options["seed"])
+        show.table(made.cases if cases else made.profiles, form)
+        if form is None:
+            weights, alike = made.facts["weights"], made.facts["agreement"]
+            click.echo(
+                f"\nweights: behaviour {weights['behaviour']:.0%}, answers {weights['research']:.0%}; "
+                f"agreement with groups of behaviour {alike['behaviour']:.2f}, with answers alone "
+                f"{alike['research']:.2f}; {made.facts['projected_share']:.0%} of the cases by projected "
+                "answers",
+                err=True,
+            )
+        return
     found, notes = api.perceptions(source, survey, **show.given(options))
     table = found.cases if cases else found.groups if groups else found.questions
     if form is None and not (cases or groups):

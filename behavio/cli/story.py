@@ -47,6 +47,7 @@ def _plain(story: CaseStory) -> dict[str, object]:
         "content": story.content.to_dicts(),
         "alike": story.alike.to_dicts(),
         "data_age_days": dict(story.ages),
+        "perceptions": story.perceptions.to_dicts(),
         "next_steps": story.next_steps.to_dicts(),
         "suggestions": story.suggestions.to_dicts(),
         "suppressed": story.suppressed.to_dicts(),

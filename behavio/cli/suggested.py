@@ -9,8 +9,8 @@ import polars as pl
 
 from behavio.cli import show
 
-TABLES = ("suppressed", "plan", "missing", "watch", "conflicts", "feedback", "adherence")
 SHOWN = ("case_id", "rank", "action", "channel", "message", "due_from", "priority", "probability", "reason")
+MEDICAL = ("case_id", "action", "channel", "due_from", "waiting_days", "owner_id", "reason")
 
 
 @click.command("suggestions")
@@ -18,6 +18,10 @@ SHOWN = ("case_id", "rank", "action", "channel", "message", "due_from", "priorit
 @click.option("--suppressed", "table", flag_value="suppressed", help="What is held back, each with its rule.")
 @click.option("--plan", "table", flag_value="plan", help="The steps of every case over the planning cycle.")
 @click.option("--missing", "table", flag_value="missing", help="Messages a case was never shown.")
+@click.option("--medical", "table", flag_value="medical", help="The queue of the medical team, kept apart.")
+@click.option(
+    "--medical-suppressed", "table", flag_value="medical_suppressed", help="What is held back in that queue."
+)
 @click.option("--watch", "table", flag_value="watch", help="High value, low access.")
 @click.option("--conflicts", "table", flag_value="conflicts", help="Channel policy against preference.")
 @click.option("--feedback", "table", flag_value="feedback", help="What became of earlier suggestions.")
@@ -40,8 +44,8 @@ def suggestions(run: str, table: str | None, form: str | None) -> None:
         show.value(api.policy(run), form, _policy)
         return
     rows = api.suggestions(run, table or "suggestions")
-    if table is None and form is None:
-        rows = rows.select(SHOWN)
+    if table in (None, "medical") and form is None:
+        rows = rows.select(MEDICAL if table else SHOWN)
     if form is not None and rows.height:
         lists = [c for c, k in rows.schema.items() if k == pl.List(pl.String)]
         rows = rows.with_columns(pl.col(c).list.join("; ") for c in lists) if form == "csv" else rows

@@ -89,10 +89,11 @@ def _suggestions(f: dict[str, Any]) -> str:
     n, cases = f.get("n_suggestions", 0), f.get("n_cases_with_suggestion", 0)
     if not n:
         return escape(f.get("note") or "no suggestion")
-    held = f.get("n_suppressed", 0)
-    return (
-        f"[bold]{_n(n, 'suggestion')}[/bold] for {_n(cases, 'case')}; {held:,} held back, each with a reason"
-    )
+    held, watched, medical = (f.get(k, 0) for k in ("n_suppressed", "n_watched", "n_medical"))
+    more = f"; {_n(watched, 'case')} of high value hardly reached" if watched else ""
+    more += f"; {medical:,} for the medical team, kept apart" if medical else ""
+    told = f"[bold]{_n(n, 'suggestion')}[/bold] for {_n(cases, 'case')}"
+    return f"{told}; {held:,} held back, each with a reason{more}"
 
 
 def _card(f: dict[str, Any]) -> str:

@@ -5,10 +5,11 @@ from behavio.patterns.chance import Chance, Difference, against_chance, against_
 from behavio.patterns.communications import Communications, communications
 from behavio.patterns.find import Findings, find, patterns, write_patterns
 from behavio.patterns.holders import holding, matching_cases
-from behavio.patterns.language import Pattern, PatternError, parse
+from behavio.patterns.language import PatternError, parse
 from behavio.patterns.matcher import Matcher
 from behavio.patterns.matches import Matches, match
 from behavio.patterns.mine import Patterns, frequent, most_frequent
+from behavio.patterns.nodes import Pattern
 from behavio.patterns.outcome import OUTCOME_SCHEMA, Precedents, precedes
 from behavio.patterns.rules import Rules
 from behavio.patterns.settings import PatternSettings

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 
 from behavio.errors import JobError
-from behavio.patterns.language import Either, Item, Link, Pattern, Step, Steps, Test
+from behavio.patterns.nodes import Either, Item, Link, Pattern, Step, Steps, Test
 from behavio.sequences import SequenceSet
 
 MOST_STATES = 64

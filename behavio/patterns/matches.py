@@ -14,7 +14,8 @@ from behavio.engine.local import LocalEngine
 from behavio.kernels import automaton as kernel
 from behavio.kernels.arrays import readonly
 from behavio.patterns.automaton import ITEM, Automaton, build, step_bits
-from behavio.patterns.language import ANY_TIME, Either, Link, Pattern, Step, Steps, parse
+from behavio.patterns.language import parse
+from behavio.patterns.nodes import ANY_TIME, Either, Link, Pattern, Step, Steps
 from behavio.patterns.read_back import read_back
 from behavio.sequences import SequenceSet
 from behavio.words import duration

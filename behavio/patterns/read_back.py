@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behavio.patterns.language import Ban, Item, Link, Pattern
+from behavio.patterns.nodes import Ban, Item, Link, Pattern
 from behavio.words import duration
 
 

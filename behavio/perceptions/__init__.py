@@ -18,12 +18,21 @@ from behavio.contrasts import wilson
 from behavio.errors import ModelError, RunError
 from behavio.files import read_json, write_json
 from behavio.log import EventLog
+from behavio.perceptions.combine import Combined, combined
 from behavio.perceptions.inputs import CaseInputs, case_inputs
 from behavio.perceptions.learn import Answers, Skill, best_penalty, fitted, folds, out_of_fold, skill
 from behavio.perceptions.sample import MATERIAL, Raters, Shift, raters, shift
 from behavio.perceptions.settings import PerceptionSettings
 
-__all__ = ["PerceptionSettings", "Perceptions", "perceptions", "read_perceptions", "write_perceptions"]
+__all__ = [
+    "Combined",
+    "PerceptionSettings",
+    "Perceptions",
+    "combined",
+    "perceptions",
+    "read_perceptions",
+    "write_perceptions",
+]
 
 ANSWERED, PROJECTED = "answered", "projected"
 MOST_ANSWERS = 12
@@ -364,8 +373,24 @@ def write_perceptions(
     for name in ("questions", "cases", "groups"):
         getattr(found, name).write_parquet(folder / f"{name}.parquet")
     write_json(folder / "facts.json", {"notes": []})
+    if settings.research is not None and segments is not None:
+        _write_combined(found, segments, settings.research, seed, folder)
     projected = found.questions.filter(status=PROJECTED)["question"].to_list()
     return {"rows_in": log.survey.height, "rows_out": found.cases.height, "projected": projected}
+
+
+def _write_combined(
+    found: Perceptions, segments: pl.DataFrame, research: float, seed: int, folder: Path
+) -> None:
+    """combined.parquet, combined_profiles.parquet and combined.json, or its reason alone."""
+    try:
+        made = combined(found.cases, found.questions, segments, research, seed)
+    except ModelError as problem:
+        write_json(folder / "combined.json", {"notes": [f"{problem}: {problem.hint}"]})
+        return
+    made.cases.write_parquet(folder / "combined.parquet")
+    made.profiles.write_parquet(folder / "combined_profiles.parquet")
+    write_json(folder / "combined.json", made.facts | {"notes": []})
 
 
 def read_perceptions(folder: Path) -> Perceptions:

@@ -67,6 +67,7 @@ class RunTables:
     suppressed: pl.DataFrame | None = None
     pressure: dict[str, Any] | None = None
     perceptions: dict[str, Any] | None = None
+    combined: dict[str, Any] | None = None
     accounts: dict[str, Any] | None = None
     value: dict[str, Any] | None = None
     goals: dict[str, Any] | None = None
@@ -114,7 +115,8 @@ class RunTables:
             suggestions=_table(run / "suggestions/suggestions.parquet"),
             suppressed=_table(run / "suggestions/suppressed.parquet"),
             pressure=_told(run / "pressure", ("bands", "curves", "cases")),
-            perceptions=_told(run / "perceptions", ("questions", "groups")),
+            perceptions=_told(run / "perceptions", ("questions", "groups", "combined_profiles")),
+            combined=_json(run / "perceptions/combined.json"),
             accounts=_told(run / "accounts", ("accounts", "members", "together")),
             value=_told(run / "value", ("cells", "costs", "policy")),
             goals=_told(run / "goals", ("goals", "suggested", "groups")),

@@ -166,7 +166,7 @@ def _case_facts(
         )
         base = base.join(known, on="case_id", how="left", maintain_order="left")
         base = base.with_columns(owner_id=pl.coalesce("owner_id", "account_owner")).drop("account_owner")
-    base = base.join(_last_contacts(t, base), on="case", how="left", maintain_order="left")
+    base = base.join(last_hours(t, base), on="case", how="left", maintain_order="left")
     inbound = t.of(t.inbound, "case", "timestamp").group_by("case")
     answers = inbound.agg(pl.len().cast(pl.Int64).alias("answers"), pl.col("timestamp").max().alias("came"))
     base = base.join(answers, on="case", how="left", maintain_order="left")
@@ -206,8 +206,9 @@ def _owners(t: Timeline) -> pl.DataFrame:
     return acting.group_by("case", maintain_order=True).agg(pl.col("actor_id").last().alias("owner_id"))
 
 
-def _last_contacts(t: Timeline, cases: pl.DataFrame) -> pl.DataFrame:
-    """Hours since the owner's and since anybody else's last contact, and the time of the last one."""
+def last_hours(t: Timeline, cases: pl.DataFrame) -> pl.DataFrame:
+    """hours_since_own and hours_since_other: since the owner's and anybody else's last contact; touched: when
+    the last one was. `cases` has case and owner_id."""
     touches = t.of(t.touches, "case", "actor_id", "timestamp")
     touches = touches.join(cases.select("case", "owner_id"), on="case", how="left")
     own = (pl.col("actor_id") == pl.col("owner_id")).fill_null(False)

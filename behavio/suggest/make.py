@@ -17,6 +17,7 @@ from behavio.suggest.channels import case_values, check_policy, policy_conflicts
 from behavio.suggest.cycle import fresh_messages, lay_out
 from behavio.suggest.feedback import adherence, read_feedback
 from behavio.suggest.found import Found
+from behavio.suggest.medical import has_medical, medical_queue
 from behavio.suggest.messages import message_scores, shown_messages
 from behavio.suggest.objectives import OPENS_ONLY
 from behavio.suggest.offpolicy import judge_policy
@@ -41,7 +42,8 @@ NO_SUCCESS = "no inbound activity is marked: set [source.x.values.direction] or 
 class Suggestions:
     """What the stage makes.
 
-    tables   suggestions, suppressed, affinity, content, plan, missing; feedback and adherence where the log
+    tables   suggestions, suppressed, affinity, content, plan, missing; medical and medical_suppressed (see
+             `medical`) where there is a medical team; feedback and adherence where the log
              holds feedback or an earlier run is named; watch with a value column; conflicts with a policy
     facts    for the closing summary
     """
@@ -87,18 +89,24 @@ def make_tables(
     keep.add("content", _content(timeline, settings))
     situations = read_situations(timeline, segments, settings)
     names = actions["action"].to_list()
-    cells, now, counts = score(situations, names, settings, progress)
+    promoting = actions.filter(~pl.col("action_medical"))
+    cells, now, counts = score(situations, promoting["action"].to_list(), settings, progress)
     feedback = read_feedback(timeline, settings, found.previous)
     offers = read_offers(situations, actions, cells, now, log, settings)
     offers = add_standing(offers, timeline, log, settings, found, feedback)
     offers = _asked_for(offers, situations, log, settings, found)
+    if has_medical(timeline, settings):
+        queue, held = medical_queue(timeline, log, offers, settings)
+        keep.add("medical", queue)
+        keep.add("medical_suppressed", held)
+        counts |= {"n_medical": queue.height, "n_medical_suppressed": held.height}
     shown = shown_messages(situations, names, settings)
     scores = message_scores(shown)
     ruled = ask_rules(offers, shown, scores, feedback, timeline, settings, progress, keep)
     held_out = offers.cases["holdout"]
     del offers  # what stood beside every case is not needed any more
     progress("judging the policy", 0.4)
-    policy = judge_policy(situations, actions, ruled.closed, settings)
+    policy = judge_policy(situations, promoting, ruled.closed, settings)
     if settings.holdout_column is not None:
         policy["holdout"] = holdout_uplift(timeline, held_out)
     progress("planning", 0.6)
@@ -138,13 +146,14 @@ def _write_out(
     cycle = lay_out(plan, t, settings)
     usable = fresh_messages(scores, t.as_of, settings)
     free = pl.col("rule").is_null()
+    expected = _expected(next_steps, t)
     n_urgent = 0
     for start, inside in parts_of(t.n_cases):
         progress("giving reasons", start / t.n_cases)
         planned = plan.filter(inside)
         own = _known(planned.filter(free), cells, t)
         own = with_dates(own, t.as_of, settings)
-        own = add_reasons(_with_next_step(own, next_steps), (start, start + PART), situations, settings)
+        own = add_reasons(_with_next_step(own, expected), (start, start + PART), situations, settings)
         n_urgent += int((own["priority"] == "urgent").sum())
         keep.add("suggestions", _suggestions(own))
         held = pl.concat([ruled.forbidden.filter(inside), planned.filter(~free).select(NARROW)])
@@ -204,19 +213,26 @@ def _suppressed(left_out: pl.DataFrame) -> pl.DataFrame:
     return out.select(pl.col(c).cast(t) for c, t in SUPPRESSED_SCHEMA.items())
 
 
-def _with_next_step(chosen: pl.DataFrame, next_steps: pl.DataFrame | None) -> pl.DataFrame:
-    """What the model expects next anyway, beside each suggestion."""
+def _expected(next_steps: pl.DataFrame | None, t: Timeline) -> pl.DataFrame:
+    """case_id, next_activity, next_probability: what the model expects next, medical activities left out."""
     if next_steps is None or next_steps.height == 0:
-        return chosen.with_columns(
-            next_activity=pl.lit(None, dtype=pl.String), next_probability=pl.lit(None, dtype=pl.Float64)
-        )
+        kinds = {"case_id": pl.String(), "next_activity": pl.String(), "next_probability": pl.Float64()}
+        return pl.DataFrame(schema=kinds)
     if "rests_on" in next_steps.columns:  # what stands in for a person is no reason for one
         next_steps = next_steps.filter(rests_on="person")
-    first = next_steps.filter(pl.col("rank") == 1).unique("case_id", keep="first", maintain_order=True)
-    first = first.select(
-        "case_id", pl.col("activity").alias("next_activity"), pl.col("probability").alias("next_probability")
+    medical = (pl.col("team") == "medical").fill_null(False).mean() > 0.5
+    kept = t.events.group_by("activity").agg(medical.alias("medical")).filter("medical")["activity"]
+    known = pl.col("activity").is_in(kept.cast(pl.String).sort().to_list())
+    first = next_steps.filter(~known.fill_null(False)).sort("case_id", "rank")
+    first = first.filter(pl.col("rank") > 0).unique("case_id", keep="first", maintain_order=True)
+    return first.select(
+        pl.col("case_id").cast(pl.String), next_activity="activity", next_probability="probability"
     )
-    return chosen.join(first, on="case_id", how="left", maintain_order="left")
+
+
+def _with_next_step(chosen: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
+    """What the model expects next anyway, beside each suggestion."""
+    return chosen.join(expected, on="case_id", how="left", maintain_order="left")
 
 
 def _facts(

@@ -288,10 +288,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def apply_rules(candidates: pl.DataFrame, settings: SuggestSettings) -> pl.DataFrame:
-    """Add `rule` (name of the first rule that forbids, null when none does) and `detail`."""
+def apply_rules(
+    candidates: pl.DataFrame, settings: SuggestSettings, rules: tuple[Rule, ...] = RULES
+) -> pl.DataFrame:
+    """Add `rule` (name of the first of the rules that forbids, null when none does) and `detail`."""
     rule, detail = pl.lit(None, dtype=pl.String), pl.lit(None, dtype=pl.String)
-    for check in reversed(RULES):
+    for check in reversed(rules):
         verdict = check(settings)
         rule = pl.when(verdict.forbids).then(pl.lit(check.__name__)).otherwise(rule)
         detail = pl.when(verdict.forbids).then(verdict.detail).otherwise(detail)

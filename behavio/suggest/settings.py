@@ -12,6 +12,8 @@ from behavio.errors import JobError
 DAY_US = 86_400_000_000
 """Microseconds of one day."""
 
+QUEUES = ("commercial", "medical")
+
 MEANINGS = ("rest", "never", "channel", "message", "none")
 """What a reason of a dismissal may mean, see `SuggestSettings.dismissal_reasons`."""
 
@@ -23,13 +25,19 @@ class TriggerRule:
     when    conditions joined by "and", each a pattern, "in 30d" or not: "portal_visit and no call in 30d"
     action  the outbound activity that is suggested then
     name    how the reason calls it; default: its text
+    queue   commercial, or medical: then it stands in the medical team's queue, see `medical`. What the
+            medical team did or was asked is seen by medical triggers only, contacts by the others by the
+            commercial ones only
     """
 
     when: str
     action: str
     name: str | None = None
+    queue: str = "commercial"
 
     def __post_init__(self) -> None:
+        if self.queue not in QUEUES:
+            raise JobError(f"queue = {self.queue!r} is unknown", hint=f"one of {', '.join(QUEUES)}")
         if not self.when.strip() or not self.action.strip():
             raise JobError(
                 "a trigger needs when and action",
@@ -70,6 +78,9 @@ class SuggestSettings:
     holdout             file of a draw by `behavio holdout`: cases left alone
     holdout_column      column of the cases that is true for a randomised group left alone
     trigger             [[suggest.trigger]] rules of the users
+    requests            activities by which a case asks the medical team something; default: what is inbound
+                        and of the medical team, reactions left out
+    request_open        how long such a question stays open when nobody answers it
     policy              TOML file: which channels for which value and behaviour, see `channels.py`
     value_column        number of the cases that says what they are worth, e.g. a decile
     high_value          value from which a case counts as one of high value; default: the top fifth
@@ -117,6 +128,8 @@ class SuggestSettings:
     holdout: str | None = None
     holdout_column: str | None = None
     trigger: tuple[TriggerRule, ...] = ()
+    requests: tuple[str, ...] | None = None
+    request_open: str = "90d"
     policy: str | None = None
     value_column: str | None = None
     high_value: float | None = None
@@ -153,7 +166,7 @@ class SuggestSettings:
             if cap is not None and cap < 1:
                 raise JobError(f"{name} = {cap} is too small", hint="it starts at 1")
         durations = ("response_window", "cooldown", "message_fresh", "expires", "low_access", "step_gap")
-        for name in (*durations, "dismissal_rest", "executed_rest"):
+        for name in (*durations, "dismissal_rest", "executed_rest", "request_open"):
             if seconds(getattr(self, name)) <= 0:
                 raise JobError(f"{name} must be longer than nothing", hint='write a duration such as "14d"')
         for reason, meaning in self.dismissal_reasons.items():

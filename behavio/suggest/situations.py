@@ -118,7 +118,10 @@ def observed_until(timeline: Timeline) -> int:
 
 
 def seen_touches(situations: Situations, actions: Sequence[str]) -> pl.DataFrame:
-    """Every contact whose window was observed: action, case, situation, response (0/1)."""
+    """Every contact by sales or marketing: action, case, situation, response (0/1), observed (window over).
+
+    What the medical team does teaches nobody what to promote.
+    """
     t, m = situations.timeline, situations.timeline.touches
     frame = situations.frame(m.case, m.time, np.arange(len(m)), t.inbound.ahead(m.position))
     later = t.success.rank(m.case, m.time + situations.window_us)
@@ -128,7 +131,8 @@ def seen_touches(situations: Situations, actions: Sequence[str]) -> pl.DataFrame
         response=(later > t.success.ahead(m.position)).astype(np.int64),
         observed=m.time + situations.window_us <= observed_until(t),
     )
-    return frame.filter(pl.col("action").is_in(list(actions)))
+    medical = (t.of(m, "team")["team"] == "medical").fill_null(False)
+    return frame.filter(pl.col("action").is_in(list(actions)) & ~medical)
 
 
 def moments_of(timeline: Timeline, action: str) -> Moments:

@@ -80,15 +80,25 @@ def _completed(pattern: str, activities: list[str]) -> str:
 
 
 def holding(log: EventLog, t: Timeline, rule: TriggerRule) -> pl.DataFrame:
-    """case_id of everybody for whom a trigger holds when the plan is made."""
+    """case_id of everybody for whom a trigger holds when the plan is made.
+
+    A commercial trigger does not see the medical team's events, a medical one no contact by the others.
+    """
     from behavio.patterns import match
     from behavio.sequences import SequenceSet
 
     activities = log.events["activity"].cast(pl.String).unique().sort().to_list()
+    seen = pl.lit(True)
+    if "team" in log.events.columns:
+        medical = (pl.col("team") == "medical").fill_null(False)
+        outbound = pl.lit(False)
+        if "direction" in log.events.columns:
+            outbound = (pl.col("direction") == "outbound").fill_null(False)
+        seen = medical | ~outbound if rule.queue == "medical" else ~medical
     cases = t.case_ids.to_frame("case_id")
     for condition in read_conditions(rule.when, activities):
         us = pl.col("timestamp").dt.epoch("us")
-        recent = log.events.filter((us > t.as_of - condition.us) & (us <= t.as_of))
+        recent = log.events.filter(seen & (us > t.as_of - condition.us) & (us <= t.as_of))
         known = log.events.unique("activity", keep="first", maintain_order=True)
         probe = known.with_columns(case_id=pl.lit(PROBE))
         events = pl.concat(
@@ -106,7 +116,7 @@ def triggered(log: EventLog, t: Timeline, actions: pl.DataFrame, settings: Sugge
     """case_id, action, trigger: the name of the first trigger that asks for an action of a case now."""
     asked = pl.DataFrame(schema={"case_id": pl.String, "action": pl.String, "trigger": pl.String})
     known = actions["action"].unique().sort().to_list()
-    for rule in settings.trigger:
+    for rule in (r for r in settings.trigger if r.queue == "commercial"):
         if rule.action not in known:
             raise JobError(
                 f"the trigger {rule.when!r} asks for {rule.action!r}, which is not weighed",

@@ -180,21 +180,11 @@ class Facts:
         return pl.coalesce(
             pl.when(no_owner).then(self._said("missing_owner")),
             pl.when(pl.col("case_id").is_in(self.objected)).then(self._said("privacy_opt_out")),
-            pl.when(pl.col("owner_id").is_in(self._medical())).then(self._said("medical_owner")),
+            pl.when(pl.col("owner_id").is_in(sorted(self.tables.medical))).then(self._said("medical_owner")),
             consent,
             pl.when(none).then(self._said("missing_reason")),
             pl.when(pl.col("expires_on") < self.day).then(self._said("expired")),
         )
-
-    def _medical(self) -> list[str]:
-        """People who appear in the log for the medical team only: no promotional suggestion goes to them."""
-        events = pl.scan_parquet(self.run / "log" / "events.parquet")
-        if not {"actor_id", "team"} <= set(events.collect_schema().names()):
-            return []
-        teams = events.filter(pl.col("actor_id").is_not_null()).group_by(pl.col("actor_id").cast(pl.String))
-        only = teams.agg((pl.col("team") == "medical").fill_null(False).all().alias("medical"))
-        found = only.filter("medical").select("actor_id").collect()
-        return sorted(found["actor_id"].to_list())
 
     def _tags(self) -> pl.DataFrame:
         table = self.suggestions()

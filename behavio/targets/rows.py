@@ -83,6 +83,8 @@ class RunTables:
     suppressed: pl.DataFrame | None
     cases: pl.DataFrame
     consents: pl.DataFrame
+    medical: frozenset[str] = frozenset()
+    """People who appear in the log for the medical team only: no promotional suggestion goes to them."""
 
 
 def read_run(run: Path) -> RunTables:
@@ -110,8 +112,18 @@ def read_run(run: Path) -> RunTables:
         as_of=int(newest.collect().item()),
         cases=pl.read_parquet(log / "cases.parquet"),
         consents=pl.read_parquet(log / "consents.parquet"),
+        medical=_medical(log / "events.parquet"),
         **found,
     )
+
+
+def _medical(path: Path) -> frozenset[str]:
+    events = pl.scan_parquet(path)
+    if not {"actor_id", "team"} <= set(events.collect_schema().names()):
+        return frozenset()
+    teams = events.filter(pl.col("actor_id").is_not_null()).group_by(pl.col("actor_id").cast(pl.String))
+    only = teams.agg((pl.col("team") == "medical").fill_null(False).all().alias("medical"))
+    return frozenset(only.filter("medical").select("actor_id").collect()["actor_id"].to_list())
 
 
 def label_rows(tables: RunTables, settings: DeliverSettings) -> Load:
@@ -168,7 +180,7 @@ def suggestion_rows(tables: RunTables, settings: DeliverSettings) -> Load:
     for s in frame.iter_rows(named=True):
         row = _suggestion_row(s, day_of(tables.as_of).isoformat(), stamp)
         row = {c: row[c] for c in columns}
-        problem = _problem(s, refused, objected)
+        problem = _problem(s, refused, objected, tables.medical)
         if not problem and per_owner[s["owner_id"]] >= settings.max_per_owner:
             problem = f"owner_full: the owner already gets {settings.max_per_owner} suggestions"
         if problem:
@@ -212,12 +224,19 @@ def _suggestion_row(s: dict[str, Any], posted: str, stamp: Row) -> Row:
     }
 
 
-def _problem(s: dict[str, Any], refused: dict[tuple[str, str, str], str], objected: set[str]) -> str:
+def _problem(
+    s: dict[str, Any],
+    refused: dict[tuple[str, str, str], str],
+    objected: set[str],
+    medical: frozenset[str],
+) -> str:
     """Why a suggestion may not go; empty when it may."""
     if not s["owner_id"]:
         return "missing_owner: no sales contact owns this case"
     if s["case_id"] in objected:
         return "privacy_opt_out: the person objected to the use of personal data"
+    if s["owner_id"] in medical:
+        return "medical_owner: the owner works for the medical team only"
     state = refused.get((s["case_id"], s["channel"], s["brand"] or ""))
     if state is not None:
         return f"no_consent: the consent for {s['channel']} is {state}"

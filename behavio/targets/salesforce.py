@@ -261,12 +261,19 @@ class SalesforceCrm:
             )
         known = pl.concat(parts)
         left = rows.select(key).join(known.select("key"), on="key", how="anti")
+        if not left.height:
+            return known
+        rest = sheet(self._ask("GET", f"{path}/unprocessedrecords/").content)
+        named = (
+            rest[what.key].implode() if what.key in rest.columns else pl.Series([], dtype=pl.String).implode()
+        )
+        told = pl.when(pl.col("key").is_in(named)).then(pl.lit("the job ended before this row"))
         lost = left.select(
             "key",
             pl.lit(None, pl.String).alias("id"),
             pl.lit(False).alias("created"),
             pl.lit("UNPROCESSED").alias("code"),
-            pl.lit("the job ended before this row").alias("message"),
+            told.otherwise(pl.lit("the row is in none of the three result files")).alias("message"),
         )
         return pl.concat([known, lost])
 

@@ -96,7 +96,8 @@ def attributed(
     sizes = patients.group_by("hcp").agg(n=pl.len()).sort("hcp")
     counts = sizes["n"].to_numpy()
     nobody = (sizes["hcp"] == NOBODY).to_numpy()
-    seen = told(counts, [np.arange(len(counts))], settings.k, nobody) & ~nobody
+    named = np.flatnonzero(~nobody)  # how many patients name nobody is told
+    seen = told(counts, [named], settings.k, nobody) & ~nobody
     known = sizes.filter(pl.Series(seen))
     mix, held = _mix(patients, known, settings.k)
     use = _use(patients, known, settings.k)
@@ -185,7 +186,7 @@ def _profiles(
     """
     own = patients.with_columns(profile=pl.col(kind).fill_null("(unknown)"))
     cells, held = _cells(own, ["hcp", "profile"], [["hcp"], ["profile"]], known, k)
-    sums = [["hcp", "profile"], ["hcp", "on"], ["profile", "on"], ["hcp"], ["profile"]]
+    sums = [["hcp", "profile"], ["hcp", "on"], ["profile", "on"]]  # and what these add up to
     split, _ = _cells(own, ["hcp", "profile", "on"], sums, known, k)
     yes = split.filter(on="on").select("hcp", "profile", n_focus="n")
     no = split.filter(on="off").select("hcp", "profile", n_off="n")
@@ -232,7 +233,9 @@ def _use(patients: pl.DataFrame, known: pl.DataFrame, k: int) -> pl.DataFrame:
     use = cells.filter(on="on").with_columns(all=pl.lit(every)).join(known.rename({"n": "of"}), on="hcp")
     use = _against(use.sort("hcp"), patients.height)
     word = pl.when(pl.col("low") > 0).then(pl.lit("more")).when(pl.col("high") < 0).then(pl.lit("less"))
-    return use.select("case_id", focus_share="share", focus_against_rest=word.otherwise(pl.lit("alike")))
+    return use.select(
+        "case_id", focus_share=pl.col("share").round(3), focus_against_rest=word.otherwise(pl.lit("alike"))
+    )
 
 
 def _hcps(known: pl.DataFrame, mix: pl.DataFrame, profiles: pl.DataFrame, use: pl.DataFrame) -> pl.DataFrame:

@@ -28,7 +28,6 @@ Section = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 
 def tables_of(found: Treatment, variants: pl.DataFrame) -> list[Section]:
     """Title, columns and rows of everything that is told."""
-    enough = found.time.endings.filter(pl.col("n") >= found.settings.k)
     sizes = found.hcps.hcps.sort("treated_patients", "case_id", descending=[True, False]).head(ROWS)
     times: list[tuple[str, ...]] = [
         (r["regimen"], f"{r['n_patients']:,}", f"{r['n_ended']:,}", _days(r))
@@ -39,7 +38,8 @@ def tables_of(found: Treatment, variants: pl.DataFrame) -> list[Section]:
         for r in found.regimens.head(ROWS).iter_rows(named=True)
     ]
     ends: list[tuple[str, ...]] = [
-        (r["regimen"], r["ended_by"], f"{r['days']:.0f}", _interval(r)) for r in enough.iter_rows(named=True)
+        (r["regimen"], r["ended_by"], f"{r['days']:.0f}", _interval(r))
+        for r in found.time.endings.iter_rows(named=True)
     ]
     ways: list[tuple[str, ...]] = [
         (r["variant"], f"{r['cases']:,}", percent(r["share"])) for r in variants.iter_rows(named=True)
@@ -69,14 +69,16 @@ def _interval(row: dict[str, Any]) -> str:
 def _days(row: dict[str, Any]) -> str:
     if row["median_days"] is None:
         return "not reached"
-    low, high = (f"{row[c]:.0f}" if row[c] is not None else "…" for c in ("low", "high"))
-    return f"{row['median_days']:.0f} ({low} to {high})"
+    digits = 0 if row["median_days"] >= 10 else 1
+    low, high = (f"{row[c]:.{digits}f}" if row[c] is not None else "…" for c in ("low", "high"))
+    return f"{row['median_days']:.{digits}f} ({low} to {high})"
 
 
 def head_of(found: Treatment, facts: dict[str, Any]) -> str:
     """One sentence: how many patients, lines, how lines began."""
-    begun = ", ".join(f"{n:,} {how}" for how, n in facts["begun_by"].items())
-    return f"{facts['n_patients']:,} patients, {facts['n_lines']:,} lines of therapy: begun by {begun}."
+    many = {"start": "starts", "add": "adds", "switch": "switches", "restart": "restarts"}
+    begun = [f"{n:,} {how if n == 1 else many[how]}" for how, n in facts["begun_by"].items()]
+    return f"{facts['n_patients']:,} patients, {facts['n_lines']:,} lines of therapy: {', '.join(begun)}."
 
 
 def definition(found: Treatment) -> str:

@@ -91,7 +91,8 @@ def followed(lines: pl.DataFrame, records: Records, settings: TreatmentSettings)
 def time_on_treatment(lines: pl.DataFrame, records: Records, settings: TreatmentSettings) -> TimeOnTreatment:
     """Kaplan–Meier per regimen (log-log intervals), cumulative incidence of each ending, log-rank tests.
 
-    Regimens of fewer than k patients, and those beyond the `top` most frequent, are told together.
+    Regimens of fewer than k patients, and those beyond the `top` most frequent, are told together; endings
+    that fewer than k lines had are not told.
     """
     known = followed(lines, records, settings)
     names = frequent(known, settings)
@@ -109,7 +110,7 @@ def time_on_treatment(lines: pl.DataFrame, records: Records, settings: Treatment
     return TimeOnTreatment(
         pl.DataFrame(times, schema=TIMES, orient="row"),
         pl.DataFrame(curves, schema=CURVES, orient="row"),
-        pl.DataFrame(endings, schema=ENDINGS, orient="row"),
+        pl.DataFrame(endings, schema=ENDINGS, orient="row").filter(pl.col("n") >= settings.k),
         _tests([(n, p) for n, p in parts if n != OTHERS]),
         lines.height - known.height,
     )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from behavio.errors import RunError
+from behavio.errors import JobError, RunError
 from behavio.files import read_json
 from behavio.log import ATTRIBUTES, EventLog
 from behavio.suggest import SuggestSettings
 from behavio.suggest.affinity import AFFINITY_SCHEMA, channel_affinity, content_affinity
 from behavio.suggest.reasons import date
+from behavio.suggest.settings import QUEUES
 from behavio.suggest.timeline import PRESSURE_DAYS, is_touch, read_timeline
 from behavio.view import page
 from behavio.view.alike import alike
@@ -37,7 +38,9 @@ class CaseStory:
     stage         row of stages/stages.parquet, None without that stage
     pressure      row of pressure/cases.parquet: contacts against the band of the group, and the verdict
     alike         the cases most alike by the run's vectors, and what comes next for them
+    perceptions   rows of perceptions/cases.parquet: what she said, or what is projected, and says so
     next_steps, suggestions, suppressed   this case's rows of the run; empty for a bare log
+    queue         whose suggestions these are: commercial, or medical, which holds nothing promotional
     contacts_28d  contacts by the company in the 28 days before as_of
     ages          per source: days between its newest event and as_of (None where unknown)
     """
@@ -57,7 +60,9 @@ class CaseStory:
     affinity: pl.DataFrame = field(default_factory=pl.DataFrame)
     content: pl.DataFrame = field(default_factory=pl.DataFrame)
     alike: pl.DataFrame = field(default_factory=pl.DataFrame)
+    perceptions: pl.DataFrame = field(default_factory=pl.DataFrame)
     ages: Mapping[str, float | None] = field(default_factory=dict)
+    queue: str = "commercial"
 
     def to_frame(self) -> pl.DataFrame:
         """The events of the case, in order."""
@@ -95,6 +100,7 @@ class CaseStory:
                 told = f"{percent(a['affinity'])} {what} ({percent(a['low'])}–{percent(a['high'])})"
                 of = CHANNELS.get(a[column], a[column]) if column == "channel" else a[column]
                 out.append((f"{name} {of}", f"{told}, usual {percent(a['usual'])}"))
+        out += page.said(self.perceptions)
         for source, age in self.ages.items():
             if age is not None:
                 out.append((f"data of {source}", "up to date" if age < 1 else f"{days(age)} old"))
@@ -104,15 +110,31 @@ class CaseStory:
         return page.part(self)
 
 
-def story(source: Path | EventLog, case_id: str, settings: SuggestSettings | None = None) -> CaseStory:
-    """The story of one case from a run folder or a log.
+def story(
+    source: Path | EventLog,
+    case_id: str,
+    settings: SuggestSettings | None = None,
+    queue: str = "commercial",
+) -> CaseStory:
+    """The story of one case from a run folder or a log, with the suggestions of one queue.
 
-    Errors: RunError when the folder holds no log or the case is unknown (naming the nearest ids).
+    In the medical queue stand the medical team's own suggestions; chances, affinities, bands and likeness,
+    which promotion is planned by, are left out. Errors: RunError when the folder holds no log or the case is
+    unknown (naming the nearest ids); JobError for a queue that is not there.
     """
     settings = settings or SuggestSettings()
+    if queue not in QUEUES:
+        raise JobError(f"there is no queue {queue!r}", hint=f"one of {', '.join(QUEUES)}")
     if isinstance(source, EventLog):
-        return _from_log(source, str(case_id), settings)
-    return _from_run(Path(source), str(case_id), settings)
+        told = _from_log(source, str(case_id), settings)
+    else:
+        told = _from_run(Path(source), str(case_id), settings, "" if queue == "commercial" else "medical")
+    if queue == "commercial":
+        return told
+    none = pl.DataFrame()
+    return replace(
+        told, queue=queue, next_steps=none, affinity=none, content=none, alike=none, pressure=None, stage=None
+    )
 
 
 def _from_log(log: EventLog, case_id: str, settings: SuggestSettings) -> CaseStory:
@@ -134,7 +156,7 @@ def _from_log(log: EventLog, case_id: str, settings: SuggestSettings) -> CaseSto
     )
 
 
-def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
+def _from_run(run: Path, case_id: str, settings: SuggestSettings, queue: str) -> CaseStory:
     if not (run / "log" / "events.parquet").is_file():
         raise RunError(f"{run} holds no log", hint="give the folder that behavio run wrote")
     events, cases = (pl.scan_parquet(run / "log" / f"{n}.parquet") for n in ("events", "cases"))
@@ -172,8 +194,9 @@ def _from_run(run: Path, case_id: str, settings: SuggestSettings) -> CaseStory:
         segment=labels["segment"][0] if labels is not None and labels.height else None,
         strength=labels["strength"][0] if labels is not None and labels.height else None,
         next_steps=_or_empty(table("next/next_steps.parquet")),
-        suggestions=_or_empty(table("suggestions/suggestions.parquet")),
-        suppressed=_or_empty(table("suggestions/suppressed.parquet")),
+        suggestions=_or_empty(table(f"suggestions/{queue or 'suggestions'}.parquet")),
+        suppressed=_or_empty(table(f"suggestions/{queue}{'_' if queue else ''}suppressed.parquet")),
+        perceptions=_or_empty(table("perceptions/cases.parquet")),
     )
 
 

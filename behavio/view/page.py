@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from behavio.words import days, percent, touchpoint
 
 if TYPE_CHECKING:
@@ -41,6 +43,24 @@ def page(story: CaseStory) -> str:
     """The story as a whole HTML page, nothing fetched from anywhere."""
     head = f'<meta charset="utf-8"><title>{escape(story.case_id)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{part(story)}</body></html>\n'
+
+
+def said(perceptions: pl.DataFrame) -> list[tuple[str, str]]:
+    """(question, answer in words) with whether it was given or is projected; the likeliest answer of each."""
+    if perceptions.is_empty():
+        return []
+    best = perceptions.sort("question", "probability", descending=[False, True], nulls_last=True)
+    out = []
+    for row in best.unique("question", keep="first", maintain_order=True).iter_rows(named=True):
+        if row["basis"] == "answered":
+            given = row["answer"] if row["answer"] is not None else f"{row['value']:g}"
+            told = f"{given} (said so)"
+        elif row["answer"] is None:
+            told = f"{row['value']:.1f} (projected, {row['low']:.1f} to {row['high']:.1f}; never asked)"
+        else:
+            told = f"{row['answer']} (projected, {percent(row['probability'])} sure; never asked)"
+        out.append((row["question"], told))
+    return out
 
 
 def suggested(story: CaseStory) -> list[str]:

@@ -52,8 +52,14 @@ def _rename(root: ElementTree.Element, names: Mapping[str, str], cases: str | No
         if cases is not None and text.get("class") == "small" and text.text:
             text.text = re.sub(r"\bcases\b", cases, text.text)
         if text.get("class") == "small" and text.text:
-            own = spoken()
-            text.text = own.number(own.sentence(text.text.replace("\u00a0", " "))) if own.texts else text.text
+            text.text = _in_words(text.text.replace("\u00a0", " ")) if spoken().texts else text.text
+
+
+def _in_words(said: str) -> str:
+    """A line of a drawing in the language of the page; what a catalogue says has its numbers right."""
+    own = spoken()
+    found = own.text(said)
+    return own.number(said) if found == said else found
 
 
 def _element(node: ElementTree.Element) -> Markup:

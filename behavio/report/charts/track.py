@@ -115,8 +115,10 @@ def ratio_axis(lows: Sequence[float], highs: Sequence[float], home: str = "as by
     above = min((s for s in steps if s >= high * 0.999), default=steps[-1])
     span = math.log2(above / below)
     every = 1 if span <= 5 else 2 if span <= 9 else 3
+    crowded = every / math.log2(above / below * 1.15**2) < 0.2  # the words for one need the room beside them
+    near = (2.0**every, 2.0**-every) if crowded else ()
     ticks = [
-        (s, home if s == 1 else _times(s))
+        (s, home if s == 1 else "" if s in near else _times(s))
         for i, s in zip(range(-6, 13), steps, strict=True)
         if below <= s <= above and i % every == 0
     ]
@@ -159,7 +161,7 @@ def _thinned(ticks: Sequence[tuple[float, str]], low: float, high: float) -> tup
     kept: list[tuple[float, str]] = []
     whole = math.log(high / low)
     for value, label in ticks:
-        if kept and label and math.log(value / kept[-1][0]) / whole < 0.15:
+        if kept and label and math.log(value / kept[-1][0]) / whole < 0.2:
             continue
         kept.append((value, label))
     return tuple(kept)

@@ -13,6 +13,7 @@ from behavio.report.blocks import Block, Figure, Prose, Section, Sheet
 from behavio.report.charts.track import Row, ratio_axis, track
 from behavio.report.context import Context, say
 from behavio.report.kinds import path, sentence_case
+from behavio.report.language import spoken
 from behavio.report.numbers import times
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
@@ -172,7 +173,11 @@ def _forest(c: Context, side: str, rows: list[dict[str, Any]], table: Table) -> 
     )
     alt = "; ".join(f"{r['pattern']}: {times(r['lift'], r['low'], r['high'])}" for r in table.rows)
     within = [found[1] for n in _notes(c, "outcomes") if (found := re.search(r"within (.+) of its first", n))]
-    caption = say("Counted: {o} within {t} of the last step.", o=_outcome(c), t=within[0]) if within else ""
+    caption = (
+        say("Counted: {o} within {t} of the last step.", o=_outcome(c), t=spoken().number(within[0]))
+        if within
+        else ""
+    )
     head = ("Steps", "Followed by it", "Seen at")
     return Figure(title, track(drawn, axis, head), alt, Markup(caption), table)
 

@@ -12,6 +12,7 @@ from behavio.report.blocks import Figure
 from behavio.report.charts.bars import bars
 from behavio.report.context import Context, say
 from behavio.report.kinds import sentence_case
+from behavio.report.language import t
 from behavio.report.numbers import write
 from behavio.report.tables import Column, Table
 from behavio.words import touchpoint
@@ -36,7 +37,7 @@ def funnel(c: Context) -> Figure | None:
     drawn = bars(
         [
             (
-                f"{sentence_case(steps[i])} – {table.text(i, 'cases')} {c.many}",
+                f"{sentence_case(t(steps[i]))} – {table.text(i, 'cases')} {t(c.many)}",
                 table.show(i, "share"),
                 float(r["share"]),
             )

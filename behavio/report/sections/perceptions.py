@@ -28,9 +28,54 @@ def section(c: Context) -> Section | None:
             blocks.append(Sheet(made, say(title), say(
                 "Asked: answers really given, with 95 % interval. Projected: what behaviour tells of the "
                 "others. Fewer than {k} people are not shown.", k=c.k)))  # fmt: skip
+    profiles = _combined(c, found.get("combined_profiles"))
+    if profiles is not None:
+        tables.append(profiles.table)
+        blocks.append(profiles)
     return Section(
         "perceptions", "What they say", _heading(found["questions"]), _sub(c), tuple(blocks), tuple(tables)
     )
+
+
+def _combined(c: Context, profiles: pl.DataFrame | None) -> Sheet | None:
+    """Profiles of behaviour and answers together, with the weights they were made by."""
+    told = c.run.combined
+    if profiles is None or not told or told.get("notes"):
+        return None
+    columns = (
+        Column("profile", "Profile"),
+        Column("n_cases", "Cases", "count"),
+        Column("behaviour", "Group of behaviour"),
+        Column("of_it", "Of the profile", "share"),
+        Column("research", "What they say"),
+        Column("say_it", "Of the profile", "share"),
+        Column("projected", "By projected answers", "share"),
+    )
+    rows = [r for r in profiles.iter_rows(named=True) if r["n_cases"] is not None and r["n_cases"] >= c.k]
+    table = Table.of(
+        "perceptions_combined",
+        "Profiles of behaviour and answers",
+        columns,
+        rows,
+        "behavio perceptions RUN --combine WEIGHT",
+    )
+    weights = {
+        k: c.facts.add(f"weight_{k}", told["weights"][k], "share", f"weight of {k} in profiles")
+        for k in ("behaviour", "research")
+    }
+    alike = {
+        k: c.facts.add(f"profiles_like_{k}", told["agreement"][k], "nats", f"agreement of profiles with {k}")
+        for k in ("behaviour", "research")
+    }
+    note = say(
+        "Weights: behaviour {b}, answers {r}. Agreement with the groups of behaviour {x}, with the profiles "
+        "of answers alone {y}, where 1 is the same. Either weight alone gives that side as it is.",
+        b=weights["behaviour"].shown,
+        r=weights["research"].shown,
+        x=alike["behaviour"].shown,
+        y=alike["research"].shown,
+    )
+    return Sheet(table, say("Behaviour and answers together"), note)
 
 
 def _heading(questions: pl.DataFrame) -> Markup:

@@ -324,7 +324,8 @@ def _answers(c: Context, table: Table) -> Figure:
 
 
 def _done(band: str) -> str:
-    return {"none": "nothing", "as planned": "all", "more than planned": "more than all"}.get(band, band)
+    words = {"none": "nothing", "as planned": "all of it", "more than planned": "more than all of it"}
+    return str(t(words.get(band, band)))
 
 
 def _within(c: Context) -> str:

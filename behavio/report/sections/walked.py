@@ -29,7 +29,7 @@ def flow(c: Context, held: dict[str, Any]) -> Figure | None:
     drawn = bars(
         [
             (
-                f"{sentence_case(r['step'])} – {table.text(i, 'occurrences')} times",
+                str(say("{x} – {n} times", x=sentence_case(t(r["step"])), n=table.text(i, "occurrences"))),
                 table.show(i, "share"),
                 r["share"],
             )
