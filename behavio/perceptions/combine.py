@@ -84,7 +84,7 @@ def combined(
             "research": round(adjusted_rand(label, by_answers), 6),
         },
         "questions": used,
-        "projected_share": round(float((table["basis"] == "projected").mean() or 0.0), 6),
+        "projected_share": round(_share_of(table["basis"], "projected"), 6),
     }
     return Combined(cases.select(*PROFILES), _profiles(cases), facts)
 
@@ -228,6 +228,10 @@ def _names(cases: pl.DataFrame, label: np.ndarray, research: float) -> list[str]
     return [told[int(i)] for i in label]
 
 
+def _share_of(column: pl.Series, value: str) -> float:
+    return int((column == value).sum()) / max(column.len(), 1)
+
+
 def _first(column: pl.Series) -> str:
     return str(column.to_frame("x").group_by("x").len().sort("len", "x", descending=[True, False])["x"][0])
 
@@ -243,10 +247,10 @@ def _profiles(cases: pl.DataFrame) -> pl.DataFrame:
                 "n_cases": None if few else own.height,
                 "share": None if few else own.height / cases.height,
                 "behaviour": group,
-                "of_it": None if few else float((own["behaviour"] == group).mean() or 0.0),
+                "of_it": None if few else _share_of(own["behaviour"], group),
                 "research": answer,
-                "say_it": None if few else float((own["research"] == answer).mean() or 0.0),
-                "projected": None if few else float((own["basis"] == "projected").mean() or 0.0),
+                "say_it": None if few else _share_of(own["research"], answer),
+                "projected": None if few else _share_of(own["basis"], "projected"),
             }
         )
     kinds = {"n_cases": pl.Int64(), **dict.fromkeys(("share", "of_it", "say_it", "projected"), pl.Float64())}
