@@ -95,7 +95,7 @@ def test_no_file_holds_the_person_afterwards(run: Path):
     assert (done.n_erased, done.unknown, done.rows["log/events.parquet"]) == (1, (), n)
     assert "segments/profiles.json" in done.deleted and "models/ngram/" in done.deleted
     assert set(done.run_again) == {
-        *("journeys", "models", "segments", "patterns", "next", "suggestions", "report", "delivery")
+        *("journeys", "models", "segments", "patterns", "next", "suggestions", "card", "report", "delivery")
     }
     told = json.loads((run / "manifest.json").read_text())
     assert told["erased"]["people"] == 1
