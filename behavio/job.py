@@ -206,10 +206,8 @@ def read_job(path: Path, changes: tuple[str, ...] = ()) -> Job:
     return job_from(table, name=path.stem, base=path.parent)
 
 
-def job_from(table: Mapping[str, Any], *, name: str, base: Path, patients: bool = False) -> Job:
-    """A job from tables already parsed; `patients`: its cases are patients, whether it says so or not."""
-    if patients:
-        table = {**table, "log": {**table.get("log", {}), "patients": True}}
+def job_from(table: Mapping[str, Any], *, name: str, base: Path) -> Job:
+    """A job from tables already parsed."""
     known = {f.name for f in fields(Job)} - {"name", "base"}
     _refuse_unknown(table, known, f"job {name}")
     parts: dict[str, Any] = {}

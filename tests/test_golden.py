@@ -85,7 +85,7 @@ def read_golden(kind: str, folder: Path) -> tuple[pl.DataFrame, SourceCount, Eve
     """The table of the kind's role, its counts, and the whole log."""
     own = GOLDEN / kind
     mapping = load_mapping(None, kind, Path())
-    role, rule = mapping.role, LogSettings(patients=mapping.patients)
+    role, rule = mapping.role, LogSettings(case="patient" if mapping.patients else "person")
     more: dict[str, Any] = {}
     if (own / "job.toml").is_file():
         more = tomllib.loads((own / "job.toml").read_text(encoding="utf-8"))

@@ -210,7 +210,7 @@ def test_a_source_that_is_declared_to_hold_patients_is_refused(world: Path, tmp_
 def test_a_job_about_patients_neither_suggests_nor_delivers(tmp_path: Path) -> None:
     table = {
         "source": {"calls": {"path": "calls.csv"}},
-        "log": {"patients": True},
+        "log": {"case": "patient"},
         "journeys": {"process_model": False},
     }
     folder = calls(tmp_path, "patient_id")

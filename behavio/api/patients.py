@@ -93,7 +93,7 @@ def omop_inputs(folder: Path) -> LogInputs | None:
         return None
     named = {t: SourceSettings(path=files[t].name, kind=f"omop.{t}") for t in here}
     person = CasesSettings(path=files["person"].name, kind="omop.person") if "person" in files else None
-    return LogInputs(named, folder, cases=person, log=LogSettings(patients=True))
+    return LogInputs(named, folder, cases=person, log=LogSettings(case="patient"))
 
 
 def _study(path: Path) -> tuple[EventLog, dict[str, Any]]:
@@ -109,7 +109,8 @@ def _study(path: Path) -> tuple[EventLog, dict[str, Any]]:
     lines = table.pop("lines", {})
     if not isinstance(lines, dict):
         raise JobError(f"{path}: [lines] must be a table", hint="write [lines]")
-    job = job_from(table, name=path.stem, base=path.parent, patients=True)
+    table["log"] = {**table.get("log", {}), "case": "patient"}  # whether it says so or not
+    job = job_from(table, name=path.stem, base=path.parent)
     return sources.read_log(job.inputs), lines
 
 

@@ -1,6 +1,6 @@
 """What is known of single patients never meets data about HCPs.
 
-A job is about HCPs unless `[log] patients = true` says that its cases are patients; then it can neither
+A job is about HCPs unless `[log] case = "patient"` says that its cases are patients; then it can neither
 suggest nor deliver. Any other job refuses sources whose mapping says `patients = true`, and columns that
 are keys of patients, as case or beside it.
 """
@@ -20,7 +20,7 @@ KEYS = frozenset(
 """Names of columns that tell single patients or their stays apart, without case and separators."""
 HINT = (
     'aggregate it first: behavio treatment … --out study, then [treatment] path = "study" in this job; '
-    "a job about patients says [log] patients = true and neither suggests nor delivers; "
+    'a job about patients says [log] case = "patient" and neither suggests nor delivers; '
     "if these are no patients, rename the column"
 )
 

@@ -281,9 +281,9 @@ class LogSettings:
                  the 99 % quantile of the gaps inside cases
     sample_events  from a log with more events than this models and segments learn by a sample of whole cases,
                  where it is streamed or counted on a cluster; journeys are always counted over all of it
-    case         "person", or "account": one journey per account, by [affiliations]
+    case         "person"; "account": one journey per account, by [affiliations]; "patient": a job of its own
+                 that neither suggests nor delivers
     stream_above_mb  a single plain table of at least this size is streamed, never held in memory as a whole
-    patients     the cases are patients: a job of its own that neither suggests nor delivers
     """
 
     exclude: str | None = None
@@ -293,17 +293,21 @@ class LogSettings:
     sample_events: int = 2_000_000
     stream_above_mb: float = 100.0
     case: str = "person"
-    patients: bool = False
 
     def __post_init__(self) -> None:
         if not self.stream_above_mb >= 0:
             raise JobError(f"stream_above_mb is {self.stream_above_mb}", hint="it must be 0 or more")
-        if self.case not in ("person", "account"):
-            raise JobError(f"case is {self.case!r}", hint='write "person" or "account"')
+        if self.case not in ("person", "account", "patient"):
+            raise JobError(f"case is {self.case!r}", hint='write "person", "account" or "patient"')
         if self.sample_events < 1:
             raise JobError(f"sample_events is {self.sample_events}", hint="it must be 1 or more")
         if self.open_within is not None:
             seconds(self.open_within)
+
+    @property
+    def patients(self) -> bool:
+        """Whether the cases are patients."""
+        return self.case == "patient"
 
 
 BESIDE = ("identities", "cases", "consents", "plan", "affiliations", "survey")
