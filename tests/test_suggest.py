@@ -108,7 +108,8 @@ def test_controls_are_others_at_the_same_moment_without_the_action() -> None:
     )
     situations = read_situations(read_timeline(log, LOOSE), None, LOOSE)
     touched = seen_touches(situations, ["call_f2f"]).filter("observed")
-    contacts, controls = with_base(situations, "call_f2f", touched)
+    compared = with_base(situations, "call_f2f", touched)
+    contacts, controls = compared.contacts, compared.controls
     start = moment("2025-01-06T00:00:00") // DAY_US
     named = pl.Series(["a", "b", "c", "z"])
     found = [

@@ -11,6 +11,8 @@ that follow a portal visit make an action look good.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 
@@ -29,23 +31,36 @@ STRIDES = (7_919, 104_729, 1_299_709)
 EFFECTS = ("case", "day", "pressure", "seen", "recent")
 
 
-def with_base(
-    situations: Situations, action: str, touched: pl.DataFrame
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The contacts of an action that can be compared, and their control windows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """The contacts of an action that can be compared, and what they are compared with.
 
-    `touched` holds the observed contacts (see `seen_touches`). Contacts get `base` (float, not clipped),
-    `controls` (how many) and `day`; those without a control, or of a case that was never free, are left
-    out. Controls: case, day, SITUATION, recent, response, contact (row of `touched`).
+    contacts  the observed ones with `base` (float, not clipped), `controls` (how many) and `day`
+    controls  case, day, SITUATION, recent, response, contact (row of the observed contacts)
+    doubt     variance of the mean base, by cases
+    """
+
+    contacts: pl.DataFrame
+    controls: pl.DataFrame
+    doubt: float
+
+
+def with_base(situations: Situations, action: str, touched: pl.DataFrame) -> Compared:
+    """The observed contacts (see `seen_touches`) beside their control windows.
+
+    Those without a control, or of a case that was never free, are left out.
     """
     contacts = _marked(situations, action, touched).with_row_index("contact")
     controls = draw_controls(situations, action, contacts)
     found = controls.group_by("contact").agg(pl.len().cast(pl.Int64).alias("controls"))
     contacts = contacts.join(found, on="contact", how="inner", maintain_order="left")
     contacts = contacts.join(controls, on="case", how="semi", maintain_order="left")
+    doubt = 0.0
     if contacts.height:
-        contacts = contacts.with_columns(base=impute(controls, contacts))
-    return contacts, controls.join(contacts, on="contact", how="semi", maintain_order="left")
+        base, doubt = impute(controls, contacts)
+        contacts = contacts.with_columns(base=base)
+    kept = controls.join(contacts, on="contact", how="semi", maintain_order="left")
+    return Compared(contacts, kept, doubt)
 
 
 def draw_controls(situations: Situations, action: str, contacts: pl.DataFrame) -> pl.DataFrame:
@@ -97,8 +112,13 @@ def _marked(situations: Situations, action: str, windows: pl.DataFrame) -> pl.Da
     return windows.with_columns(day=time // DAY_US, recent=running.astype(np.int64))
 
 
-def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> np.ndarray:
-    """What the free windows say about the contacts: float64 (n_contacts,), least squares of least norm."""
+def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> tuple[np.ndarray, float]:
+    """What the free windows say about the contacts: float64 (n_contacts,), least squares of least norm.
+
+    And the variance of their mean: it is a weighted sum of the free windows' responses, so what each case
+    adds to its error is the sum of its residuals so weighted (Liang & Zeger 1986). Where a campaign reaches
+    nearly everybody, the few who were free say what its days bring, and are the same people every time.
+    """
     from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import lsqr
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -116,4 +136,12 @@ def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> np.ndarray:
     # one thread and six digits: the same numbers whatever the number of cores
     with threadpool_limits(1, user_api="blas"):
         found = lsqr(fitted, response - response.mean(), atol=1e-8, btol=1e-8, iter_lim=400)[0]
-    return np.round(response.mean() + design[controls.height :] @ found, 6)
+        base = response.mean() + design[controls.height :] @ found
+        mean = np.asarray(design[controls.height :].mean(axis=0)).ravel()
+        weight = lsqr(fitted.T, mean, atol=1e-5, btol=1e-5, iter_lim=400)[0]
+    per_case = np.bincount(
+        controls["case"].to_numpy(), weight * (response - response.mean() - fitted @ found)
+    )
+    cases = controls["case"].n_unique()
+    doubt = float((per_case**2).sum()) * cases / max(cases - 1, 1)
+    return np.round(base, 6), round(doubt, 12)

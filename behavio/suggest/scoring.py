@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from behavio.suggest.controls import with_base
+from behavio.suggest.controls import Compared, with_base
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.situations import Situations, seen_touches
 
@@ -97,12 +97,14 @@ def after_contact(cells: Cells, contacts: pl.DataFrame) -> Levels:
     return Levels(n, k, share, n * independent_share(contacts, share[1][cell]))
 
 
-def without_contact(cells: Cells, contacts: pl.DataFrame, controls: pl.DataFrame) -> Levels:
+def without_contact(cells: Cells, compared: Compared) -> Levels:
     """The base of the contacts; n and k count the control windows drawn for them.
 
     A day's level rests on the controls of that day alone, however many contacts share it, and controls
-    are cases that repeat: both make the windows worth less than their number.
+    are cases that repeat: both make the windows worth less than their number. They are never worth more than
+    the variance of the mean base allows.
     """
+    contacts, controls = compared.contacts, compared.controls
     cell = cells.index(contacts)
     drawn = contacts["controls"].to_numpy()
     wins = controls.group_by("contact").agg(pl.col("response").sum().alias("wins"))
@@ -114,7 +116,11 @@ def without_contact(cells: Cells, contacts: pl.DataFrame, controls: pl.DataFrame
         contacts.select("contact", *SITUATION), on="contact", how="left", maintain_order="left"
     )
     independent = independent_share(home, _ratio(k, n)[1][cells.index(home)])
-    return Levels(n, k, share, n * independent * _day_share(contacts, controls))
+    effective = n * independent * _day_share(contacts, controls)
+    mean, worth = share[0, 0], effective[0, 0]
+    if compared.doubt > 0 and worth > 0:
+        effective *= min(1.0, mean * (1 - mean) / compared.doubt / worth)
+    return Levels(n, k, share, effective)
 
 
 def _day_share(contacts: pl.DataFrame, controls: pl.DataFrame) -> float:
@@ -185,11 +191,11 @@ def learned(
     for done, action in enumerate(actions):
         progress("weighing contacts", done / max(len(actions), 1))
         own = touched.filter(pl.col("action") == action)
-        contacts, controls = with_base(situations, action, own)
-        counts["n_touches_incomparable"] += own.height - contacts.height
-        counts["n_reference_windows"] += controls.height
-        if contacts.height:
-            parts.append(_gains(weigh(action, wanted, contacts, controls, settings)))
+        compared = with_base(situations, action, own)
+        counts["n_touches_incomparable"] += own.height - compared.contacts.height
+        counts["n_reference_windows"] += compared.controls.height
+        if compared.contacts.height:
+            parts.append(_gains(weigh(action, wanted, compared, settings)))
     cells = pl.concat(parts) if parts else _no_cells()
     return _control_false_gains(cells), counts
 
@@ -197,8 +203,7 @@ def learned(
 def weigh(
     action: str,
     wanted: pl.DataFrame,
-    contacts: pl.DataFrame,
-    controls: pl.DataFrame,
+    compared: Compared,
     settings: SuggestSettings,
 ) -> pl.DataFrame:
     """For one action: every wanted situation at the finest level that holds enough evidence.
@@ -206,8 +211,8 @@ def weigh(
     Columns: action, SITUATION, level (null when even the action has too little), and with and without the
     prefix base_: n, k, share, a, b.
     """
-    cells = Cells.of(wanted, contacts)
-    sides = {"": after_contact(cells, contacts), "base_": without_contact(cells, contacts, controls)}
+    cells = Cells.of(wanted, compared.contacts)
+    sides = {"": after_contact(cells, compared.contacts), "base_": without_contact(cells, compared)}
     enough = np.all([side.n >= settings.min_evidence for side in sides.values()], axis=0)
     level = np.where(enough[2], 2, np.where(enough[1], 1, 0))
     names = np.array(LEVELS, dtype=object)[level]
