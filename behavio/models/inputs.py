@@ -164,14 +164,18 @@ def width(followed: int) -> int:
     return NUMBERS + followed * (len(FADES) + 2)
 
 
-def memories(sequences: SequenceSet, followed: np.ndarray, table: np.ndarray) -> None:
-    """Fill `table`, float16 (n_events, n_followed * (len(FADES) + 2)), see `fill_memories`."""
+def memories(sequences: SequenceSet, followed: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """float16 (n_events, n_followed * (len(FADES) + 2)), written into `out` if given; see `fill_memories`."""
+    size = len(followed)
+    shape = sequences.n_events, size * (len(FADES) + 2)
+    table = np.empty(shape, dtype=np.float16) if out is None else out
     column = np.full(len(sequences.vocabulary), -1, dtype=np.int64)
     there = np.flatnonzero(followed > UNKNOWN)
     column[followed[there]] = there
     seconds = (np.asarray(sequences.times) - int(np.asarray(sequences.times).min())) / 1e6
     tokens, offsets = readonly(sequences.tokens, np.int32), readonly(sequences.offsets, np.int64)
-    fill_memories(table.view(np.uint16), tokens, seconds, offsets, column, np.array(FADES), len(followed))
+    fill_memories(table.view(np.uint16), tokens, seconds, offsets, column, np.array(FADES), size)
+    return table
 
 
 def has_seasons(sequences: SequenceSet) -> bool:
