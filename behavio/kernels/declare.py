@@ -9,7 +9,8 @@ are as many as b's, and neighbours say the same of direct succession.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 TEMPLATES = (
     "existence",

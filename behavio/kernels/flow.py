@@ -9,7 +9,8 @@ the best of all events in time is kept in a queue whose scores fall, so each eve
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 NONE = np.int64(-1) << np.int64(60)
 REQUIRED, TAKEN = np.int64(1) << np.int64(44), np.int64(1) << np.int64(22)

@@ -13,7 +13,8 @@ first float64 (stages,), marks float64 (stages, n_marks), moves float64 (stages,
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 DOWN, STAY, UP = 0, 1, 2
 

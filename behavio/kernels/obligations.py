@@ -7,7 +7,8 @@ it calls for came, −1 it did not (or what is forbidden did), 2 it may still co
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from behavio.kernels.ready import njit
 
 ANYWHERE, ALTERNATE, CHAIN = 0, 1, 2
 KEPT, BROKEN, PENDING = 1, -1, 2
