@@ -53,6 +53,7 @@ def real(name: str, log: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return api.run(PIPELINES / f"{name}.toml", changes=QUICK)
 
 
+@pytest.mark.xdist_group("demo")  # it is run once, not by every worker
 def test_demo_finds_what_was_planted(demo: Result) -> None:
     truth = demo.folder.parent / "demo" / "data" / "truth"
     archetypes = pl.read_parquet(truth / "archetypes.parquet")
@@ -64,6 +65,7 @@ def test_demo_finds_what_was_planted(demo: Result) -> None:
     assert got.height == planted.height and got.join(planted, on=key, how="anti").height == 0
 
 
+@pytest.mark.xdist_group("demo")  # it is run once, not by every worker
 def test_demo_models_beat_their_baselines_and_stand_beside_the_oracle(demo: Result) -> None:
     metrics = json.loads((demo.folder / "models" / "metrics.json").read_text())
     loss = {m["name"]: m["nll"] for m in metrics["models"]}
@@ -72,6 +74,7 @@ def test_demo_models_beat_their_baselines_and_stand_beside_the_oracle(demo: Resu
     assert metrics["oracle"]["nll"] < min(loss.values())
 
 
+@pytest.mark.xdist_group("demo")  # it is run once, not by every worker
 def test_demo_suggestions_rest_on_real_rows(demo: Result) -> None:
     made = demo.table("suggestions/suggestions.parquet")
     events = demo.table("log/events.parquet")
@@ -82,6 +85,7 @@ def test_demo_suggestions_rest_on_real_rows(demo: Result) -> None:
     assert made.group_by("case_id").len()["len"].max() <= 3 and per_day <= 3
 
 
+@pytest.mark.xdist_group("demo")  # it is run once, not by every worker
 def test_demo_report_numbers_are_those_of_its_tables(demo: Result) -> None:
     assert check_numbers(demo.folder) > 100
 

@@ -112,6 +112,7 @@ def stages_of(folder: Path) -> dict[str, object]:
     return {k: v for k, v in manifest.items() if k != "measured"}
 
 
+@pytest.mark.xdist_group("finished run")  # it is run once, not by every worker
 def test_the_run_folder_holds_the_contract(done: Result) -> None:
     for path, columns in COLUMNS.items():
         table = done.table(path)
@@ -122,6 +123,7 @@ def test_the_run_folder_holds_the_contract(done: Result) -> None:
     assert not [p for p in done.folder.iterdir() if p.name.startswith((".draft", ".old"))]
 
 
+@pytest.mark.xdist_group("finished run")  # it is run once, not by every worker
 def test_probabilities_and_rows_add_up(done: Result) -> None:
     steps = done.table("next/next_steps.parquet")
     total = steps.group_by("case_id").agg(pl.col("probability").sum())["probability"]
@@ -135,6 +137,7 @@ def test_probabilities_and_rows_add_up(done: Result) -> None:
         assert source["read"] == source["accepted"] + source["rejected"] + source["merged"], source["name"]
 
 
+@pytest.mark.xdist_group("finished run")  # it is run once, not by every worker
 def test_the_same_job_again_reuses_every_stage(done: Result, job: Job) -> None:
     before = stages_of(done.folder)
     again = room.run(job, done.folder)
@@ -142,6 +145,7 @@ def test_the_same_job_again_reuses_every_stage(done: Result, job: Job) -> None:
     assert stages_of(done.folder) == before
 
 
+@pytest.mark.xdist_group("finished run")  # it is run once, not by every worker
 def test_the_same_seed_gives_the_same_bytes(done: Result, job: Job, tmp_path: Path) -> None:
     other = room.run(job, tmp_path / "demo")
     assert stages_of(other.folder) == stages_of(done.folder)
