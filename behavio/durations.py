@@ -1,8 +1,9 @@
-"""Durations as people write them: a number and a unit."""
+"""Durations and days as people write them: a number and a unit, a date."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from behavio.errors import JobError
 
@@ -24,3 +25,11 @@ def seconds(text: str) -> float:
             hint='write a number and a unit: "45s", "30m", "12h", "14d" or "2w"',
         )
     return float(found[1]) * UNITS[found[2]]
+
+
+def day(text: str, name: str) -> date:
+    """The day behind "2027-03-31"; JobError that names the setting for anything else."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise JobError(f"{name} = {text!r} is no date", hint='write it as "2027-03-31"') from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
+from behavio.durations import day
 from behavio.errors import JobError
 
 
@@ -30,9 +30,4 @@ class CardSettings:
             if value is not None and not value.strip():
                 raise JobError(f"{name} is empty", hint="leave it out, or write a name")
         if self.review is not None:
-            try:
-                date.fromisoformat(self.review)
-            except ValueError:
-                raise JobError(
-                    f"review = {self.review!r} is no date", hint='write it as "2027-03-31"'
-                ) from None
+            day(self.review, "review")

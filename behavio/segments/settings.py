@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
+from behavio.durations import day
 from behavio.errors import JobError
 
 KINDS = ("auto", "semi_markov", "kmeans", "vectors", "hdbscan", "medoids")
@@ -80,12 +80,7 @@ class SegmentSettings:
         if self.frozen and self.previous is None:
             raise JobError("frozen = true needs the run to score with", hint='previous = "runs/2026-09"')
         if self.review is not None:
-            try:
-                date.fromisoformat(self.review)
-            except ValueError:
-                raise JobError(
-                    f"review = {self.review!r} is no date", hint='write it as "2027-03-31"'
-                ) from None
+            day(self.review, "review")
         if self.space not in SPACES:
             raise JobError(f"space = {self.space!r} is not known", hint=f"one of {', '.join(SPACES)}")
         if self.kind == "hdbscan" and self.k != "auto":
