@@ -38,6 +38,8 @@ MOMENTS = 20_000
 """Newest moments that neighbours are sought among: a million cases are to be scored in a minute."""
 SMALL, TOGETHER = 60_000, 3
 """Events up to which several nets that differ in their seed answer together: their mean wavers less."""
+WIDER = 2
+"""How many times wider the net of a longer log is: more units help where there is enough to learn from."""
 FEWEST = 100
 """Held-out steps needed before shares are fitted."""
 SEEN = (1, 4, 16, 64, 256)
@@ -51,6 +53,7 @@ class Pool(SequenceModel):
     """Weighted means of counting, nets, neighbours and habits.
 
     members  which of "counting", "gru", "cnn", "transformer", "neighbours" and "habit" take part
+    hidden   units of the nets of a small log; a longer one has one net, WIDER times as wide
 
     Learns: used_       names of the members that earned their share; saved in folders beside
             weights_    float64 (bins, n_used), exponents_ float64 (n_used,), linear_: see `mixing.Mixture`
@@ -106,7 +109,7 @@ class Pool(SequenceModel):
         return self
 
     def _new_members(self, coded: SequenceSet) -> None:
-        nets = TOGETHER if coded.n_events <= SMALL else 1
+        nets, hidden = (TOGETHER, self.hidden) if coded.n_events <= SMALL else (1, WIDER * self.hidden)
         self._all: dict[str, SequenceModel] = {}
         for name in (n for n in NAMES if n in self.members):
             if name == "counting":
@@ -116,7 +119,7 @@ class Pool(SequenceModel):
             elif name == "habit":
                 self._all[name] = Habit()
             else:
-                net = NETS[name](self.hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
+                net = NETS[name](hidden, self.epochs, self.budget, self.seed, self.held_out, nets)
                 self._all[name] = net.watch(self._progress) if hasattr(self, "_progress") else net
 
     @property

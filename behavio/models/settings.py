@@ -21,7 +21,7 @@ class ModelSettings:
     cut           share of events, in time, before the one cut; models are judged on what comes after
     epochs        most passes of the net over its training events
     budget        most training events the net sees in all its passes together
-    hidden        units of the net
+    hidden        units of the net; the pool's has twice as many on a log of more than 60,000 events
     dimensions    length of an activity vector
     as_of         moment the next steps are counted from (ISO date or time); default: the newest event
     top           next steps per case
