@@ -72,9 +72,7 @@ class Shared:
         def rows(part: np.ndarray, value: np.ndarray) -> Any:
             """Sparse rows with one value at each code."""
             starts = np.arange(len(part) + 1) * len(COMMON)
-            return csr_matrix(
-                (np.repeat(value, len(COMMON)), part.ravel(), starts), shape=(len(part), width)
-            )
+            return csr_matrix((np.repeat(value, len(COMMON)), part.ravel(), starts), shape=(len(part), width))
 
         free, many = rows(codes[:n], np.ones(n)), np.maximum(np.bincount(own, minlength=n_cases), 1)
         gather = csr_matrix((np.ones(n), (own, np.arange(n))), shape=(n_cases, n))
@@ -108,7 +106,7 @@ class Shared:
     def doubt(self) -> float:
         """Variance of the mean base of all contacts, by cases."""
         per_case = self.of_base(np.arange(len(self.place)))
-        taught = np.count_nonzero(np.diff(self.usual.indptr))
+        taught = int(np.count_nonzero(np.diff(self.usual.indptr)))
         return round(float((per_case**2).sum()) * taught / max(taught - 1, 1), 12)
 
     def gain(self, over: np.ndarray, chosen: np.ndarray) -> tuple[int, float, float, float]:

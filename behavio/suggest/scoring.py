@@ -175,8 +175,8 @@ def score(
     """What every action does in every situation that was seen or is now.
 
     Returns the cells (one row per action and situation: level used, n, responses, share, probability, low,
-    high and the same for the base, gain with interval, q_value, family_p), the situation of every case now, and
-    counts: contacts, those left out because their window is not over or nobody can be compared, controls.
+    high and the same for the base, gain with interval, q_value, family_p), the situation of every case now,
+    and counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
     touched, now = seen_touches(situations, actions), situations.now()
     n_touches, observed = touched.height, touched.filter("observed")
