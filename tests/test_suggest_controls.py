@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from behavio.suggest.controls import impute
+from behavio.suggest.proof import Shared
 
 FREE, REACHED, WAVES = 16, 120, 8
 
@@ -33,8 +34,8 @@ def campaign(seed: int) -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_doubt_is_that_of_people_left_out_one_by_one(seed: int) -> None:
     controls, contacts = campaign(seed)
-    base, doubt = impute(controls, contacts)
-    left_out = [impute(controls.filter(pl.col("case") != c), contacts)[0].mean() for c in range(FREE)]
+    base, doubt = impute(controls, contacts), Shared.of(controls, contacts).doubt()
+    left_out = [impute(controls.filter(pl.col("case") != c), contacts).mean() for c in range(FREE)]
     jackknife = (FREE - 1) / FREE * ((np.array(left_out) - np.mean(left_out)) ** 2).sum()
     assert 0.6 < doubt / jackknife < 1.6
     # windows taken for independent would promise a third of that error, or less
@@ -44,6 +45,6 @@ def test_doubt_is_that_of_people_left_out_one_by_one(seed: int) -> None:
 
 def test_doubt_covers_the_truth() -> None:
     # on average a wave day brings 0.5; of 60 campaigns about 57 intervals of 95 % hold it
-    found = [impute(*campaign(seed)) for seed in range(60)]
+    found = [(impute(*c), Shared.of(*c).doubt()) for c in map(campaign, range(60))]
     inside = sum(abs(base.mean() - 0.5) < 1.96 * doubt**0.5 for base, doubt in found)
     assert inside >= 52

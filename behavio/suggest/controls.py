@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from behavio.suggest.proof import PROOF_SCHEMA, Shared, prove
 from behavio.suggest.settings import DAY_US
 from behavio.suggest.situations import Situations, moments_of
 
@@ -38,11 +39,13 @@ class Compared:
     contacts  the observed ones with `base` (float, not clipped), `controls` (how many) and `day`
     controls  case, day, SITUATION, recent, response, contact (row of the observed contacts)
     doubt     variance of the mean base, by cases
+    proofs    what the contacts gain, all and by segment, see `proof`
     """
 
     contacts: pl.DataFrame
     controls: pl.DataFrame
     doubt: float
+    proofs: pl.DataFrame
 
 
 def with_base(situations: Situations, action: str, touched: pl.DataFrame) -> Compared:
@@ -55,12 +58,13 @@ def with_base(situations: Situations, action: str, touched: pl.DataFrame) -> Com
     found = controls.group_by("contact").agg(pl.len().cast(pl.Int64).alias("controls"))
     contacts = contacts.join(found, on="contact", how="inner", maintain_order="left")
     contacts = contacts.join(controls, on="case", how="semi", maintain_order="left")
-    doubt = 0.0
+    doubt, proofs = 0.0, pl.DataFrame(schema=PROOF_SCHEMA)
     if contacts.height:
-        base, doubt = impute(controls, contacts)
-        contacts = contacts.with_columns(base=base)
+        contacts = contacts.with_columns(base=impute(controls, contacts))
+        shared = Shared.of(controls, contacts)
+        doubt, proofs = shared.doubt(), prove(shared, contacts)
     kept = controls.join(contacts, on="contact", how="semi", maintain_order="left")
-    return Compared(contacts, kept, doubt)
+    return Compared(contacts, kept, doubt, proofs)
 
 
 def draw_controls(situations: Situations, action: str, contacts: pl.DataFrame) -> pl.DataFrame:
@@ -112,13 +116,8 @@ def _marked(situations: Situations, action: str, windows: pl.DataFrame) -> pl.Da
     return windows.with_columns(day=time // DAY_US, recent=running.astype(np.int64))
 
 
-def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> tuple[np.ndarray, float]:
-    """What the free windows say about the contacts: float64 (n_contacts,), least squares of least norm.
-
-    And the variance of their mean: it is a weighted sum of the free windows' responses, so what each case
-    adds to its error is the sum of its residuals so weighted (Liang & Zeger 1986). Where a campaign reaches
-    nearly everybody, the few who were free say what its days bring, and are the same people every time.
-    """
+def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> np.ndarray:
+    """What the free windows say about the contacts: float64 (n_contacts,), least squares of least norm."""
     from scipy.sparse import csr_matrix
     from scipy.sparse.linalg import lsqr
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -132,16 +131,10 @@ def impute(controls: pl.DataFrame, contacts: pl.DataFrame) -> tuple[np.ndarray, 
     place = np.stack(columns, axis=1).ravel()
     design = csr_matrix((np.ones(n * len(EFFECTS)), place, np.arange(n + 1) * len(EFFECTS)), (n, width))
     response = controls["response"].to_numpy().astype(float)
-    fitted = design[: controls.height]
     # one thread and six digits: the same numbers whatever the number of cores
     with threadpool_limits(1, user_api="blas"):
-        found = lsqr(fitted, response - response.mean(), atol=1e-8, btol=1e-8, iter_lim=400)[0]
+        found = lsqr(
+            design[: controls.height], response - response.mean(), atol=1e-8, btol=1e-8, iter_lim=400
+        )[0]
         base = response.mean() + design[controls.height :] @ found
-        mean = np.asarray(design[controls.height :].mean(axis=0)).ravel()
-        weight = lsqr(fitted.T, mean, atol=1e-5, btol=1e-5, iter_lim=400)[0]
-    per_case = np.bincount(
-        controls["case"].to_numpy(), weight * (response - response.mean() - fitted @ found)
-    )
-    cases = controls["case"].n_unique()
-    doubt = float((per_case**2).sum()) * cases / max(cases - 1, 1)
-    return np.round(base, 6), round(doubt, 12)
+    return np.asarray(np.round(base, 6))

@@ -218,9 +218,11 @@ def fresh_messages(scores: pl.DataFrame, as_of: int, settings: SuggestSettings) 
 
 
 def _messages(steps: pl.DataFrame, shown: pl.DataFrame, usable: pl.DataFrame) -> pl.DataFrame:
-    """A message for every step: first what she was never shown of her brand, then the best of the others."""
+    """A message for every step: first what she was never shown of the brand, then the best of the others."""
     heard = shown.select("case", "message").unique().with_columns(heard=pl.lit(True))
-    keys = steps.select("case", "action", brand="case_brand").unique()
+    # her brand, or the one an action is about instead; the same for every step of the action
+    brand = pl.when(pl.col("case_brand").is_not_null()).then("brand")
+    keys = steps.select("case", "action", brand=brand).unique()
     lists = keys.join(usable, on=["action", "brand"], how="inner")
     lists = lists.join(heard, on=["case", "message"], how="left").with_columns(
         pl.col("heard").fill_null(False)

@@ -157,7 +157,9 @@ def _write_out(
         n_urgent += int((own["priority"] == "urgent").sum())
         keep.add("suggestions", _suggestions(own))
         held = pl.concat([ruled.forbidden.filter(inside), planned.filter(~free).select(NARROW)])
-        keep.add("suppressed", _suppressed(_known(held.sort("case", "action"), cells, t)))
+        keep.add(
+            "suppressed", _suppressed(_known(held.sort("case", "action", maintain_order=True), cells, t))
+        )
         keep.add("plan", cycle.part(inside, t, as_texts(shown.filter(inside)), usable))
     return {"n_urgent": n_urgent, "n_planned_steps": cycle.steps.height}
 
@@ -245,7 +247,7 @@ def _facts(
     log: EventLog,
     settings: SuggestSettings,
 ) -> dict[str, Any]:
-    n_candidates = timeline.n_cases * actions.height
+    n_candidates = timeline.n_cases * actions.height + ruled.n_instead
     made = plan.filter(pl.col("rule").is_null()).select("case", "owner_id", "action")
     left_out = pl.concat([t["rule"] for t in (ruled.forbidden, plan)]).drop_nulls()
     per_owner = made.filter(pl.col("owner_id").is_not_null())["owner_id"]

@@ -22,7 +22,7 @@ import polars as pl
 
 from behavio.contrasts import Z
 from behavio.suggest.plan import in_order
-from behavio.suggest.scoring import FALSE_SHARE, SITUATION, learned
+from behavio.suggest.scoring import SITUATION, SURE, learned
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import Situations, moments_of, seen_touches
 
@@ -111,9 +111,7 @@ def _chosen(
 ) -> Judged:
     """The best action for every later contact among those that are sure and open to the case."""
     names = actions["action"].to_list()
-    sure = cells.filter(
-        pl.col("level").is_not_null() & (pl.col("gain_low") > 0) & (pl.col("q_value") <= FALSE_SHARE)
-    ).select("action", *SITUATION, "gain")
+    sure = cells.filter(SURE).select("action", *SITUATION, "gain")
     rows = later.with_row_index("contact").select("contact", *SITUATION, own="case")
     offers = rows.join(sure, on=SITUATION, how="inner").join(
         actions.select("action", "channel"), on="action", how="left"

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from behavio.durations import seconds
+from behavio.suggest.proof import FAMILY_LEVEL
 from behavio.suggest.scoring import FALSE_SHARE
 from behavio.suggest.settings import DAY_US, SuggestSettings
 from behavio.suggest.situations import OTHER, SILENT, UNASSIGNED, Situations
@@ -180,6 +181,7 @@ def _evidence(s: dict[str, Any], situations: Situations, settings: SuggestSettin
 def _doubt(s: dict[str, Any]) -> str:
     """What a users' rule asks for is suggested without a proven gain too, but says so."""
     unsure = s["gain_low"] <= 0 or s["q_value"] is None or s["q_value"] > FALSE_SHARE
+    unsure = unsure or s["family_p"] is None or s["family_p"] > FAMILY_LEVEL
     return " The difference may be chance." if unsure else ""
 
 

@@ -13,6 +13,7 @@ from behavio.suggest.channels import add_policy, read_policy
 from behavio.suggest.consents import about_product
 from behavio.suggest.cycle import fresh_messages, missing_messages, watch_list
 from behavio.suggest.feedback import unwanted_messages
+from behavio.suggest.instead import brand_lists, instead
 from behavio.suggest.messages import choose_messages
 from behavio.suggest.offpolicy import STANDING_RULES
 from behavio.suggest.plan import rank_within
@@ -55,6 +56,7 @@ class Ruled:
 
     ranked     those no rule forbids, in the order of each case (PLANNED)
     forbidden  the others, narrow
+    n_instead  brands refused beside the one a candidate is about in the end; they are among the forbidden
     closed     case, action of those closed for good (STANDING_RULES)
     bound      case_id, policy_cell, policy_channels of cases bound by the channel policy
     watch      see `cycle`
@@ -65,6 +67,7 @@ class Ruled:
     closed: pl.DataFrame
     bound: pl.DataFrame
     watch: pl.DataFrame
+    n_instead: int
 
 
 def ask_rules(
@@ -82,16 +85,23 @@ def ask_rules(
     usable = fresh_messages(scores, t.as_of, settings)
     numbers = offers.cases.select("case", "case_id")
     unwanted = unwanted_messages(feedback).join(numbers, on="case_id", how="inner").select("case", "message")
+    brands = brand_lists(scores, t, settings)
+
+    def judge(frame: pl.DataFrame) -> pl.DataFrame:
+        return apply_rules(about_product(frame, offers.products), settings)
+
     found: list[tuple[pl.DataFrame, ...]] = []
+    n_instead = 0
     for start, inside in parts_of(offers.cases.height):
         progress("asking the rules", start / offers.cases.height)
         own = as_texts(shown.filter(inside))
         frame = add_policy(offers.part(start, start + PART), cells)
         frame = choose_messages(frame, own, t.as_of, settings, unwanted, scores)
-        frame = apply_rules(about_product(frame, offers.products), settings)
+        frame, refused = instead(frame, judge, brands, own, unwanted)
+        n_instead += refused.height
         ranked = rank_within(frame.filter(pl.col("rule").is_null()), settings).select(PLANNED)
         conflicts = (pl.col("rule") == "conflicting").fill_null(False)
-        forbidden = (frame.filter(pl.col("rule").is_not_null()), ranked.filter(conflicts))
+        forbidden = (frame.filter(pl.col("rule").is_not_null()), refused, ranked.filter(conflicts))
         closed = pl.col("rule").is_in(STANDING_RULES).fill_null(False)
         bound = frame.filter(pl.col("policy_cell").is_not_null())
         keep.add("missing", missing_messages(offers.cases.slice(start, PART), own, usable))
@@ -104,7 +114,8 @@ def ask_rules(
                 watch_list(frame, t, settings),
             )
         )
-    return Ruled(*(pl.concat(tables) for tables in zip(*found, strict=True)))
+    ranked, held, closed, bound, watch = (pl.concat(tables) for tables in zip(*found, strict=True))
+    return Ruled(ranked, held, closed, bound, watch, n_instead)
 
 
 def parts_of(n_cases: int) -> Iterator[tuple[int, pl.Expr]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from behavio.durations import seconds
-from behavio.suggest.scoring import FALSE_SHARE
+from behavio.suggest.scoring import SURE
 from behavio.suggest.settings import SuggestSettings
 
 CALLS = ("f2f", "video", "phone", "call")
@@ -238,7 +238,6 @@ def fatigue(settings: SuggestSettings) -> Verdict:
 def no_evidence(settings: SuggestSettings) -> Verdict:
     """Too few similar contacts, or no gain over doing nothing that chance cannot explain."""
     few = pl.col("level").is_null()
-    unsure = (pl.col("gain_low") <= 0) | (pl.col("q_value") > FALSE_SHARE)
     told = pl.when(few).then(
         pl.format(
             "{} of the {} similar contacts needed", pl.col("n").fill_null(0), pl.lit(settings.min_evidence)
@@ -252,7 +251,7 @@ def no_evidence(settings: SuggestSettings) -> Verdict:
     )
     # what a trigger of the users asks for needs no evidence, and says so
     asked = pl.col("trigger").is_not_null()
-    return Verdict((few | unsure.fill_null(True)) & ~asked, told.otherwise(after))
+    return Verdict(~SURE.fill_null(False) & ~asked, told.otherwise(after))
 
 
 def _or_none(column: str) -> pl.Expr:

@@ -6,7 +6,8 @@ Shares are pulled from the situation to the segment to the action (beta-binomial
 strength of each prior is the one under which the observed shares are most likely, and never more than
 what the level above rests on). Repeated windows of one case are not independent; numbers of windows are
 deflated by the cluster-robust design effect (Kish 1965) before any interval is made. The interval of a
-gain is MOVER (Zou & Donner 2008). This is association, not effect.
+gain is MOVER (Zou & Donner 2008). What the shares are pulled to may itself be chance: a gain is sure only
+where that of its action and segment is, see `proof`. This is association, not effect.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from behavio.suggest.controls import Compared, with_base
+from behavio.suggest.proof import FAMILY_LEVEL, family
 from behavio.suggest.settings import SuggestSettings
 from behavio.suggest.situations import Situations, seen_touches
 
@@ -26,6 +28,14 @@ LEVELS = ("action", "segment", "situation")
 STRENGTHS = np.geomspace(1.0, 4096.0, 25)
 FALSE_SHARE = 0.05
 """Expected share of false gains among the gains reported (Benjamini & Hochberg 1995)."""
+
+SURE = (
+    pl.col("level").is_not_null()
+    & (pl.col("gain_low") > 0)
+    & (pl.col("q_value") <= FALSE_SHARE)
+    & (pl.col("family_p") <= FAMILY_LEVEL)
+)
+"""True for cells whose gain chance cannot explain."""
 
 
 def strength(k: np.ndarray, n: np.ndarray, mean: np.ndarray) -> float:
@@ -165,8 +175,8 @@ def score(
     """What every action does in every situation that was seen or is now.
 
     Returns the cells (one row per action and situation: level used, n, responses, share, probability, low,
-    high and the same for the base, gain with interval, q_value), the situation of every case now, and
-    counts: contacts, those left out because their window is not over or nobody can be compared, controls.
+    high and the same for the base, gain with interval, q_value, family_p), the situation of every case now,
+    and counts: contacts, those left out because their window is not over or nobody can be compared, controls.
     """
     touched, now = seen_touches(situations, actions), situations.now()
     n_touches, observed = touched.height, touched.filter("observed")
@@ -187,7 +197,7 @@ def learned(
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The cells of the wanted situations as these observed contacts tell them, and counts."""
     counts = {"n_touches_incomparable": 0, "n_reference_windows": 0}
-    parts = []
+    parts, proofs = [], []
     for done, action in enumerate(actions):
         progress("weighing contacts", done / max(len(actions), 1))
         own = touched.filter(pl.col("action") == action)
@@ -196,8 +206,11 @@ def learned(
         counts["n_reference_windows"] += compared.controls.height
         if compared.contacts.height:
             parts.append(_gains(weigh(action, wanted, compared, settings)))
-    cells = pl.concat(parts) if parts else _no_cells()
-    return _control_false_gains(cells), counts
+            proofs.append(compared.proofs.with_columns(action=pl.lit(action)))
+    if not parts:
+        return _control_false_gains(_no_cells()).with_columns(family_p=pl.lit(None, dtype=pl.Float64)), counts
+    cells = _control_false_gains(pl.concat(parts))
+    return _of_family(cells, family(pl.concat(proofs), settings.min_evidence)), counts
 
 
 def weigh(
@@ -267,6 +280,16 @@ def _control_false_gains(cells: pl.DataFrame) -> pl.DataFrame:
     q = np.minimum(np.minimum.accumulate(q[::-1])[::-1], 1.0)
     keys = ["action", "level", "probability", "base_probability", "p_value"]
     return cells.join(ranked.with_columns(q_value=q), on=keys, how="left", maintain_order="left")
+
+
+def _of_family(cells: pl.DataFrame, proofs: pl.DataFrame) -> pl.DataFrame:
+    """Add family_p: that of the segment of a cell, that of the action where the cell rests on all of it."""
+    whole = proofs.filter(pl.col("segment").is_null()).select("action", of_action="family_p")
+    own = proofs.filter(pl.col("segment").is_not_null()).select("action", "segment", of_segment="family_p")
+    cells = cells.join(whole, on="action", how="left", maintain_order="left")
+    cells = cells.join(own, on=["action", "segment"], how="left", maintain_order="left")
+    known = pl.when(pl.col("level") == "action").then("of_action").otherwise("of_segment")
+    return cells.with_columns(family_p=known).drop("of_action", "of_segment")
 
 
 def _no_cells() -> pl.DataFrame:

@@ -56,8 +56,10 @@ SUGGESTION_SCHEMA: dict[str, pl.DataType] = {
     "cost": pl.Float64(),
     "trigger": pl.String(),
     "ignored": pl.Int64(),
+    "family_p": pl.Float64(),
 }
-"""suggestions.parquet. ignored says how often in a row this action was passed over for this case."""
+"""suggestions.parquet. ignored says how often in a row this action was passed over for this case; family_p is
+the chance of such a gain anywhere in the run when no action brings anything, see `proof`."""
 
 SUPPRESSED_SCHEMA: dict[str, pl.DataType] = {
     "case_id": pl.String(),
