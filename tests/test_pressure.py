@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from hypothesis import strategies as st
 from behavio.cli import cli
 from behavio.errors import JobError, ModelError
 from behavio.log import EventLog
-from behavio.pressure import PressureSettings, pressure, read_pressure, write_pressure
-from behavio.pressure.contacts import BIN, PARTS, ROUNDS, _exposure, read_contacts
-from behavio.pressure.within import FALLS, STEP, Contacts, Explained, explained, hinge
+from behavio.pressure import PressureSettings, pressure, read_pressure, risk, write_pressure
+from behavio.pressure.contacts import read_contacts
+from behavio.pressure.risk import DAY_US, Pieces, pieces_of
+from behavio.pressure.within import _MASS, _NODES, APART, FALLS, RIDGE, Profile, _marginal, explained, hinge
+from behavio.pressure.within import profile as profiled
 from behavio.sources import read
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -44,126 +47,207 @@ def test_contacts_are_counted_by_hand() -> None:
     assert found.answered.tolist() == [False, False, True, False, False, True, False]
     # 0 and 10 lie in the first window
     assert found.whole.tolist() == [False, False, True, True, True, True, True]
-    # 30 waits a day for its answer, 35 is watched until 36 comes, 60 waits two and a half days
-    assert found.wait.tolist() == [3.0, 3.0, 1.0, 1.0, 3.0, 2.5, 3.0]
-    # day 0 is a Wednesday: 30 lies four weeks and two days later, on a Friday
-    assert found.at[:3].tolist() == [2.0, 5.0, 4.0]
     assert found.today.tolist() == [0, 0]  # newest event: day 90
 
 
-def contacts_of(stratum: np.ndarray, level: np.ndarray, answered: np.ndarray, given: np.ndarray) -> Contacts:
-    owner = np.arange(int(stratum.max()) + 1)
-    return Contacts(stratum, stratum, owner, level, answered, given, np.ones(len(level)))
+def slow_level(sent: list[float], at: float) -> int:
+    return sum(at - 28 < d <= at for d in sent)
 
 
-@settings(max_examples=40, deadline=None)
+def test_time_at_risk_is_cut_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(risk, "FEWEST", 1)
+    # two mails are in the window from day 30.1 to 38 (that of day 10 leaves), from 40 to 58.1 (30.1 leaves)
+    rows = [("a", "mail", 10.0), ("a", "mail", 30.1), ("a", "open", 31.0), ("a", "open", 31.02)]
+    rows += [("a", "mail", 40.0), ("a", "open", 45.0), ("b", "mail", 0.0), ("b", "call", 70.0)]
+    found = pieces_of(read_contacts(by_hand(rows), PressureSettings()).line)
+    assert found is not None and len(found.starts) == 2 and found.owner.tolist() == [0]
+    # the hour after an answer belongs to it: that of 31.02 is none of its own, and each takes its hour
+    hour = 1 / 24
+    assert found.answered.sum() == 2
+    assert found.width.sum() == pytest.approx((38 - 30.1) + (58.1 - 40) - (hour + 0.02) - hour)
+    assert set(found.level.tolist()) == {2} and found.width.max() <= 0.25 + 1e-9
+
+
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 2), st.booleans(), st.integers(1, 5), st.floats(0.1, 1)),
-        min_size=2,
-        max_size=10,
+        st.tuples(st.sampled_from("ab"), st.sampled_from(["mail", "call", "open"]), st.integers(0, 2_000)),
+        min_size=1,
+        max_size=25,
+        unique_by=lambda r: (r[0], r[2]),
     )
 )
-def test_the_hinge_has_the_best_likelihood_of_a_multinomial(rows) -> None:
-    case, answered, level, exposure = (np.array(v) for v in zip(*rows, strict=True))
-    used, stratum = np.unique(case, return_inverse=True)
-    c = Contacts(
-        stratum,
-        stratum,
-        np.arange(len(used)),
-        level.astype(float),
-        answered.astype(float),
-        np.zeros((len(level), 0)),
-        exposure,
-    )
-    flat = Explained(np.zeros(len(level)), np.zeros(2), np.zeros(2), np.zeros((len(used), 0)))
-    found = hinge(c, flat, 1)
+def test_time_at_risk_matches_a_slow_count(rows) -> None:
+    least, risk.FEWEST = risk.FEWEST, 1
+    try:
+        events = [(c, a, k / 20 + 0.013) for c, a, k in rows] + [("z", "mail", 0.0), ("z", "mail", 101.0)]
+        found = pieces_of(read_contacts(by_hand(events), PressureSettings()).line)
+    finally:
+        risk.FEWEST = least
+    time, answers = 0.0, 0
+    for case in sorted({c for c, a, _ in events if a == "open"}):
+        sent = [d for c, a, d in events if c == case and a != "open"]
+        opened = sorted(d for c, a, d in events if c == case and a == "open")
+        cuts = sorted({28.0, 101.0, *sent, *(d + 28 for d in sent), *opened, *(d + 1 / 24 for d in opened)})
+        spent, mine = 0.0, 0
+        for low, high in pairwise(cuts):
+            mid = (low + high) / 2
+            if low < 28 or high > 101 or slow_level(sent, mid) < 2:
+                continue
+            if any(0 < mid - d < 1 / 24 for d in opened):
+                continue
+            spent += high - low
+            mine += high in opened
+        if mine:
+            time, answers = time + spent, answers + mine
+    if found is None:
+        assert answers == 0
+    else:
+        assert found.width.sum() == pytest.approx(time, abs=1e-6) and found.answered.sum() == answers
 
-    def slow(optimum: float, fall: float) -> float:
-        told = 0.0
-        for s in range(len(used)):
-            own = [i for i in range(len(level)) if stratum[i] == s]
-            weights = {i: exposure[i] * math.exp(-fall * max(0.0, level[i] - optimum)) for i in own}
-            before = {i: exposure[i] for i in own}
-            for i in own:
-                if answered[i]:
-                    told += math.log(weights[i] / sum(weights.values()))
-                    told -= math.log(before[i] / sum(before.values()))
+
+def made(stratum: np.ndarray, level: np.ndarray, answered: np.ndarray, given: np.ndarray) -> Pieces:
+    """Rows of equal time; stratum ascending, `given` a code each."""
+    starts = np.append(np.flatnonzero(np.diff(stratum, prepend=-1)), len(level))
+    n_given = int(given.max()) + 1
+    codes = np.column_stack([given, n_given + level]).astype(np.int32)
+    owner = np.arange(len(starts) - 1)
+    n_codes = n_given + int(level.max()) + 1
+    return Pieces(starts, owner, codes, n_codes, level, np.ones(len(level)), answered.astype(float))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 5), st.floats(0.1, 3)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.floats(0.5, 5),
+)
+def test_the_likelihood_is_that_of_a_multinomial_with_optima_of_their_own(rows, optimum: float) -> None:
+    # (case, answers, level, weight); each case is one stratum
+    cases = sorted({r[0] for r in rows})
+    mass, won = np.zeros((len(cases), 6)), np.zeros((len(cases), 6))
+    for c, n, level, weight in rows:
+        mass[cases.index(c), level] += weight
+        won[cases.index(c), level] += n
+    told, expected = _marginal(np.arange(len(cases)), mass, won, optimum)
+    for k, fall in enumerate(FALLS):
+        slow = 0.0
+        for c in range(len(cases)):
+            chances = []
+            for node in _NODES:
+                own = optimum * math.exp(APART * node)
+                w = [mass[c, j] * math.exp(-fall * max(0.0, j - own)) for j in range(6)]
+                chances.append(
+                    math.prod(
+                        (w[j] / mass[c, j] / sum(w) * mass[c].sum()) ** won[c, j]
+                        for j in range(6)
+                        if mass[c, j]
+                    )
+                )
+            slow += math.log(float(_MASS @ chances))
+        assert told[k] == pytest.approx(slow, abs=1e-7)
+    # as many answers are expected as came
+    assert (expected * mass).sum(axis=1) == pytest.approx(won.sum(axis=1))
+
+
+def test_coefficients_are_where_the_likelihood_is_flat() -> None:
+    rng = np.random.default_rng(2)
+    stratum, level = np.arange(300) // 30, rng.integers(2, 5, 300)
+    p = made(stratum, level, rng.random(300) < 0.3, rng.integers(0, 2, 300))
+    known = explained(p)
+
+    def likely(beta: np.ndarray) -> float:
+        told = -RIDGE * float(beta @ beta) / 2
+        for s in range(10):
+            own = slice(p.starts[s], p.starts[s + 1])
+            what = beta[p.codes[own]].sum(axis=1)
+            told += float(p.answered[own] @ what) - p.answered[own].sum() * math.log(np.exp(what).sum())
         return told
 
-    grid = [slow(o, f) for o in np.arange(0, max(level.max(), 1), STEP) for f in FALLS]
-    assert found.gain == pytest.approx(max(2 * max(grid), 0.0), abs=1e-9)
-    if found.gain > 0:
-        assert 2 * slow(found.optimum, found.fall) == pytest.approx(found.gain, abs=1e-9)
+    # the level of two is the base: with a ridge, effects of all levels sum to nothing
+    levels = np.zeros(5)
+    levels[2:] = known.value[2:] - known.value[2:].mean()
+    best = np.concatenate([known.beta, levels])
+    for k in range(len(best)):
+        for by in (-0.01, 0.01):
+            other = best.copy()
+            other[k] += by
+            assert likely(other) < likely(best) + 1e-6
+    assert known.value[:3].tolist() == [0, 0, 0] and (known.error[3:] > 0).all() and known.clumps >= 1
 
 
-def slow_exposure(wait: np.ndarray, answered: np.ndarray, at: np.ndarray) -> list[float]:
-    """The same fit, one step of one contact at a time."""
-    steps = [
-        [(b, int((a + b * BIN + BIN / 2) // BIN) % PARTS, min(max(w - b * BIN, 0.0), BIN)) for b in range(99)]
-        for w, a in zip(wait, at, strict=True)
-    ]
-    since, week = dict.fromkeys(range(99), 1.0), dict.fromkeys(range(PARTS), 1.0)
-    won = [steps[i][max(math.ceil(w / BIN) - 1, 0)][:2] for i, w in enumerate(wait) if answered[i]]
-    every = [step for own in steps for step in own]
-    for _ in range(ROUNDS):
-        for b in since:
-            risk = sum(t * week[c] for s, c, t in every if s == b)
-            since[b] = sum(s == b for s, _ in won) / max(risk, 1e-9)
-        for c in week:
-            risk = sum(t * since[b] for b, d, t in every if d == c)
-            week[c] = (sum(d == c for _, d in won) + 1) / (risk + 1)
-    passed = [sum(t * since[b] * week[c] for b, c, t in own) for own in steps]
-    return [p / (sum(passed) / len(passed)) for p in passed]
+def test_the_band_ends_where_an_optimum_is_refused() -> None:
+    # one fall only is likely; twice the loss is 0 at 3, 2 at 2.5, 6 at 2, 4.84 at 3.5, and so on
+    optima = np.array([2.0, 2.5, 3.0, 3.5])
+    told = np.full((4, len(FALLS)), -100.0)
+    told[:, 5] = [-3.0, -1.0, 0.0, -2.42]
+    best = hinge(Profile(optima, told, -8.0))
+    # refused is 3.84: 1.84 of the 4 between 2.5 and 2, and 3.84 of the 4.84 between 3 and 3.5
+    assert best.low == pytest.approx(2.5 - 0.5 * 1.84 / 4)
+    assert best.high == pytest.approx(3.0 + 0.5 * 3.84 / 4.84)
+    assert (best.optimum, best.fall, best.gain) == (3.0, 0.4, 16.0)
+    # where the lowest that is tried is not refused, any lower one may be right
+    told[0, 5] = -1.5
+    assert hinge(Profile(optima, told, -8.0)).low == 0.0
+    assert hinge(Profile(optima, told, -8.0)).high == best.high
 
 
-def test_exposure_is_the_hazard_used_up() -> None:
-    # one waits 2 days for its answer, one half a day, one 3 days in vain; another channel has no answer
-    wait, answered = np.array([2.0, 0.5, 3.0, 3.0]), np.array([1.0, 1.0, 0.0, 0.0])
-    at = np.array([0.0, 4.9, 2.3, 1.0])
-    found = _exposure(np.array([0, 0, 0, 1]), wait, answered, at)
-    assert found[:3].tolist() == pytest.approx(slow_exposure(wait[:3], answered[:3], at[:3]))
-    assert found[3] == 1.0 and found[1] < found[0]
+def test_people_with_optima_of_their_own_do_not_move_that_of_their_group() -> None:
+    rng = np.random.default_rng(4)
+    n, size = 40_000, 80
+    stratum, level = np.arange(n) // size, rng.integers(2, 9, n)
+    own = 4 * np.exp(rng.normal(0, 0.2, n // size))[stratum]
+    answered = rng.random(n) < 0.3 * np.exp(-0.4 * np.maximum(0, level - own))
+    p = made(stratum, level, answered, np.zeros(n, np.int64))
+    best = hinge(profiled(p, explained(p)))
+    assert best.low <= 4.0 <= best.high and abs(best.optimum - 4.0) <= 0.5 and best.high - best.low < 1.5
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.floats(0.01, 3), st.booleans(), st.floats(0, 6.99)), min_size=1, max_size=8))
-def test_exposure_matches_the_slow_one(rows: list[tuple[float, bool, float]]) -> None:
-    wait, answered, at = (np.array([r[k] for r in rows], dtype=float) for k in range(3))
-    found = _exposure(np.zeros(len(rows), np.int64), wait, answered, at)
-    if answered.any():
-        expected = np.maximum(slow_exposure(wait, answered, at), 1e-3)
-        assert found.tolist() == pytest.approx(expected.tolist())
-    else:
-        assert (found == 1).all()
+def readers(n: int, hazard: float, delay: float, weekend: bool, seed: int) -> list[tuple[str, str, float]]:
+    """A year of mails. Each reads the last one once, from `delay` days after it on; less beyond about 3."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(n):
+        sent = np.cumsum(rng.exponential(8, 60) * rng.choice((0.4, 1.6), 60))
+        sent, own = sent[sent < 360], 3 * math.exp(rng.normal(0, 0.2))
+        rows += [(f"p{i}", "mail", float(d)) for d in sent]
+        for d, following in pairwise([*sent, 365.0]):
+            at = np.arange(d + delay, min(d + 20, following), 0.125)
+            level = (sent <= at[:, None]).sum(axis=1) - (sent <= at[:, None] - 28).sum(axis=1)
+            awake = (at % 7 >= 3) & (at % 7 < 5) if weekend else np.ones(len(at), bool)  # day 0: Wednesday
+            rate = 0.125 * hazard * awake * np.exp(-0.5 * np.maximum(0, level - own))
+            read = np.flatnonzero(rng.random(len(at)) < rate)
+            if len(read):
+                rows.append((f"p{i}", "open", float(at[read[0]] + rng.uniform(0, 0.125))))
+    return rows
 
 
-def test_who_reads_at_weekends_has_waited_for_nothing_by_wednesday() -> None:
-    # answers come on Saturdays only: two days from Monday are worth little beside two days from Friday
-    rng = np.random.default_rng(5)
-    at = rng.integers(0, 7, 4_000).astype(float)
-    saturday = (5.5 - at) % 7
-    answered = (saturday < 3) & (rng.random(4_000) < 0.6)
-    wait = np.where(answered, saturday, 3.0)
-    found = _exposure(np.zeros(4_000, np.int64), wait, answered.astype(float), at)
-    monday, thursday = (found[(at == day) & ~answered].mean() for day in (0, 3))
-    assert thursday > 8 * monday
+@pytest.mark.parametrize(
+    ("hazard", "delay", "weekend"),
+    [
+        (0.12, 2.0, False),  # answers come late, often after older contacts have left the window
+        (1.2, 0.0, False),  # nearly all is answered: the share hardly falls though the hazard does
+        (0.5, 0.25, True),  # at weekends: nobody can have answered by Wednesday what came on Monday
+    ],
+)
+def test_the_optimum_is_found_however_people_read(hazard: float, delay: float, weekend: bool) -> None:
+    band = pressure(by_hand(readers(200, hazard, delay, weekend, 1))).bands.row(0, named=True)
+    assert band["sign"] and band["low"] <= 3.0 <= band["high"] and band["high"] - band["low"] <= 1.5
+    assert abs(band["optimum"] - 3.0) <= 0.5
 
 
-def test_where_nearly_all_is_answered_the_optimum_is_not_moved() -> None:
-    # hazard 0.9 a day up to 3 contacts, then falling by 0.5 for each: at first 93 % answer in three days
-    rng = np.random.default_rng(3)
-    n, size = 6_000, 20
-    stratum, level = np.arange(n) // size, rng.integers(1, 8, n).astype(float)
-    rate = 0.9 * np.exp(-0.5 * np.maximum(0, level - 3))
-    wait = rng.exponential(1 / rate)
-    answered = (wait < 3.0).astype(float)
-    exposure = _exposure(np.zeros(n, np.int64), np.minimum(wait, 3.0), answered, rng.uniform(0, 7, n))
-    c = Contacts(stratum, stratum, np.arange(n // size), level, answered, np.zeros((n, 0)), exposure)
-    best = hinge(c, explained(c, 7), 1)
-    assert best.low <= 3.0 <= best.high and abs(best.optimum - 3.0) <= 0.5
-    plain = contacts_of(stratum, level, answered, np.zeros((n, 0)))
-    assert hinge(plain, explained(plain, 7), 1).optimum > best.optimum
+def test_of_large_groups_every_kth_case_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = read_contacts(by_hand(people(12, 0.5, 3.0, 1)), PressureSettings()).line
+    everyone = np.ones(12, bool)
+    assert set(line.of(everyone).case.tolist()) == set(range(12))
+    days = risk._days_at_risk(line.case[line.channel >= 0], line.time[line.channel >= 0], line)
+    # two contacts in the window: nearly all of the year, from the second contact on
+    assert 12 * 250 < days < 12 * 366 and line.end / DAY_US > 340
+    monkeypatch.setattr(risk, "MOST_DAYS", days / 2.5)
+    assert set(line.of(everyone).case.tolist()) == {0, 3, 6, 9}
 
 
 def people(n: int, fall: float, optimum: float, seed: int) -> list[tuple[str, str, float]]:
@@ -218,18 +302,17 @@ def test_estimates_are_the_same_every_time_and_in_any_order_of_groups() -> None:
 
 def test_what_else_explains_an_answer_is_told_apart() -> None:
     rng = np.random.default_rng(0)
-    n = 4_000
-    stratum = np.arange(n) // 20
-    level = rng.integers(1, 6, n).astype(float)
-    given = (rng.random((n, 1)) < 0.5).astype(float)
-    answered = (
-        rng.random(n) < 0.2 * np.exp(0.8 * given[:, 0]) * np.exp(-0.3 * np.maximum(0, level - 3))
-    ).astype(float)
-    c = contacts_of(stratum, level, answered, given)
-    known = explained(c, 5)
-    assert np.ptp(known.offset) == pytest.approx(0.8, abs=0.2)
-    assert known.value[5] == pytest.approx(-0.6, abs=3 * known.error[5]) and known.error[5] < 0.15
-    best = hinge(c, known, 1)
+    n = 12_000
+    stratum = np.arange(n) // 40
+    given = (rng.random(n) < 0.5).astype(np.int64)
+    # what helps comes with pressure: without it the fall would hardly be seen
+    level = np.clip(rng.integers(2, 6, n) + 2 * given, 2, 6)
+    rate = 0.2 * np.exp(0.8 * given - 0.3 * np.maximum(0, level - 3))
+    p = made(stratum, level, rng.random(n) < rate, given)
+    known = explained(p)
+    assert np.ptp(known.beta) == pytest.approx(0.8, abs=0.2)
+    assert known.value[6] == pytest.approx(-0.9, abs=3 * known.error[6]) and known.error[6] < 0.2
+    best = hinge(profiled(p, known))
     assert best.low <= 3.0 <= best.high and best.gain > 20
 
 

@@ -70,6 +70,7 @@ def main(simulator: bool = False) -> None:
             api.encode(file, Path(folder) / "encoded")
         api.funnel(Path(folder) / "run", ["email_sent", "portal_visit"], within="30d", sessions="12h")
         _climb()
+        _press()
         _count()
         log = SequenceSet.read(Path(folder) / "run/log/encoded")
         traces.merge(traces.tally(log), traces.tally(log))  # only large logs have several shards
@@ -100,6 +101,19 @@ def _climb() -> None:
     codes = np.array([0, 1, 1, 0], np.int32)
     seen = Ladders(np.array([0, 2, 4]), codes, codes, np.array([0.0, 1.0, 0.0, -1.0]), 2, 2)
     StageLadder(2).fit(seen)
+
+
+def _press() -> None:
+    """Contact pressure, on four pieces of time."""
+    import numpy as np
+
+    from behavio.pressure.risk import Pieces
+    from behavio.pressure.within import explained, profile
+
+    level, codes = np.array([2, 3, 2, 3]), np.array([[0, 3], [0, 4], [0, 3], [0, 4]], np.int32)
+    starts, answered = np.array([0, 2, 4]), np.array([1.0, 0.0, 0.0, 1.0])
+    pieces = Pieces(starts, np.array([0, 1]), codes, 5, level, np.ones(4), answered)
+    profile(pieces, explained(pieces))
 
 
 def _parquets(table: Path) -> list[Path]:

@@ -19,8 +19,9 @@ from behavio.errors import ModelError
 from behavio.files import read_json, write_json
 from behavio.log import EventLog
 from behavio.pressure.contacts import ContactTable, read_contacts
+from behavio.pressure.risk import LEAST, pieces_of
 from behavio.pressure.settings import PressureSettings
-from behavio.pressure.within import explained, hinge
+from behavio.pressure.within import FALLS, Explained, Profile, explained, hinge, profile
 
 __all__ = ["Pressure", "PressureSettings", "pressure", "read_pressure", "write_pressure"]
 
@@ -28,8 +29,9 @@ EVERYBODY = "everybody"
 FEWEST = 200
 """Contacts a group needs, and answered ones a fifth of it; below, its band is that of everybody."""
 SIGN = 2.71
-"""Twice the log likelihood a fall must gain: 5 % of groups without any would show as much (half a χ² with one
-degree of freedom, for a fall below nothing is not looked for)."""
+"""Twice the log likelihood a fall must gain: 5 % of groups without any would show as much were the optimum
+known (half a χ² with one degree of freedom, for a fall below nothing is not looked for). It is looked for, so
+some more do: 3 of 21 simulated groups whose answers never fall."""
 SHOWN = 20
 """Contacts of a level that is shown."""
 Progress = Callable[[str, float], None]
@@ -61,8 +63,8 @@ class Pressure:
 
     bands   BANDS: contacts per window up to which answers hold (95 % interval low to high), share of answers
             lost with each contact beyond (`fall`), `sign` False where no fall shows: then no optimum is told
-    curves  CURVES: share of contacts answered at each level, and the same person's answers relative to one or
-            two contacts per window (95 % interval)
+    curves  CURVES: share of contacts answered at each level, and the same person's answers relative to two
+            contacts per window (95 % interval), from two on
     cases   case_id, segment, contacts (in the window up to the newest event), low, high, verdict: over,
             within, under or unknown
     """
@@ -85,28 +87,28 @@ def pressure(
 ) -> Pressure:
     """How answers depend on contacts, per group of `segments` (case_id, segment) and for everybody.
 
+    Nothing is drawn: `seed` changes nothing and stays for callers that hand it over.
+
     Raises ModelError when the log has no clock, no contact, or fewer than FEWEST contacts that count.
     """
     found = read_contacts(log, settings or PressureSettings())
     groups = _groups(found, segments)
     names = [EVERYBODY, *sorted({g for g in groups.to_list() if g is not None})]
-    bands, curves = [], []
-    usual: float | None = None
+    judged: list[_Judged] = []
     for place, name in enumerate(names):
         progress("contact pressure", place / len(names))
         own = (
             np.ones(len(groups), bool) if name == EVERYBODY else (groups == name).fill_null(False).to_numpy()
         )
-        band, curve = _group(name, found, own, seed, usual)
-        if name == EVERYBODY and band["optimum"] is None and band["n_contacts"] < FEWEST:
+        one = _judged(name, found, own)
+        if name == EVERYBODY and one.profile is None and one.band["n_contacts"] < FEWEST:
             raise ModelError(
-                f"{band['n_contacts']} contacts can be judged, too few to see pressure",
+                f"{one.band['n_contacts']} contacts can be judged, too few to see pressure",
                 hint=f"at least {FEWEST} are needed, one window after the log begins",
             )
-        if name == EVERYBODY and band["sign"]:
-            usual = float(-np.log(1 - band["fall"]))
-        bands.append(band)
-        curves += curve
+        judged.append(one)
+    bands = [_told(one, _usual(judged, k)) for k, one in enumerate(judged)]
+    curves = [row for one in judged for row in one.curve]
     table = pl.DataFrame(bands, schema=BANDS)
     return Pressure(table, pl.DataFrame(curves, schema=CURVES), _cases(found, groups, table))
 
@@ -154,47 +156,74 @@ def _groups(found: ContactTable, segments: pl.DataFrame | None) -> pl.Series:
     ]
 
 
-def _group(
-    name: str, found: ContactTable, own: np.ndarray, seed: int, usual: float | None
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The band and the curve of one group."""
-    c = found.of(own)
-    n, answered = len(c.case), int(c.answered.sum())
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """What is known of one group before groups are compared."""
+
+    band: dict[str, Any]
+    curve: list[dict[str, Any]]
+    profile: Profile | None
+
+
+def _judged(name: str, found: ContactTable, own: np.ndarray) -> _Judged:
+    """The curve of one group and how likely each hinge is; no profile where too little can be judged."""
+    mine = found.whole & own[found.case]
+    level, answered = found.level[mine], found.answered[mine]
     band = {
         "segment": name,
         "n_cases": int(own.sum()),
-        "n_contacts": n,
-        "n_answered": answered,
+        "n_contacts": len(level),
+        "n_answered": int(answered.sum()),
         "sign": False,
     }
     band |= dict.fromkeys(("optimum", "low", "high", "fall"))
-    if n < FEWEST or answered < FEWEST / 5:
-        return band, []
-    counts = np.bincount(c.level.astype(np.int64))
-    most = int(np.flatnonzero(counts >= SHOWN).max(initial=2))
-    known = explained(c, most)
-    value, error = known.value, known.error
-    best = hinge(c, known, seed, usual)
-    if best.gain > SIGN:
-        band |= {"sign": True, "optimum": best.optimum, "low": best.low, "high": best.high}
-        band["fall"] = float(1 - np.exp(-best.fall))
-    level = np.minimum(c.level.astype(np.int64), most)
-    shown = np.bincount(level, minlength=most + 1)
-    rate = np.bincount(level, c.answered, minlength=most + 1) / np.maximum(shown, 1)
-    curve = [
+    if len(level) < FEWEST or answered.sum() < FEWEST / 5:
+        return _Judged(band, [], None)
+    pieces = pieces_of(found.line.of(own))
+    if pieces is None:
+        return _Judged(band, [], None)
+    known = explained(pieces)
+    return _Judged(band, _curve(name, level, answered, known), profile(pieces, known))
+
+
+def _curve(name: str, level: np.ndarray, answered: np.ndarray, known: Explained) -> list[dict[str, Any]]:
+    """The levels that enough contacts and time are seen at."""
+    shown = np.bincount(level, minlength=len(known.value))
+    rate = np.bincount(level, answered, minlength=len(shown)) / np.maximum(shown, 1)
+    return [
         {
             "segment": name,
             "contacts": k,
             "n_contacts": int(shown[k]),
             "answered": float(rate[k]),
-            "relative": float(np.exp(value[k])),
-            "low": float(np.exp(value[k] - 1.96 * error[k])),
-            "high": float(np.exp(value[k] + 1.96 * error[k])),
+            "relative": float(np.exp(known.value[k])),
+            "low": float(np.exp(known.value[k] - 1.96 * known.error[k])),
+            "high": float(np.exp(known.value[k] + 1.96 * known.error[k])),
         }
-        for k in range(1, most + 1)
+        for k in range(LEAST, len(known.value))
         if shown[k] >= SHOWN
     ]
-    return band, curve
+
+
+def _usual(judged: list[_Judged], own: int) -> float | None:
+    """The fall that the other groups find likely together; None without any."""
+    others = [
+        one.profile.told.max(axis=0)
+        for k, one in enumerate(judged)
+        if k not in (0, own) and one.profile is not None
+    ]
+    return float(FALLS[int(np.sum(others, axis=0).argmax())]) if others else None
+
+
+def _told(one: _Judged, usual: float | None) -> dict[str, Any]:
+    """The band, told where a fall shows."""
+    if one.profile is None:
+        return one.band
+    best = hinge(one.profile, usual)
+    if best.gain <= SIGN:
+        return one.band
+    told = {"sign": True, "optimum": best.optimum, "low": best.low, "high": best.high}
+    return one.band | told | {"fall": float(1 - np.exp(-best.fall))}
 
 
 def _cases(found: ContactTable, groups: pl.Series, bands: pl.DataFrame) -> pl.DataFrame:

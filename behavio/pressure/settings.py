@@ -13,8 +13,8 @@ class PressureSettings:
     """The table [pressure] of a job.
 
     window            contacts are counted over this long, the one at hand included
-    response_within   how long after a contact an answer counts; contacts followed by another one sooner are
-                      left out, for nobody knows which of the two was answered
+    response_within   how long after a contact an answer counts in the shares answered that are shown (until
+                      the next contact at most); bands are judged by all the time of a case, however late
     responses         activities that count as an answer; default: inbound ones that are no reaction inside a
                       contact and no refusal
     refusals          inbound activities that are no answer

@@ -1,11 +1,18 @@
 """Does the same person answer less when contacted more? Estimates that compare a person with herself only.
 
-A contact is answered with a hazard over the time after it: its shape is that of its channel, its level is
-free for every stratum (a person in one channel), so that people who answer much and are contacted much for
-it say nothing about pressure. Pressure and what else may explain an answer multiply the hazard. First answers
-are counted against the time at risk: where nearly everything is answered, the share answered hardly falls
-although the hazard does. Given a stratum's number of answers they fall on its contacts like a multinomial
-with weights exposure · exp(g) (fixed-effects Poisson: Hausman, Hall & Griliches 1984): all that is used here.
+Every answer falls at a moment of its person's time at risk. Given how many answers of a kind she gave, they
+fall on her time like a multinomial with weights time · exp(what explains answers) (fixed-effects Poisson:
+Hausman, Hall & Griliches 1984; in medicine the self-controlled case series of Farrington 1995), so people who
+answer much and are contacted much for it say nothing about pressure.
+
+People of a group differ in how much they take. Each has an optimum of her own, log-normal around that of
+the group, which is marginalised (nine nodes of Gauss and Hermite): one sharp bend for all would be put where
+the first of them tire, below the optimum of the group. The interval holds every optimum that the likelihood
+ratio does not refuse at 5 %, all else fitted anew under it: quantiles of bootstrapped optima sit on few
+values where the log likelihood bends, and promised too much.
+
+Rates over time are judged. Where several contacts wait for an answer at once and each may still get one, more
+of them bring more answers, and the optimum is where that is no longer made up for.
 """
 
 from __future__ import annotations
@@ -14,110 +21,114 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from behavio.kernels.conditional import by_level, information, residuals, weights
+from behavio.pressure.risk import LEAST, Pieces
+
 RIDGE = 1.0
-ROUNDS = 25
+ROUNDS = 30
 FALLS = np.array((0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0))
 """Falls of the log hazard per contact beyond the optimum that are tried."""
-STEP = 0.25
-"""Optima that are tried lie so many contacts apart."""
-SPREAD = 0.35
-"""How far the falls of groups usually lie apart (standard deviation of their logarithm)."""
-DRAWS = 200
-"""Bootstrap draws of whole cases."""
-BAND = (0.025, 0.975)
-"""Quantiles of the bootstrap that bound the band: 95 %."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Contacts:
-    """Contacts of one group of cases.
-
-    case, stratum   int64 (n,) numbered from 0
-    owner           int64 (strata,) the case of each stratum
-    level           float64 (n,) contacts in the window
-    answered        float64 (n,) 0 or 1
-    given           float64 (n, k) what else may explain an answer
-    exposure        float64 (n,) how much of its channel's time to answer a contact was waiting for, > 0
-    """
-
-    case: np.ndarray
-    stratum: np.ndarray
-    owner: np.ndarray
-    level: np.ndarray
-    answered: np.ndarray
-    given: np.ndarray
-    exposure: np.ndarray
-
-    @property
-    def n_cases(self) -> int:
-        """Number of cases."""
-        return int(self.owner.max()) + 1 if len(self.owner) else 0
+STEP, OPTIMA = 0.25, 60
+"""Optima that are tried lie so many contacts apart, further where there would be more than OPTIMA."""
+LOWEST = 0.5
+"""The lowest optimum that is tried; where it is not refused the band begins at none."""
+APART = 0.2
+"""How far the optima of people lie apart (standard deviation of their logarithm): about a fifth. It cannot be
+learned beside the optimum, for whatever else people differ in looks like it."""
+SPREAD = 0.5
+"""How far the fall of a group may lie from what other groups say (standard deviation of its logarithm): falls
+differ by about a third, and what the others say is an estimate too."""
+REFUSED = 3.84
+"""Twice the log likelihood an optimum may lose: χ² with one degree of freedom, 5 %."""
+_NODES, _MASS = np.polynomial.hermite_e.hermegauss(9)
+_MASS = _MASS / _MASS.sum()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explained:
-    """What explains answers: coefficients of what is given, then of the levels from 2 on.
+    """What explains answers: coefficients (k,) without those of levels, and their covariance (k, k).
 
-    offset     float64 (n,) log effect of everything but pressure
-    value      float64 (most + 1,) log effect of each level; levels 0 and 1 are the base
-    error      float64 (most + 1,) standard errors, cases as units
-    moves      float64 (cases, k) how far the coefficients of what is given move when a case counts once more
+    clumps        how much more effects of levels vary between cases than with independent answers, >= 1
+
+    value, error  float64 (levels,) log effect of each level against LEAST contacts, and standard errors
+                  with cases as units; 0 below
     """
 
-    offset: np.ndarray
+    beta: np.ndarray
+    covariance: np.ndarray
     value: np.ndarray
     error: np.ndarray
-    moves: np.ndarray
+    clumps: float
 
 
-def explained(c: Contacts, most: int) -> Explained:
-    """Newton steps on the conditional likelihood with a small ridge; levels above `most` count as `most`."""
-    level = np.minimum(c.level.astype(np.int64), most)
-    steps = np.eye(most + 1)[level][:, 2:]
-    x = np.hstack([c.given, steps])
-    beta, inverse, residual, centred = _fitted(x, c)
-    k = c.given.shape[1]
-    rows = centred * residual[:, None]
-    own = c.owner[c.stratum]
-    per_case = np.stack([np.bincount(own, column, minlength=c.n_cases) for column in rows.T], axis=1)
-    moves = per_case @ inverse
-    value, error = np.zeros(most + 1), np.zeros(most + 1)
-    value[2:] = beta[k:]
-    error[2:] = np.sqrt((moves[:, k:] ** 2).sum(axis=0))
-    return Explained(x[:, :k] @ beta[:k], value, error, moves[:, :k])
-
-
-def _fitted(x: np.ndarray, c: Contacts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coefficients, inverse of the information, residuals (n,), and x centred in its stratum."""
-    n = len(c.owner)
-    total = np.bincount(c.stratum, c.answered, minlength=n)
-    beta = np.zeros(x.shape[1])
-    inverse = np.eye(x.shape[1]) / RIDGE
-    residual, apart = c.answered, x
+def explained(p: Pieces) -> Explained:
+    """Newton steps on the conditional likelihood with a small ridge."""
+    beta = np.zeros(p.n_codes)
+    inverse = np.eye(p.n_codes) / RIDGE
+    rows = np.zeros((len(p.owner), p.n_codes))
+    total = by_level(p.starts, p.level, p.answered, p.n_codes).sum(axis=1)
     for _ in range(ROUNDS):
-        weight = c.exposure * np.exp(np.clip(x @ beta, -30, 30))
-        mean = weight * (total / np.bincount(c.stratum, weight, minlength=n))[c.stratum]
-        whole = np.maximum(np.bincount(c.stratum, mean, minlength=n), 1e-12)
-        centre = np.stack(
-            [np.bincount(c.stratum, mean * column, minlength=n) / whole for column in x.T], axis=1
+        weight = weights(p.codes, p.width, beta)
+        rate = total / np.add.reduceat(weight, p.starts[:-1])
+        expected = np.repeat(rate[:, None], int(p.level.max()) + 1, axis=1)
+        rows = residuals(p.starts, p.codes, weight, p.answered, p.level, expected, p.n_codes)
+        inverse = np.linalg.inv(
+            information(p.starts, p.codes, weight, p.answered, p.n_codes) + RIDGE * np.eye(p.n_codes)
         )
-        apart = x - centre[c.stratum]
-        residual = c.answered - mean
-        information = (apart * mean[:, None]).T @ apart + RIDGE * np.eye(x.shape[1])
-        inverse = np.linalg.inv(information)
-        step = inverse @ (apart.T @ residual - RIDGE * beta)
-        beta += step
-        if np.abs(step).max(initial=0) < 1e-6:
+        step = inverse @ (rows.sum(axis=0) - RIDGE * beta)
+        largest = np.abs(step).max(initial=0.0)
+        if largest < 1e-4:
             break
-    return beta, inverse, residual, apart
+        beta += step * min(1.0, 2.0 / largest)
+    n_levels = int(p.level.max()) + 1
+    k = p.n_codes - n_levels
+    base = k + LEAST
+    per_case = np.add.reduceat(rows, np.flatnonzero(np.diff(p.owner, prepend=-1)), axis=0)
+    against = inverse[:, k:] - inverse[:, [base]]
+    varied = ((per_case @ against) ** 2).sum(axis=0)
+    value, error = beta[k:] - beta[base], np.sqrt(varied)
+    value[:LEAST], error[:LEAST] = 0.0, 0.0
+    # each level by what is known of it
+    promised = (np.diag(against[k:]) - against[base])[LEAST + 1 :]
+    sure = 1 / promised
+    clumps = float((varied[LEAST + 1 :] / promised * sure).sum() / sure.sum()) if len(promised) else 1.0
+    return Explained(beta[:k], _given_levels(inverse, k), value, error, max(clumps, 1.0))
+
+
+def _given_levels(inverse: np.ndarray, k: int) -> np.ndarray:
+    """Covariance of the first k coefficients where the others are held fixed."""
+    across = inverse[:k, k:]
+    return np.asarray(inverse[:k, :k] - across @ np.linalg.solve(inverse[k:, k:], across.T))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """Log likelihood of every optimum and fall, all else fitted anew: optima (m,), told (m, falls).
+
+    none is that without any fall. Where answers of a person clump, log likelihoods promise too much: all are
+    divided by how much (Rotnitzky & Jewell 1990).
+    """
+
+    optima: np.ndarray
+    told: np.ndarray
+    none: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """What is the same under every hinge: codes without levels, answers by code and by level."""
+
+    codes: np.ndarray
+    chosen: np.ndarray
+    won: np.ndarray
+    total: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
 class Hinge:
     """Answers hold up to `optimum` contacts and fall by `fall` (log hazard) with each one beyond.
 
-    gain is twice the log likelihood gained over no fall at all; low and high are the 95 % interval by a
-    bootstrap over cases, what else explains answers drawn anew with them.
+    gain is twice the log likelihood gained over no fall at all; low and high bound the 95 % interval.
     """
 
     optimum: float
@@ -127,45 +138,97 @@ class Hinge:
     high: float
 
 
-def hinge(c: Contacts, known: Explained, seed: int, usual: float | None = None) -> Hinge:
-    """The hinge that explains the answers best, with a bootstrap over cases.
+def profile(p: Pieces, known: Explained) -> Profile:
+    """The log likelihood under every hinge: what explains answers takes one step anew under each optimum."""
+    top = int(p.level.max())
+    step = max(STEP, np.ceil((top - LOWEST) / OPTIMA / STEP) * STEP)
+    optima = np.arange(LOWEST, max(top, LEAST) + step / 2, step)
+    codes = np.ascontiguousarray(p.codes[:, :-1])
+    answers = p.answered > 0
+    chosen = np.bincount(codes[answers].ravel(), minlength=len(known.beta)).astype(np.float64)
+    won = by_level(p.starts, p.level, p.answered, top + 1)
+    fixed = _Rows(codes, chosen, won, won.sum(axis=1))
+    told = np.empty((len(optima), len(FALLS)))
+    beta = known.beta
+    for k, optimum in enumerate(optima):
+        beta, told[k] = _refitted(p, fixed, known, beta, float(optimum))
+    none = float(_refitted(p, fixed, known, known.beta, None)[1].max())
+    return Profile(optima, told / known.clumps, none / known.clumps)
 
-    With `usual`, the fall over all groups, that of a group is taken to lie near it (a log-normal prior with a
-    spread of SPREAD): how fast answers fall and where they begin to are hard to tell apart in a small group.
+
+def hinge(found: Profile, usual: float | None = None) -> Hinge:
+    """The hinge that explains answers best and the optima that are not refused.
+
+    With `usual`, the fall in other groups, that of this one is taken to lie near it (a log-normal prior with
+    a spread of SPREAD): in a small group a late steep fall looks like an early slow one.
     """
-    top = int(c.level.max(initial=1))
-    optima = np.arange(0, max(top, 1), STEP)
-    beyond = np.maximum(0, np.arange(top + 1)[:, None] - optima[None, :])
-    # (levels, optima · falls): every level under every hinge that is tried
-    fallen = (beyond[:, :, None] * FALLS).reshape(top + 1, -1)
-    n = len(c.owner)
-    level = c.level.astype(np.int64)
-    place = c.stratum * (top + 1) + level
-    total = np.bincount(c.stratum, c.answered, minlength=n)
-    won = np.bincount(place, c.answered, minlength=n * (top + 1)).reshape(n, -1)
-    lost, decay = won @ fallen, np.exp(-fallen)
-
-    def gained(offset: np.ndarray) -> np.ndarray:
-        weight = c.exposure * np.exp(np.clip(offset, -30, 30))
-        mass = np.bincount(place, weight, minlength=n * (top + 1)).reshape(n, -1)
-        spread = np.log(mass @ decay) - np.log(mass.sum(axis=1))[:, None]
-        return -lost - total[:, None] * spread
-
     prior = np.zeros(len(FALLS)) if usual is None else -((np.log(FALLS / usual) / SPREAD) ** 2) / 2
-    prior = np.tile(prior, len(optima))
-    whole = gained(known.offset).sum(axis=0)
-    best = int((whole + prior).argmax())
-    rng = np.random.default_rng(seed)
-    drawn = np.empty(DRAWS, np.int64)
-    for k in range(DRAWS):
-        times = np.bincount(rng.integers(0, c.n_cases, c.n_cases), minlength=c.n_cases).astype(float)
-        moved = known.offset + c.given @ ((times - 1) @ known.moves)
-        drawn[k] = int((times[c.owner] @ gained(moved) + prior).argmax())
-    low, high = np.quantile(optima[drawn // len(FALLS)], BAND)
+    held = found.told + prior
+    best, fall = np.unravel_index(int(held.argmax()), held.shape)
+    lost = 2 * (held.max() - held.max(axis=1))
+    low = _crossing(found.optima[: best + 1][::-1], lost[: best + 1][::-1])
+    high = _crossing(found.optima[best:], lost[best:])
     return Hinge(
-        float(optima[best // len(FALLS)]),
-        float(FALLS[best % len(FALLS)]),
-        max(float(2 * whole[best]), 0.0),
-        float(low),
-        float(high),
+        float(found.optima[best]),
+        float(FALLS[fall]),
+        max(float(2 * (found.told[best, fall] - found.none)), 0.0),
+        0.0 if low <= found.optima[0] else low,
+        high,
     )
+
+
+def _crossing(optima: np.ndarray, lost: np.ndarray) -> float:
+    """The furthest optimum not refused, between two that are tried on a straight line."""
+    last = int(np.flatnonzero(lost <= REFUSED)[-1])
+    if last + 1 == len(optima):
+        return float(optima[last])
+    share = (REFUSED - lost[last]) / (lost[last + 1] - lost[last])
+    return float(optima[last] + share * (optima[last + 1] - optima[last]))
+
+
+def _refitted(
+    p: Pieces, fixed: _Rows, known: Explained, beta: np.ndarray, optimum: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients after one step under this optimum (None: no fall), and the log likelihood of each fall."""
+    weight, mass, told, expected = _likely(p, fixed, beta, optimum)
+    rows = residuals(p.starts, fixed.codes, weight, p.answered, p.level, expected, len(beta))
+    beta = beta + known.covariance @ (rows.sum(axis=0) - RIDGE * beta)
+    _, mass, told, _ = _likely(p, fixed, beta, optimum)
+    plain = fixed.chosen @ beta - (fixed.total * np.log(mass.sum(axis=1))).sum() - RIDGE * (beta @ beta) / 2
+    return beta, plain + told
+
+
+def _likely(
+    p: Pieces, fixed: _Rows, beta: np.ndarray, optimum: float | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Weights of rows, their sums by level, log likelihood gained by falls, answers expected per weight."""
+    weight = weights(fixed.codes, p.width, beta)
+    mass = by_level(p.starts, p.level, weight, fixed.won.shape[1])
+    if optimum is None:
+        rate = fixed.total / mass.sum(axis=1)
+        return weight, mass, np.zeros(1), np.repeat(rate[:, None], mass.shape[1], axis=1)
+    return weight, mass, *_marginal(p.owner, mass, fixed.won, optimum)
+
+
+def _marginal(
+    owner: np.ndarray, mass: np.ndarray, won: np.ndarray, optimum: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log likelihood gained by falls (falls,), answers expected per weight under the best (strata, levels).
+
+    mass, won   float64 (strata, levels) weights and answers
+    """
+    levels, total = np.arange(mass.shape[1]), won.sum(axis=1)
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    shape = (-1, len(_NODES), len(FALLS))
+    beyond = np.maximum(0.0, levels[:, None] - optimum * np.exp(APART * _NODES))
+    effect = -(beyond[:, :, None] * FALLS).reshape(len(levels), -1)
+    left = np.maximum(mass @ np.exp(effect), 1e-300)
+    gained = won @ effect - total[:, None] * (np.log(left) - np.log(mass.sum(axis=1))[:, None])
+    own = np.add.reduceat(gained, first, axis=0).reshape(shape)
+    most = own.max(axis=1)
+    part = np.exp(own - most[:, None]) * _MASS[None, :, None]
+    whole = part.sum(axis=1)
+    told = (np.log(whole) + most).sum(axis=0)
+    best = int(told.argmax())
+    likely = (part[:, :, best] / whole[:, [best]])[owner] / left.reshape(shape)[:, :, best]
+    return told, total[:, None] * (likely @ np.exp(effect.reshape(shape)[:, :, best]).T)

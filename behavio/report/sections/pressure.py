@@ -94,7 +94,7 @@ def _curve_table(c: Context, curves: pl.DataFrame) -> Table | None:
         Column("contacts", f"Contacts in {_window(c)} days", "count"),
         Column("n_contacts", "Contacts judged", "count"),
         Column("answered", "Answered", "share"),
-        Column("relative", "Against one contact", "ratio"),
+        Column("relative", "Against two contacts", "ratio"),
         Column("low", "From", "ratio"),
         Column("high", "To", "ratio"),
     )
@@ -119,7 +119,7 @@ def _curve(c: Context, table: Table) -> Figure:
     title = _curve_title(c, table)
     alt = "; ".join(f"{r['contacts']}: {table.text(i, 'relative')}" for i, r in enumerate(table.rows))
     caption = say(
-        "Dot: how many times as often a contact is answered as with one contact in {d} days; line: 95 % "
+        "Dot: how many times as often a contact is answered as with two in {d} days; line: 95 % "
         "interval. "
         "Hollow: may be chance.",
         d=_window(c),
@@ -129,16 +129,16 @@ def _curve(c: Context, table: Table) -> Figure:
 
 
 def _curve_title(c: Context, table: Table) -> Markup:
-    """The highest level that differs from one contact for sure; or that none does."""
-    sure = [i for i, r in enumerate(table.rows) if r["contacts"] > 1 and not r["low"] <= 1 <= r["high"]]
+    """The highest level that differs from two contacts for sure; or that none does."""
+    sure = [i for i, r in enumerate(table.rows) if r["contacts"] > 2 and not r["low"] <= 1 <= r["high"]]
     if not sure:
         return say(
-            "Up to {n} contacts in {d} days no level is surely answered more, or less, than one contact",
+            "Up to {n} contacts in {d} days no level is surely answered more, or less, than two contacts",
             n=table.show(len(table.rows) - 1, "contacts"),
             d=_window(c),
         )
     return say(
-        "With {n} contacts in {d} days the same {one} answers {t} times as often as with one {ci}",
+        "With {n} contacts in {d} days the same {one} answers {t} times as often as with two {ci}",
         n=table.show(sure[-1], "contacts"),
         d=_window(c),
         one=c.one,
