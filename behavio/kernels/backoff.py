@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from behavio.kernels.contexts import descend, find
 from behavio.kernels.ready import njit
+from behavio.kernels.tables import descend, find
 
 SIZES, KINDS = 14, 6
 """Bins of a context: how often it was seen (powers of two), how many different activities followed."""
@@ -189,29 +189,6 @@ def fill_truth(
                 now = (1.0 - onward) * came[r, level] / size[r, level] + onward * now
             p[r, level] = now
     return p
-
-
-@njit(cache=True, nogil=True)
-def nodes_asked(
-    tokens: np.ndarray,
-    tags: np.ndarray,
-    tagged: bool,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    levels: int,
-    child_start: np.ndarray,
-    node_symbol: np.ndarray,
-) -> np.ndarray:
-    """bool (n_nodes,): contexts of these prefixes."""
-    result = np.zeros(len(node_symbol), dtype=np.bool_)
-    path = np.zeros(levels + 1, dtype=np.int64)
-    for r in range(len(ends)):
-        found = descend(
-            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, child_start, path
-        )
-        for level in range(found + 1):
-            result[path[level]] = True
-    return result
 
 
 @njit(cache=True, nogil=True)

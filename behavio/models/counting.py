@@ -19,11 +19,10 @@ import numpy as np
 from behavio.errors import ModelError
 from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
-from behavio.kernels.tally import PERIODS
 from behavio.models.base import CELLS, Prefixes, SequenceModel
 from behavio.models.mixing import Mixture
 from behavio.models.ngram import EXPLAIN, NO_TAGS, Evidence
-from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, layout_of, tags_of
 from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
 from behavio.sequences import SequenceSet, Vocabulary
 
@@ -53,7 +52,7 @@ class Counting(SequenceModel):
             shares_     float64 (n_views, bins)   share a context leaves to shorter ones
             mixture_    float64 (levels + 1, n_views), by how long a context the plain view knows
             exponents_  float64 (n_views,), linear_: see `mixing.Mixture`
-            bounds_, child_, symbol_, start_, key_, count_   the tallies, one after another
+            bounds_, words_, count_, names_   the tallies, one after another
     """
 
     learned: ClassVar[tuple[str, ...]] = (
@@ -67,11 +66,9 @@ class Counting(SequenceModel):
         "exponents_",
         "linear_",
         "bounds_",
-        "child_",
-        "symbol_",
-        "start_",
-        "key_",
+        "words_",
         "count_",
+        "names_",
     )
     max_order: int = 8
     views: tuple[str, ...] = ("kneser_ney", "gap", "set", "gap+set", "hour", "fields")
@@ -79,7 +76,6 @@ class Counting(SequenceModel):
     held_out: float = 0.15
     grid: tuple[int, int, str] | None = None
     count_: ClassVar[np.ndarray]
-    key_: ClassVar[np.ndarray]
 
     def learn(self, coded: SequenceSet) -> Self:
         """Count everything once; choose by the newest periods, as if they had not been counted."""
@@ -104,7 +100,7 @@ class Counting(SequenceModel):
         plain, orders = tallies["plain"], min(TAG_ORDERS, self.max_order)
         held = steps[np.flatnonzero(period >= first)].thin(HELD)
         lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
-        each = Looked.at(coded, held, plain, [fading(first, life) for life in lives], NO_TAGS)
+        each = Looked.at(coded, held, plain, np.stack([fading(first, life) for life in lives]), NO_TAGS)
         tried = dict(zip(lives, each, strict=True))
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
@@ -112,13 +108,13 @@ class Counting(SequenceModel):
         known: dict[str, np.ndarray] = {}
         for view in self._wanted(coded):
             if view == "kneser_ney":
-                looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
+                looks[view] = Looked.smoothed(coded, held, plain, fading(first, 0.0))
                 continue
             tags = tags_of(view, coded, known)
             if tags.min() == tags.max():
                 continue
             tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
-            [looks[view]] = Looked.at(coded, held, tallies[view], [fading(first, life)], tags)
+            [looks[view]] = Looked.at(coded, held, tallies[view], fading(first, life)[None], tags)
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
             {n: tallies.get(n, plain) for n in names},
@@ -128,16 +124,15 @@ class Counting(SequenceModel):
             weights,
         )
         self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, known)
-        self._mix(coded, held, first)
+        self._mix(coded, held, [looks[n].table for n in names])
         del self._tags_of
 
-    def _mix(self, coded: SequenceSet, held: Prefixes, first: int) -> None:
+    def _mix(self, coded: SequenceSet, held: Prefixes, tables: list[Table]) -> None:
         """The geometric side of the mixture, from what the views knew before the held-out periods."""
         cells = len(self.views_) * len(self.vocabulary_)
         some = held.thin(min(MIXED, CELLS // cells))
         if len(self.views_) == 1 or len(some) < FEWEST:
             return
-        tables = self._weighted(first, {t.view: self._nodes(coded, some, t) for t in self.tallies})
         rows = self._view_rows(coded, some, tables)
         code, truth = depths(coded, some, tables[0]), coded.tokens[some.ends].astype(np.int64)
         found = Mixture.fit(rows, truth, self.mixture_, code, EXPONENT_PULL)
@@ -170,8 +165,8 @@ class Counting(SequenceModel):
 
     def _put(self, tallies: list[Tally]) -> None:
         for name in ARRAYS:
-            setattr(self, f"{name}_", np.concatenate([getattr(t, name) for t in tallies]))
-        sizes = [[len(getattr(t, name)) for name in ARRAYS] for t in tallies]
+            setattr(self, f"{name}_", np.concatenate([getattr(t, name).ravel() for t in tallies]))
+        sizes = [[getattr(t, name).size for name in ARRAYS] for t in tallies]
         self.bounds_ = np.concatenate([np.zeros((1, len(ARRAYS)), dtype=np.int64), np.cumsum(sizes, axis=0)])
         self._tables_of: tuple[np.ndarray, list[Table], Table] | None = None
 
@@ -187,40 +182,32 @@ class Counting(SequenceModel):
                 for k, name in enumerate(ARRAYS)
             }
             orders = self.max_order if view == "plain" else min(TAG_ORDERS, self.max_order)
+            layout = layout_of(view, orders, self.vocabulary_, arrays["names"])
+            arrays["words"] = arrays["words"].reshape(layout.n_words, -1)
             found.append(Tally(view, orders, self.vocabulary_, grid, **arrays))
         return found
-
-    def _nodes(self, coded: SequenceSet, prefixes: Prefixes, tally: Tally) -> np.ndarray:
-        """bool (n_nodes,): contexts of these prefixes."""
-        asked = asked_of(coded, prefixes, tally, self._tags(tally.view, coded))
-        nodes: np.ndarray = kernel.nodes_asked(*asked, tally.child, tally.symbol)
-        return nodes
 
     def reads(self) -> tuple[str, ...]:
         """The attributes of its views."""
         return tuple(v.removeprefix("field:") for v in self.views_.tolist() if v.startswith("field:"))
 
-    def _weighted(self, newest: int, asked: dict[str, np.ndarray] | None = None) -> list[Table]:
-        """One table per view of what was counted before period `newest`, weighed by age.
-
-        asked  contexts of each view that will be asked for; Kneser-Ney's counts always need all
-        """
-        asked = {} if asked is None else asked
-        tallies = {t.view: t for t in self.tallies}
-        faded, whole = fading(newest, float(self.half_life_)), fading(newest, 0.0)
-        return [
-            tallies["plain"].weighted(whole).kneser_ney()
-            if view == "kneser_ney"
-            else tallies[view].weighted(faded, asked.get(view))
-            for view in self.views_.tolist()
-        ]
-
     def _tables(self) -> tuple[list[Table], Table]:
         """The table of each view as it stands now, and the plain one with every count whole."""
         known: tuple[np.ndarray, list[Table], Table] | None = getattr(self, "_tables_of", None)
         if known is None or known[0] is not self.count_:
-            whole = self.tallies[0].weighted(np.ones(PERIODS))
-            known = (self.count_, self._weighted(int(self.newest_) + 1), whole)
+            newest = int(self.newest_) + 1
+            faded, whole = fading(newest, float(self.half_life_)), np.ones(newest)
+            tallies = {t.view: t for t in self.tallies}
+            plain = tallies["plain"].tables(np.stack([faded, whole]))
+            tables = [
+                plain[0]
+                if view == "plain"
+                else tallies["plain"].kneser_ney(whole)
+                if view == "kneser_ney"
+                else tallies[view].tables(faded[None])[0]
+                for view in self.views_.tolist()
+            ]
+            known = (self.count_, tables, plain[1])
             self._tables_of = known
         return known[1], known[2]
 
@@ -249,7 +236,7 @@ class Counting(SequenceModel):
         both = [mine.merge(theirs) for mine, theirs in zip(self.tallies, others, strict=True)]
         self.vocabulary_ = vocabulary
         self._put([t.recode(vocabulary) for t in both])
-        self.newest_ = np.int64((self.key_ % PERIODS).max(initial=0))
+        self.newest_ = np.int64(max(t.newest for t in both))
         return self
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from behavio.kernels.arrays import readonly
+from behavio.kernels.mixture import mixture_weights
+
 FLOOR = 1e-9
 """Smallest probability taken a logarithm of."""
 HALVES = 1_000.0
@@ -27,11 +30,10 @@ def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 
 
     Drawn to `first` as if `pull` further steps spoke for it.
     """
-    weights = first
-    for _ in range(passes if p.shape[1] else 0):
-        share = weights[:, None] * p
-        share /= share.sum(axis=0)
-        weights = (share.sum(axis=1) + pull * first) / (p.shape[1] + pull)
+    if p.shape[1] == 0:
+        return first
+    given = readonly(p, np.float64), readonly(first, np.float64)
+    weights: np.ndarray = mixture_weights(*given, pull, passes)
     return weights
 
 

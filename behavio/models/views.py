@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,40 +25,42 @@ LEAST = 0.03
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
-    """What one view says of held-out steps: p float64 (n,), shares by bin, and its longest known level."""
+    """What one view says of held-out steps: p float64 (n,), shares by bin, and its longest known level.
+
+    table  what it counted, as far as the held-out steps ask for it
+    """
 
     p: np.ndarray
     share: np.ndarray
     depth: np.ndarray
+    table: Table
 
     @classmethod
     def at(
-        cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: Iterable[np.ndarray], tags: np.ndarray
+        cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray, tags: np.ndarray
     ) -> list[Looked]:
         """Learn the shares of contexts on the held-out steps, once for each way to weigh the periods."""
         asked = asked_of(coded, held, tally, tags)
-        nodes = kernel.nodes_asked(*asked, tally.child, tally.symbol)
         uniform, first = 1.0 / max(len(coded.vocabulary) - 1, 1), first_shares(tally.levels)
         looks = []
-        for weighing in weights:
-            table = tally.weighted(weighing, nodes)
+        for table in tally.tables(weights, tally.asked(coded, held, tags)):
             came, size, kinds, bins = kernel.held_levels(*asked, *table.arrays)
             share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
             p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
-            looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1))
+            looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1, table))
         return looks
 
     @classmethod
-    def smoothed(cls, coded: SequenceSet, held: Prefixes, table: Table) -> Looked:
+    def smoothed(cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray) -> Looked:
         """The same for Kneser-Ney's counts, which have no shares to learn."""
-        table = table.kneser_ney()
+        table = tally.kneser_ney(weights, tally.asked(coded, held, NO_TAGS))
         p = np.empty(len(held))
         for part, some in held.batches(len(coded.vocabulary)):
             rows = np.zeros((len(some), len(coded.vocabulary)))
-            asked = asked_of(coded, some, table.tally, NO_TAGS)
+            asked = asked_of(coded, some, tally, NO_TAGS)
             kernel.fill_rows(rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays)
             p[part] = rows[np.arange(len(some)), coded.tokens[some.ends]]
-        return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64))
+        return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64), table)
 
     @property
     def loss(self) -> float:
