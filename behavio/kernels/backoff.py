@@ -6,6 +6,9 @@ or learnt for bins of contexts on held-out steps (Jelinek and Mercer 1980).
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from behavio.kernels.ready import njit
@@ -18,16 +21,14 @@ SIZES, KINDS = 14, 6
 @njit(cache=True, nogil=True)
 def bin_of(level: int, total: float, kinds: int) -> int:
     """Which bin a context belongs to: its level, how often it was seen, how many activities followed."""
-    size = 0
-    while total >= 1.5 and size < SIZES - 1:
-        total *= 0.5
-        size += 1
+    part, power = math.frexp(total)
+    size = min(max(power - int(part < 0.75), 0), SIZES - 1)
     kind = max(kinds - 1, 0) if kinds <= 3 else 3 if kinds <= 5 else 4 if kinds <= 10 else 5
     return (level * SIZES + size) * KINDS + kind
 
 
 @njit(cache=True, nogil=True)
-def held_levels(
+def held_places(
     tokens: np.ndarray,
     tags: np.ndarray,
     tagged: bool,
@@ -38,14 +39,12 @@ def held_levels(
     node_symbol: np.ndarray,
     start: np.ndarray,
     activity: np.ndarray,
-    count: np.ndarray,
     total: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each prefix and level: the count of what came, the context's total, kinds, and bin (-1: unseen)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """int32 (n, levels + 1): the context of each prefix and level, its pair with what came; -1: unseen."""
     n = len(ends)
-    came, size = np.zeros((n, levels + 1)), np.zeros((n, levels + 1))
-    kinds = np.zeros((n, levels + 1), dtype=np.int64)
-    bins = np.full((n, levels + 1), -1, dtype=np.int64)
+    nodes = np.full((n, levels + 1), -1, dtype=np.int32)
+    pairs = np.full((n, levels + 1), -1, dtype=np.int32)
     path = np.zeros(levels + 1, dtype=np.int64)
     for r in range(n):
         found = descend(
@@ -53,14 +52,38 @@ def held_levels(
         )
         for level in range(found + 1):
             node = path[level]
-            if total[node] <= 0.0:
+            if total[node] > 0.0:
+                nodes[r, level] = node
+                pairs[r, level] = find(tokens[ends[r]], start[node], start[node + 1], activity)
+    return nodes, pairs
+
+
+@njit(cache=True, nogil=True)
+def held_counts(
+    nodes: np.ndarray, pairs: np.ndarray, start: np.ndarray, count: np.ndarray, total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `held_places`: the count of what came, the context's total, kinds, and bin (-1: unseen)."""
+    n, levels = nodes.shape
+    came, size = np.zeros((n, levels)), np.zeros((n, levels))
+    kinds, bins = np.zeros((n, levels), dtype=np.int32), np.full((n, levels), -1, dtype=np.int32)
+    for r in range(n):
+        for level in range(levels):
+            node, pair = nodes[r, level], pairs[r, level]
+            if node < 0:
                 continue
-            pair = find(tokens[ends[r]], start[node], start[node + 1], activity)
             came[r, level] = count[pair] if pair >= 0 else 0.0
             size[r, level] = total[node]
             kinds[r, level] = start[node + 1] - start[node]
             bins[r, level] = bin_of(level, total[node], kinds[r, level])
     return came, size, kinds, bins
+
+
+def held_levels(*given: Any) -> tuple[np.ndarray, ...]:
+    """`held_counts` of prefixes asked of a table: arguments of `held_places`, with count before total."""
+    start, count, total = given[-4], given[-2], given[-1]
+    places = held_places(*given[:-2], total)
+    result: tuple[np.ndarray, ...] = held_counts(*places, start, count, total)
+    return result
 
 
 @njit(cache=True, nogil=True)
@@ -78,34 +101,36 @@ def learn_shares(
     `first` are the shares to begin with; they count like `pull` steps of every bin.
     """
     n, levels = came.shape
-    share = first.copy()
-    p = np.zeros(levels + 1)
-    own = np.empty((n, levels))
+    share, known = first.copy(), np.zeros(n, dtype=np.int64)
     for r in range(n):
-        for level in range(levels):
-            own[r, level] = came[r, level] / size[r, level] if bins[r, level] >= 0 else 0.0
+        while known[r] < levels and bins[r, known[r]] >= 0:  # what is unknown has no longer one that is known
+            known[r] += 1
+    order = np.argsort(-known)  # the steps with a context of each level are then the first so many
+    there = np.array([(known > level).sum() for level in range(levels)])
+    own, place = np.empty((levels, n)), np.empty((levels, n), dtype=np.int32)
+    for level in range(levels):
+        for k in range(there[level]):
+            r = order[k]
+            own[level, k], place[level, k] = came[r, level] / size[r, level], bins[r, level]
+    p, onward = np.full((levels + 1, n), uniform), np.empty(n)
     for _ in range(passes):
-        stay, pass_on = pull * (1.0 - first), pull * first
-        for r in range(n):
-            p[0] = uniform
-            found = 0
-            for level in range(levels):  # a context that is unknown has no longer one that is known
-                b = bins[r, level]
-                if b < 0:
-                    break
-                p[level + 1] = (1.0 - share[b]) * own[r, level] + share[b] * p[level]
-                found += 1
-            reach = 1.0
-            for level in range(found - 1, -1, -1):
-                b = bins[r, level]
-                onward = reach * share[b] * p[level] / max(p[level + 1], 1e-300)
-                stay[b] += reach - onward
-                pass_on[b] += onward
-                reach = onward
+        reached, passed = np.full(len(first), pull), pull * first
+        for level in range(levels):
+            mine, at, before, after = own[level], place[level], p[level], p[level + 1]
+            for k in range(there[level]):
+                after[k] = mine[k] + share[at[k]] * (before[k] - mine[k])
+        for level in range(levels - 1, -1, -1):
+            at, before, after = place[level], p[level], p[level + 1]
+            last = there[level + 1] if level + 1 < levels else 0
+            for k in range(last, there[level]):  # its longest context
+                onward[k] = 1.0 / max(after[k], 1e-300)
+            for k in range(there[level]):
+                reached[at[k]] += onward[k] * after[k]
+                onward[k] *= share[at[k]]
+                passed[at[k]] += onward[k] * before[k]
         for b in range(len(share)):
-            whole = stay[b] + pass_on[b]
-            if whole > 0.0:
-                share[b] = min(max(pass_on[b] / whole, 1e-6), 1.0 - 1e-6)
+            if reached[b] > 0.0:
+                share[b] = min(max(passed[b] / reached[b], 1e-6), 1.0 - 1e-6)
     return share
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from behavio.kernels.arrays import readonly
+from behavio.kernels.arrays import ones, readonly
 from behavio.kernels.ready import njit
 
 WORD = 64
@@ -61,6 +61,14 @@ class Layout:
     def where(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As the kernels take it."""
         return self.word, self.shift, self.mask
+
+    @property
+    def level_at(self) -> np.ndarray:
+        """int8 (n_words, WORD): which symbol each bit belongs to, the newest is 0; -1: none."""
+        found = np.full((self.n_words, WORD), -1, dtype=np.int8)
+        for level, (word, shift, mask) in enumerate(zip(*(x.tolist() for x in self.where), strict=True)):
+            found[word, shift : shift + mask.bit_length()] = level
+        return found
 
     @property
     def target(self) -> int:
@@ -200,22 +208,36 @@ def compress(words: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def compared(
-    words: np.ndarray, word: np.ndarray, shift: np.ndarray, mask: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """int8 (n,): symbols of each sorted context, and how many of them it shares with the one before it."""
-    n = words.shape[1]
+def compared(words: np.ndarray, level_at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int8 (n,): symbols of each sorted context, and how many of them it shares with the one before it.
+
+    Read off the lowest bit that is set, and the highest in which two neighbours differ.
+    """
+    n_words, n = words.shape
     deep, shared = np.zeros(n, dtype=np.int8), np.zeros(n, dtype=np.int8)
-    for i in range(n):
-        alike = i > 0
-        for level in range(len(word)):
-            here = (words[word[level], i] >> shift[level]) & mask[level]
-            if here == 0:
-                break
-            deep[i] += 1
-            if alike:
-                alike = here == (words[word[level], i - 1] >> shift[level]) & mask[level]
-                shared[i] += alike
+    one = np.uint64(1)
+    for w in range(n_words):  # of the last word in which there is a symbol, and the first that differs
+        symbols, here = np.uint64(0), level_at[w]
+        for bit in range(WORD):
+            symbols |= np.uint64(here[bit] >= 0) << np.uint64(bit)
+        for i in range(n):
+            x = words[w, i] & symbols
+            if x:
+                deep[i] = here[ones((x & (~x + one)) - one)] + 1
+        if w == n_words - 1:
+            for i in range(1, n):
+                shared[i] = deep[i]
+    for w in range(n_words - 1, -1, -1):
+        here = level_at[w]
+        symbols = np.uint64(0)
+        for bit in range(WORD):
+            symbols |= np.uint64(here[bit] >= 0) << np.uint64(bit)
+        for i in range(1, n):
+            x = (words[w, i] ^ words[w, i - 1]) & symbols
+            if x:
+                for by in (1, 2, 4, 8, 16, 32):
+                    x |= x >> np.uint64(by)
+                shared[i] = here[ones(x) - 1]
     return deep, shared
 
 

@@ -102,7 +102,7 @@ class NGram(SequenceModel):
         )
         packed, times = contexts.distinct(packed)
         words, times = readonly(packed, np.uint64), readonly(times, np.int64)
-        deep, shared = contexts.compared(words, *layout.where)
+        deep, shared = contexts.compared(words, layout.level_at)
         child, symbol, start, activity, count, _, _ = build(
             *(words, times, deep, shared, deep),
             *layout.where,

@@ -254,7 +254,7 @@ class Tally:
         full = np.zeros((len(weights), kernel.PERIODS))
         full[:, : weights.shape[1]] = weights
         layout, words = self.layout, readonly(self.words, np.uint64)
-        deep, shared = contexts.compared(words, *layout.where)
+        deep, shared = contexts.compared(words, layout.level_at)
         wanted = deep if asked is None else tables.levels_asked(words, shared, asked, *layout.where)
         names, count = readonly(self.names, np.int64), readonly(self.count, np.int64)
         found: tuple[np.ndarray, ...] = tables.build(

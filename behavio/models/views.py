@@ -42,9 +42,12 @@ class Looked:
         """Learn the shares of contexts on the held-out steps, once for each way to weigh the periods."""
         asked = asked_of(coded, held, tally, tags)
         uniform, first = 1.0 / max(len(coded.vocabulary) - 1, 1), first_shares(tally.levels)
-        looks = []
+        looks, places = [], None
         for table in tally.tables(weights, tally.asked(coded, held, tags)):
-            came, size, kinds, bins = kernel.held_levels(*asked, *table.arrays)
+            child, symbol, start, activity, count, total = table.arrays
+            if places is None:  # however periods are weighed, the same contexts are there
+                places = kernel.held_places(*asked, child, symbol, start, activity, total)
+            came, size, kinds, bins = kernel.held_counts(*places, start, count, total)
             share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
             p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
             looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1, table))
