@@ -182,7 +182,8 @@ def test_tables_of_what_is_asked_are_parts_of_the_whole(
     tags, tally = tags_of(view, log), tallied(log, view, grid, 8)
     held = steps[np.array([k % len(steps) for k in some], dtype=np.int64)]
     weights = np.array([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.5, 0.0, 3.0, 1.0, 1.0, 7.0]])
-    asked = tally.asked(log, held, tags)
+    asked, order = tally.asked(log, held, tags)
+    assert sorted(order.tolist()) == list(range(len(held)))
     contexts = {()}
     for case, end in zip(held.cases, held.ends, strict=True):
         back = [int(t) for t in log.tokens[max(log.offsets[case], end - 8) : end][::-1]]

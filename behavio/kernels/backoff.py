@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from behavio.kernels.ready import njit
-from behavio.kernels.tables import descend, find
+from behavio.kernels.tables import descend, find, symbol_at
 
+LANES = 8
+"""Sums of a bin that are kept apart, so that none has to wait for the one before it."""
 SIZES, KINDS = 14, 6
 """Bins of a context: how often it was seen (powers of two), how many different activities followed."""
 
@@ -45,10 +47,17 @@ def held_places(
     n = len(ends)
     nodes = np.full((n, levels + 1), -1, dtype=np.int32)
     pairs = np.full((n, levels + 1), -1, dtype=np.int32)
-    path = np.zeros(levels + 1, dtype=np.int64)
+    path, found = np.zeros(levels + 1, dtype=np.int64), 0
     for r in range(n):
+        end, known = ends[r], 0
+        if r > 0:  # steps that stand in order share much of the way with the one before
+            there = min(found, end - starts[r] + (1 if tagged else 0))
+            while known < there and symbol_at(tokens, tags, tagged, end, known) == symbol_at(
+                tokens, tags, tagged, ends[r - 1], known
+            ):
+                known += 1
         found = descend(
-            tokens, tags, tagged, starts[r], ends[r], levels, child_start, node_symbol, total, path
+            tokens, tags, tagged, starts[r], end, levels, child_start, node_symbol, total, path, known
         )
         for level in range(found + 1):
             node = path[level]
@@ -114,7 +123,8 @@ def learn_shares(
             own[level, k], place[level, k] = came[r, level] / size[r, level], bins[r, level]
     p, onward = np.full((levels + 1, n), uniform), np.empty(n)
     for _ in range(passes):
-        reached, passed = np.full(len(first), pull), pull * first
+        reached, passed = np.zeros((LANES, len(first))), np.zeros((LANES, len(first)))
+        reached[0], passed[0] = pull, pull * first
         for level in range(levels):
             mine, at, before, after = own[level], place[level], p[level], p[level + 1]
             for k in range(there[level]):
@@ -125,12 +135,14 @@ def learn_shares(
             for k in range(last, there[level]):  # its longest context
                 onward[k] = 1.0 / max(after[k], 1e-300)
             for k in range(there[level]):
-                reached[at[k]] += onward[k] * after[k]
+                lane = k & (LANES - 1)
+                reached[lane, at[k]] += onward[k] * after[k]
                 onward[k] *= share[at[k]]
-                passed[at[k]] += onward[k] * before[k]
+                passed[lane, at[k]] += onward[k] * before[k]
+        whole, onto = reached.sum(axis=0), passed.sum(axis=0)
         for b in range(len(share)):
-            if reached[b] > 0.0:
-                share[b] = min(max(passed[b] / reached[b], 1e-6), 1.0 - 1e-6)
+            if whole[b] > 0.0:
+                share[b] = min(max(onto[b] / whole[b], 1e-6), 1.0 - 1e-6)
     return share
 
 

@@ -270,6 +270,14 @@ def find(symbol: int, low: int, high: int, rising: np.ndarray) -> int:
 
 
 @njit(cache=True, nogil=True)
+def symbol_at(tokens: np.ndarray, tags: np.ndarray, tagged: bool, end: int, level: int) -> int:
+    """The symbol of a prefix by which a context of `level` symbols becomes longer."""
+    if not tagged or level == 0:
+        return int(tokens[end - level - 1])
+    return int(tags[end - 1]) if level == 1 else int(tokens[end - level])
+
+
+@njit(cache=True, nogil=True)
 def descend(
     tokens: np.ndarray,
     tags: np.ndarray,
@@ -281,19 +289,17 @@ def descend(
     node_symbol: np.ndarray,
     total: np.ndarray,
     path: np.ndarray,
+    known: int = 0,
 ) -> int:
-    """Fill `path` with the nodes of the prefix tokens[start:end], longest last; the longest level seen."""
+    """Fill `path` with the nodes of the prefix tokens[start:end], longest last; the longest level seen.
+
+    known  levels for which it is filled already
+    """
     path[0] = 0
-    found = 0
+    found = known
     there = min(levels, end - start + (1 if tagged else 0))
     while found < there:
-        node = path[found]
-        if not tagged or found == 0:
-            wanted = np.int64(tokens[end - found - 1])
-        elif found == 1:
-            wanted = np.int64(tags[end - 1])
-        else:
-            wanted = np.int64(tokens[end - found])
+        node, wanted = path[found], symbol_at(tokens, tags, tagged, end, found)
         child = find(wanted, child_start[node], child_start[node + 1], node_symbol)
         if child < 0 or total[child] <= 0:
             break

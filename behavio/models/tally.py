@@ -219,13 +219,15 @@ class Tally:
         )
         return replace(a, words=words, count=count)
 
-    def asked(self, coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> np.ndarray:
-        """uint64 (n_words, m): the contexts of these steps, sorted; see `tables`."""
+    def asked(self, coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """uint64 (n_words, m): the contexts of these steps, sorted (see `tables`), and int64 (n,): the steps
+        in about that order."""
         codes = np.searchsorted(self.names, tags[np.asarray(steps.ends) - 1]) if self.tagged else NO_TAGS
         layout = self.layout
         packed = packed_steps(coded, steps, self.orders, layout, codes, NO_TAGS)
         packed[-1] &= ~np.uint64(layout.target)
-        return contexts.distinct(packed)[0]
+        order = np.argsort(packed[0])
+        return contexts.distinct(packed)[0], order
 
     def tables(self, weights: np.ndarray, asked: np.ndarray | None = None) -> list[Table]:
         """Counts with each period times its weight, for each way to weigh them.

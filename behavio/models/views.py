@@ -40,29 +40,33 @@ class Looked:
         cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray, tags: np.ndarray
     ) -> list[Looked]:
         """Learn the shares of contexts on the held-out steps, once for each way to weigh the periods."""
-        asked = asked_of(coded, held, tally, tags)
+        contexts, order = tally.asked(coded, held, tags)
+        asked = asked_of(coded, held[order], tally, tags)
         uniform, first = 1.0 / max(len(coded.vocabulary) - 1, 1), first_shares(tally.levels)
         looks, places = [], None
-        for table in tally.tables(weights, tally.asked(coded, held, tags)):
+        for table in tally.tables(weights, contexts):
             child, symbol, start, activity, count, total = table.arrays
             if places is None:  # however periods are weighed, the same contexts are there
                 places = kernel.held_places(*asked, child, symbol, start, activity, total)
             came, size, kinds, bins = kernel.held_counts(*places, start, count, total)
             share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
-            p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
-            looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1, table))
+            p, depth = np.empty(len(held)), np.empty(len(held), dtype=np.int64)
+            p[order] = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
+            depth[order] = (bins >= 0).sum(axis=1) - 1
+            looks.append(cls(p, share, depth, table))
         return looks
 
     @classmethod
     def smoothed(cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray) -> Looked:
         """The same for Kneser-Ney's counts, which have no shares to learn."""
-        table = tally.kneser_ney(weights, tally.asked(coded, held, NO_TAGS))
-        p = np.empty(len(held))
-        for part, some in held.batches(len(coded.vocabulary)):
-            rows = np.zeros((len(some), len(coded.vocabulary)))
+        contexts, order = tally.asked(coded, held, NO_TAGS)
+        table, p = tally.kneser_ney(weights, contexts), np.empty(len(held))
+        ordered, size = held[order], len(coded.vocabulary)
+        for part, some in ordered.batches(size):
+            rows = np.zeros((len(some), size))
             asked = asked_of(coded, some, tally, NO_TAGS)
             kernel.fill_rows(rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays)
-            p[part] = rows[np.arange(len(some)), coded.tokens[some.ends]]
+            p[order[part]] = rows[np.arange(len(some)), coded.tokens[some.ends]]
         return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64), table)
 
     @property
