@@ -19,7 +19,7 @@ from behavio.models.counting import Counting
 from behavio.models.mixing import Mixture, by_bin, geometric, geometric_weights, linear_share, linear_weights
 from behavio.models.ngram import NGram
 from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
-from behavio.models.views import fading, first_held
+from behavio.models.views import Once, fading, first_held
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
 DAY = 86_400
@@ -182,8 +182,11 @@ def test_tables_of_what_is_asked_are_parts_of_the_whole(
     tags, tally = tags_of(view, log), tallied(log, view, grid, 8)
     held = steps[np.array([k % len(steps) for k in some], dtype=np.int64)]
     weights = np.array([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.5, 0.0, 3.0, 1.0, 1.0, 7.0]])
-    asked, order = tally.asked(log, held, tags)
-    assert sorted(order.tolist()) == list(range(len(held)))
+    once = Once.of(tally.packed(log, held, tags))
+    np.testing.assert_array_equal(once.packed[:, once.which], tally.packed(log, held, tags))
+    np.testing.assert_array_equal(once.times, np.bincount(once.which))
+    np.testing.assert_array_equal(once.which[once.first], np.arange(len(once.first)))
+    asked = tally.asked(once.packed)
     contexts = {()}
     for case, end in zip(held.cases, held.ends, strict=True):
         back = [int(t) for t in log.tokens[max(log.offsets[case], end - 8) : end][::-1]]

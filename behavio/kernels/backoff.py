@@ -50,7 +50,7 @@ def held_places(
     path, found = np.zeros(levels + 1, dtype=np.int64), 0
     for r in range(n):
         end, known = ends[r], 0
-        if r > 0:  # steps that stand in order share much of the way with the one before
+        if r > 0:  # steps in order of their contexts share much of the way with the one before
             there = min(found, end - starts[r] + (1 if tagged else 0))
             while known < there and symbol_at(tokens, tags, tagged, end, known) == symbol_at(
                 tokens, tags, tagged, ends[r - 1], known
@@ -100,6 +100,7 @@ def learn_shares(
     came: np.ndarray,
     size: np.ndarray,
     bins: np.ndarray,
+    times: np.ndarray,
     first: np.ndarray,
     uniform: float,
     pull: float,
@@ -107,7 +108,8 @@ def learn_shares(
 ) -> np.ndarray:
     """Share of probability each bin leaves to shorter contexts, by EM on held-out steps.
 
-    `first` are the shares to begin with; they count like `pull` steps of every bin.
+    `times` float64 (n,) is how often each step was there. `first` are the shares to begin with; they count
+    like `pull` steps of every bin.
     """
     n, levels = came.shape
     share, known = first.copy(), np.zeros(n, dtype=np.int64)
@@ -133,7 +135,7 @@ def learn_shares(
             at, before, after = place[level], p[level], p[level + 1]
             last = there[level + 1] if level + 1 < levels else 0
             for k in range(last, there[level]):  # its longest context
-                onward[k] = 1.0 / max(after[k], 1e-300)
+                onward[k] = times[order[k]] / max(after[k], 1e-300)
             for k in range(there[level]):
                 lane = k & (LANES - 1)
                 reached[lane, at[k]] += onward[k] * after[k]

@@ -161,14 +161,20 @@ def pack(
     words = np.zeros((n_words, len(at)), dtype=np.uint64)
     tagged = len(word) > orders
     for i in range(len(at)):
-        end = at[i]
-        level = 0
+        end, level, w, packed = at[i], 0, np.uint64(0), np.uint64(0)
         for back in range(1, min(depth[i], orders) + 1):
-            words[word[level], i] |= np.uint64(tokens[end - back]) << shift[level]
+            if word[level] != w:
+                words[w, i] = packed
+                w, packed = word[level], np.uint64(0)
+            packed |= np.uint64(tokens[end - back]) << shift[level]
             level += 1
             if tagged and back == 1:
-                words[word[level], i] |= np.uint64(codes[i] + 1) << shift[level]
+                if word[level] != w:
+                    words[w, i] = packed
+                    w, packed = word[level], np.uint64(0)
+                packed |= np.uint64(codes[i] + 1) << shift[level]
                 level += 1
+        words[w, i] = packed
         target = np.uint64(tokens[end]) << np.uint64(period_bits)
         if len(periods):
             target |= np.uint64(periods[i])

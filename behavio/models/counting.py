@@ -10,7 +10,9 @@ Sources: Jelinek and Mercer (1980) for shares by bin, Witten and Bell (1991), Kn
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -36,6 +38,8 @@ MIXED, EXPONENT_PULL = 6_000, 20.0
 """Held-out steps for the exponents of the geometric mean, and how many of them equal exponents are worth."""
 BYS = ("events", "cases", "any")
 LEARNED, WITTEN_BELL = range(2)
+THREADS = 4
+"""Views tried at a time, at most."""
 
 
 @dataclass
@@ -104,28 +108,31 @@ class Counting(SequenceModel):
         tried = dict(zip(lives, each, strict=True))
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
-        looks = {"plain": tried[life]}
-        known: dict[str, np.ndarray] = {}
-        for view in self._wanted(coded):
+
+        def look(view: str) -> tuple[str, Tally, Looked] | None:
+            """What a view counted and says; None: it has nothing to add to the activities."""
             if view == "kneser_ney":
-                looks[view] = Looked.smoothed(coded, held, plain, fading(first, 0.0))
-                continue
-            tags = tags_of(view, coded, known)
-            if tags.min() == tags.max():
-                continue
-            tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
-            [looks[view]] = Looked.at(coded, held, tallies[view], fading(first, life)[None], tags)
+                return view, plain, Looked.smoothed(coded, held, plain, fading(first, 0.0))
+            tags = tags_of(view, coded)
+            tally = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
+            if len(tally.names) < 2:
+                return None
+            return view, tally, Looked.at(coded, held, tally, fading(first, life)[None], tags)[0]
+
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as pool:
+            found = [f for f in pool.map(look, self._wanted(coded)) if f is not None]
+        looks = {"plain": tried[life], **{view: looked for view, _, looked in found}}
+        tallies.update({view: tally for view, tally, _ in found})
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
-            {n: tallies.get(n, plain) for n in names},
+            {n: tallies[n] for n in names},
             LEARNED,
             life,
             np.stack([padded(looks[n].share, plain.levels + 1) for n in names]),
             weights,
         )
-        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, known)
         self._mix(coded, held, [looks[n].table for n in names])
-        del self._tags_of
+        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] | None = None
 
     def _mix(self, coded: SequenceSet, held: Prefixes, tables: list[Table]) -> None:
         """The geometric side of the mixture, from what the views knew before the held-out periods."""
@@ -271,9 +278,10 @@ class Counting(SequenceModel):
 
     def _tags(self, view: str, coded: SequenceSet) -> np.ndarray:
         """`tags_of`, remembered while the same log is asked about."""
-        if getattr(self, "_tags_of", None) is None or self._tags_of[0] is not coded:
-            self._tags_of = (coded, {})
-        return tags_of(view, coded, self._tags_of[1])
+        known = getattr(self, "_tags_of", None)
+        if known is None or known[0] is not coded:
+            known = self._tags_of = (coded, {})
+        return tags_of(view, coded, known[1])
 
     def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
         """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""

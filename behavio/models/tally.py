@@ -219,15 +219,16 @@ class Tally:
         )
         return replace(a, words=words, count=count)
 
-    def asked(self, coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint64 (n_words, m): the contexts of these steps, sorted (see `tables`), and int64 (n,): the steps
-        in about that order."""
+    def packed(self, coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> np.ndarray:
+        """uint64 (n_words, n): these steps with their contexts, without periods."""
         codes = np.searchsorted(self.names, tags[np.asarray(steps.ends) - 1]) if self.tagged else NO_TAGS
-        layout = self.layout
-        packed = packed_steps(coded, steps, self.orders, layout, codes, NO_TAGS)
-        packed[-1] &= ~np.uint64(layout.target)
-        order = np.argsort(packed[0])
-        return contexts.distinct(packed)[0], order
+        return packed_steps(coded, steps, self.orders, self.layout, codes, NO_TAGS)
+
+    def asked(self, packed: np.ndarray) -> np.ndarray:
+        """uint64 (n_words, m): the contexts of packed steps, sorted and each once; see `tables`."""
+        contexts_only = packed.copy()
+        contexts_only[-1] &= ~np.uint64(self.layout.target)
+        return contexts.distinct(contexts_only)[0]
 
     def tables(self, weights: np.ndarray, asked: np.ndarray | None = None) -> list[Table]:
         """Counts with each period times its weight, for each way to weigh them.
