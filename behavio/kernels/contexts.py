@@ -93,30 +93,65 @@ def distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return words[:, : len(times)].copy(), times
 
 
-def ranked(tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int64 codes from 0 in the order of the tags, and the tag of each code, rising."""
-    low, high = (int(tags.min()), int(tags.max())) if len(tags) else (0, 0)
-    if low >= 0 and high < SMALL:
-        there = np.bincount(tags, minlength=1) > 0
-        names = np.flatnonzero(there)
-        return (tags, names) if there.all() else ((np.cumsum(there) - 1)[tags], names)
-    codes, names = numbered(readonly(tags, np.int64))
+def ranked(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (n,) codes of tags[at - 1], from 0 in the order of the tags, and the tag of each code, rising."""
+    tags, at = readonly(tags, np.int64), readonly(at, np.int64)
+    rank = small_ranks(tags, at)
+    if len(rank):
+        return recoded(tags, at, rank), np.flatnonzero(np.diff(rank, append=rank[-1] + 1))
+    codes, names = numbered(tags, at)
     order = np.argsort(names)
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
-    return rank[codes], names[order]
+    return recoded(codes, np.arange(1, len(codes) + 1), rank), names[order]
 
 
 @njit(cache=True, nogil=True)
-def numbered(tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int64 code of each tag in order of appearance, and the distinct tags; an open table that grows."""
-    codes = np.empty(len(tags), dtype=np.int64)
+def small_ranks(tags: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """int64: the code of each tag up to the largest of tags[at - 1]; none where one is not below SMALL."""
+    there, most = np.zeros(SMALL + 1, dtype=np.int64), -1
+    for i in range(len(at)):
+        tag = tags[at[i] - 1]
+        if tag < 0 or tag >= SMALL:
+            return there[:0]
+        there[tag + 1] = 1
+        most = max(most, tag)
+    return np.cumsum(there)[: most + 1]
+
+
+@njit(cache=True, nogil=True)
+def recoded(tags: np.ndarray, at: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """rank[tags[at - 1]], int64 (n,)."""
+    codes = np.empty(len(at), dtype=np.int64)
+    for i in range(len(at)):
+        codes[i] = rank[tags[at[i] - 1]]
+    return codes
+
+
+@njit(cache=True, nogil=True)
+def told_by(tokens: np.ndarray, tags: np.ndarray, at: np.ndarray, size: int) -> bool:
+    """True when the token before each step tells its tag: no token has two."""
+    known = np.full(size, -1, dtype=np.int64)
+    for i in range(len(at)):
+        token, tag = tokens[at[i] - 1], tags[at[i] - 1]
+        if known[token] < 0:
+            known[token] = tag
+        elif known[token] != tag:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def numbered(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 code of tags[at - 1] in order of appearance, and the distinct tags; an open table that grows."""
+    codes = np.empty(len(at), dtype=np.int64)
     names = np.empty(1024, dtype=np.int64)
     table = np.full(4096, -1, dtype=np.int64)
     known, shift = 0, np.uint64(64 - 12)
-    for i in range(len(tags)):
-        slot = np.int64((np.uint64(tags[i]) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
-        while table[slot] >= 0 and names[table[slot]] != tags[i]:
+    for i in range(len(at)):
+        tag = tags[at[i] - 1]
+        slot = np.int64((np.uint64(tag) * np.uint64(0x9E3779B97F4A7C15)) >> shift)
+        while table[slot] >= 0 and names[table[slot]] != tag:
             slot = (slot + 1) & (len(table) - 1)
         if table[slot] >= 0:
             codes[i] = table[slot]
@@ -126,7 +161,7 @@ def numbered(tags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             more[:known] = names
             names = more
         table[slot] = known
-        names[known] = tags[i]
+        names[known] = tag
         codes[i] = known
         known += 1
         if 2 * known > len(table):

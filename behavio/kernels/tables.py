@@ -134,6 +134,7 @@ def build(
     child, symbol = np.full(n_nodes + 1, n_nodes, dtype=np.int64), np.zeros(n_nodes, dtype=np.int64)
     first, kinds = np.zeros(n_nodes, dtype=np.int64), np.zeros(n_nodes, dtype=np.int32)
     total, once_twice = np.zeros((ways, n_nodes)), np.zeros((levels + 1, 2))
+    lone = np.zeros(levels + 2, dtype=np.int64)  # steps alone from a level on, less those that end there
     activity, value = np.empty(1024, dtype=np.int32), np.empty(1024 * ways)
     room, open_node = np.zeros((levels + 1, size, ways)), np.full(levels + 1, -1, dtype=np.int64)
     touched, seen = np.zeros((levels + 1, size), dtype=np.int32), np.zeros(levels + 1, dtype=np.int64)
@@ -150,7 +151,12 @@ def build(
         if filled + depth + 1 > len(activity):
             activity = grown(activity, filled, filled + depth + 1)
             value = grown(value, filled * ways, len(activity) * ways)
-        for level in range(before + 1, depth + 1):
+        if continued and depth > alone:
+            lone[alone + 1] += 1
+            lone[depth] -= 1
+            once_twice[depth, 0] += worth[0] == 1.0
+            once_twice[depth, 1] += worth[0] == 2.0
+        for level in range(before + 1, min(depth, max(alone, wanted)) + 1):
             node = np.int64(-1)
             if level <= wanted:
                 node = place[level]
@@ -163,9 +169,6 @@ def build(
                 open_node[level] = node
                 continue
             whole = level == depth or not continued
-            if continued:
-                once_twice[level, 0] += not whole or worth[0] == 1.0
-                once_twice[level, 1] += whole and worth[0] == 2.0
             if node >= 0:
                 first[node], kinds[node], activity[filled] = filled, 1, token
                 for way in range(ways):
@@ -187,6 +190,7 @@ def build(
                 first[node], kinds[node] = filled, seen[level]
                 filled += seen[level]
             seen[level] = 0
+    once_twice[:, 0] += np.cumsum(lone)[: levels + 1]
     start, by_node, counted = _in_order(first, kinds, activity, value, ways)
     return child, symbol, start, by_node, counted, total, once_twice
 
