@@ -129,19 +129,6 @@ def recoded(tags: np.ndarray, at: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def told_by(tokens: np.ndarray, tags: np.ndarray, at: np.ndarray, size: int) -> bool:
-    """True when the token before each step tells its tag: no token has two."""
-    known = np.full(size, -1, dtype=np.int64)
-    for i in range(len(at)):
-        token, tag = tokens[at[i] - 1], tags[at[i] - 1]
-        if known[token] < 0:
-            known[token] = tag
-        elif known[token] != tag:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
 def numbered(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """int64 code of tags[at - 1] in order of appearance, and the distinct tags; an open table that grows."""
     codes = np.empty(len(at), dtype=np.int64)

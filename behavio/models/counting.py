@@ -24,7 +24,7 @@ from behavio.kernels.arrays import readonly
 from behavio.models.base import CELLS, Prefixes, SequenceModel
 from behavio.models.mixing import Mixture
 from behavio.models.ngram import EXPLAIN, NO_TAGS, Evidence
-from behavio.models.tally import ARRAYS, Grid, Table, Tally, layout_of, tags_of, told_by_activity
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, layout_of, tags_of
 from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
 from behavio.sequences import SequenceSet, Vocabulary
 
@@ -114,7 +114,7 @@ class Counting(SequenceModel):
             if view == "kneser_ney":
                 return view, plain, Looked.smoothed(coded, held, plain, fading(first, 0.0))
             tags = tags_of(view, coded)
-            if told_by_activity(coded, steps, tags):
+            if tags.min() == tags.max():
                 return None
             tally = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
             return view, tally, Looked.at(coded, held, tally, fading(first, life)[None], tags)[0]

@@ -97,12 +97,6 @@ def tags_of(view: str, coded: SequenceSet, known: dict[str, np.ndarray] | None =
     return known[view]
 
 
-def told_by_activity(coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> bool:
-    """True when the activity before each step tells its tag: a view of these tags has nothing to add."""
-    given = readonly(coded.tokens, np.int32), readonly(tags, np.int64), readonly(steps.ends, np.int64)
-    return bool(contexts.told_by(*given, len(coded.vocabulary)))
-
-
 def _tags_of(view: str, coded: SequenceSet) -> np.ndarray:
     """`tags_of` one thing."""
     offsets = readonly(coded.offsets, np.int64)
