@@ -20,6 +20,8 @@ WORD = 64
 """Bits of a packed number."""
 SMALL = 4_096
 """Tags below this are ranked by a table of all of them."""
+MANY = 50_000
+"""More distinct tags than this are sorted, since a table of them is too large to be close by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,13 +86,12 @@ def distinct(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(words) == 1:
         words[0].sort()
     elif len(words) == 2:
-        order = np.argsort(words[0])
-        words = words[:, order]
+        words = taken(words, np.argsort(words[0]))
         sort_runs(words[0], words[1])
     else:
-        words = np.ascontiguousarray(words[:, np.lexsort(words[::-1])])
+        words = taken(words, np.lexsort(words[::-1]))
     times = compress(words)
-    return words[:, : len(times)].copy(), times
+    return (words if len(times) == words.shape[1] else words[:, : len(times)].copy()), times
 
 
 def ranked(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +100,12 @@ def ranked(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rank = small_ranks(tags, at)
     if len(rank):
         return recoded(tags, at, rank), np.flatnonzero(np.diff(rank, append=rank[-1] + 1))
-    codes, names = numbered(tags, at)
+    codes, names = numbered(tags, at, MANY)
+    if len(names) > MANY:
+        given = tags[at - 1]
+        order = np.argsort(given)
+        codes, names = in_order(given, order)
+        return codes, names
     order = np.argsort(names)
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
@@ -129,8 +135,25 @@ def recoded(tags: np.ndarray, at: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def numbered(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int64 code of tags[at - 1] in order of appearance, and the distinct tags; an open table that grows."""
+def in_order(tags: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """int64 (n,) rank of each tag, and the distinct tags, from the order that sorts them."""
+    codes, names = np.empty(len(tags), dtype=np.int64), np.empty(len(tags), dtype=np.int64)
+    rank = -1
+    for i in range(len(order)):
+        tag = tags[order[i]]
+        if rank < 0 or tag != names[rank]:
+            rank += 1
+            names[rank] = tag
+        codes[order[i]] = rank
+    return codes, names[: rank + 1].copy()
+
+
+@njit(cache=True, nogil=True)
+def numbered(tags: np.ndarray, at: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """int64 code of tags[at - 1] in order of appearance, and the distinct tags; an open table that grows.
+
+    Stops where there are more than `most` of them.
+    """
     codes = np.empty(len(at), dtype=np.int64)
     names = np.empty(1024, dtype=np.int64)
     table = np.full(4096, -1, dtype=np.int64)
@@ -151,6 +174,8 @@ def numbered(tags: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         names[known] = tag
         codes[i] = known
         known += 1
+        if known > most:
+            break
         if 2 * known > len(table):
             shift -= np.uint64(2)
             table = np.full(4 * len(table), -1, dtype=np.int64)
@@ -205,6 +230,16 @@ def pack(
 
 
 @njit(cache=True, nogil=True)
+def taken(words: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Columns in another order."""
+    result = np.empty_like(words)
+    for w in range(len(words)):
+        for i in range(len(order)):
+            result[w, i] = words[w, order[i]]
+    return result
+
+
+@njit(cache=True, nogil=True)
 def sort_runs(first: np.ndarray, second: np.ndarray) -> None:
     """Sort `second` inside each run of equal numbers of `first`, which is sorted."""
     low = 0
@@ -232,7 +267,7 @@ def compress(words: np.ndarray) -> np.ndarray:
         times[last] = 1
         for w in range(len(words)):
             words[w, last] = words[w, i]
-    return times[: last + 1].copy()
+    return times if last + 1 == n else times[: last + 1].copy()
 
 
 @njit(cache=True, nogil=True)
