@@ -167,12 +167,10 @@ def build(
                     symbol[node] = names[here - 1] if level == 2 and len(names) else here
             if level <= alone:
                 open_node[level] = node
-                continue
-            whole = level == depth or not continued
-            if node >= 0:
+            elif node >= 0:
                 first[node], kinds[node], activity[filled] = filled, 1, token
                 for way in range(ways):
-                    total[way, node] = worth[way] if whole else 1.0
+                    total[way, node] = worth[way] if level == depth or not continued else 1.0
                     value[filled * ways + way] = total[way, node]
                 filled += 1
         if room[alone, token, 0] == 0.0:

@@ -39,7 +39,7 @@ MIXED, EXPONENT_PULL = 6_000, 20.0
 BYS = ("events", "cases", "any")
 LEARNED, WITTEN_BELL = range(2)
 THREADS = 4
-"""Views tried at a time, at most."""
+"""Views looked at together, at most."""
 
 
 @dataclass
@@ -205,15 +205,17 @@ class Counting(SequenceModel):
             newest = int(self.newest_) + 1
             faded, whole = fading(newest, float(self.half_life_)), np.ones(newest)
             tallies = {t.view: t for t in self.tallies}
-            plain = tallies["plain"].tables(np.stack([faded, whole]))
-            tables = [
-                plain[0]
-                if view == "plain"
-                else tallies["plain"].kneser_ney(whole)
-                if view == "kneser_ney"
-                else tallies[view].tables(faded[None])[0]
-                for view in self.views_.tolist()
-            ]
+
+            def made(view: str) -> list[Table]:
+                if view == "kneser_ney":
+                    return [tallies["plain"].kneser_ney(whole)]
+                weights = [faded, whole] if view == "plain" else [faded]
+                return tallies[view].tables(np.stack(weights))
+
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as pool:
+                first, *others = self.views_.tolist()
+                plain = made(first)
+                tables = [plain[0], *(found[0] for found in pool.map(made, others))]
             known = (self.count_, tables, plain[1])
             self._tables_of = known
         return known[1], known[2]
