@@ -18,8 +18,8 @@ from behavio.models.base import Prefixes, SequenceModel
 from behavio.models.counting import Counting
 from behavio.models.mixing import Mixture, by_bin, geometric, geometric_weights, linear_share, linear_weights
 from behavio.models.ngram import NGram
-from behavio.models.tally import ARRAYS, Grid, Tally, tags_of
-from behavio.models.views import fading, first_held
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
+from behavio.models.views import Once, fading, first_held
 from behavio.sequences import Field, SequenceSet, Vocabulary
 
 DAY = 86_400
@@ -40,17 +40,27 @@ def tallied(log: SequenceSet, view: str, grid: Grid, orders: int = 3) -> Tally:
     return Tally.of(log, Prefixes.of_cases(log, 0), view, orders, grid)
 
 
-def counted(tally: Tally) -> dict[tuple[int, ...], int]:
-    """(context symbols, newest first …, activity, period): count, read off the trie by hand."""
+def walked(table: Table) -> dict[tuple[int, ...], dict[int, float]]:
+    """(context symbols, newest first …): what followed it how often, read off the trie by hand."""
     found = {}
-    todo = [(0, ())]
+    todo: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while todo:
         node, context = todo.pop()
-        for p in range(tally.start[node], tally.start[node + 1]):
-            key = divmod(int(tally.key[p]), PERIODS)
-            found[*context, *key] = int(tally.count[p])
-        for child in range(tally.child[node], tally.child[node + 1]):
-            todo.append((child, (*context, int(tally.symbol[child]))))
+        pairs = slice(table.start[node], table.start[node + 1])
+        found[context] = dict(zip(table.activity[pairs].tolist(), table.count[pairs].tolist(), strict=True))
+        assert table.total[node] == pytest.approx(sum(found[context].values()))
+        for child in range(table.child[node], table.child[node + 1]):
+            todo.append((child, (*context, int(table.symbol[child]))))
+    return found
+
+
+def counted(tally: Tally) -> dict[tuple[int, ...], int]:
+    """(context symbols, newest first …, activity, period): count, from the table of each period alone."""
+    found = {}
+    for period in range(tally.newest + 1):
+        [table] = tally.tables(np.eye(PERIODS)[period : period + 1])
+        for context, followed in walked(table).items():
+            found.update({(*context, token, period): int(n) for token, n in followed.items()})
     return found
 
 
@@ -147,16 +157,77 @@ def test_old_periods_fade() -> None:
     # after a: b in period 0, c in period 2; with a half-life of one period b counts a quarter
     log = SequenceSet.from_traces([list("ab"), list("ac")], [[0, 0], [2, 2]])
     tally = tallied(log, "plain", Grid(0, 1_000_000))
-    table = tally.weighted(fading(3, 1.0))
+    [table, first] = tally.tables(np.array([fading(3, 1.0), [1.0, 0.5, 2.0]]))
+    assert first.count.tolist() == [1.0, 2.0, 1.0, 2.0]
     assert table.count.tolist() == [0.25, 1.0, 0.25, 1.0] and table.total.tolist() == [1.25, 1.25]
-    assert tally.weighted(np.array([1.0])).count.tolist() == [1.0, 1.0]
+    assert tally.tables(np.ones((1, 1)))[0].count.tolist() == [1.0, 1.0]
     assert fading(3, 0.0).tolist() == [1.0, 1.0, 1.0]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    traces=logs,
+    view=st.sampled_from(VIEWS),
+    some=st.lists(st.integers(0, 40), max_size=4),
+    size=st.sampled_from([0, 40, 500, 5_000]),
+)
+def test_tables_of_what_is_asked_are_parts_of_the_whole(
+    traces: list[list[str]], view: str, some: list[int], size: int
+) -> None:
+    log = log_of(traces)  # with many activities a context takes one word, two, or three
+    log = log.recode(Vocabulary.of([*"abc", *(f"x{i}" for i in range(size))]))
+    steps, grid = Prefixes.of_cases(log, 0), Grid(0, 3 * DAY * 1_000_000)
+    if not len(steps):
+        return
+    tags, tally = tags_of(view, log), tallied(log, view, grid, 8)
+    held = steps[np.array([k % len(steps) for k in some], dtype=np.int64)]
+    weights = np.array([[1.0, 0.0, 1.0, 1.0, 1.0, 1.0], [0.5, 0.0, 3.0, 1.0, 1.0, 7.0]])
+    once = Once.of(tally.packed(log, held, tags))
+    np.testing.assert_array_equal(once.packed[:, once.which], tally.packed(log, held, tags))
+    np.testing.assert_array_equal(once.times, np.bincount(once.which))
+    np.testing.assert_array_equal(once.which[once.first], np.arange(len(once.first)))
+    asked = tally.asked(once.packed)
+    contexts = {()}
+    for case, end in zip(held.cases, held.ends, strict=True):
+        back = [int(t) for t in log.tokens[max(log.offsets[case], end - 8) : end][::-1]]
+        context = back if view == "plain" else [back[0], int(tags[end - 1]), *back[1:]]
+        contexts |= {tuple(context[:k]) for k in range(len(context) + 1)}
+    for k, whole in enumerate(tally.tables(weights)):
+        [alone] = tally.tables(weights[k : k + 1] + 0.0)
+        assert walked(alone) == walked(whole)
+        parts = walked(tally.tables(weights, asked)[k])
+        assert parts == {context: n for context, n in walked(whole).items() if context in contexts}
+    whole, part = tally.kneser_ney(weights[0]), tally.kneser_ney(weights[0], asked)
+    assert walked(part) == {context: n for context, n in walked(whole).items() if context in contexts}
+    np.testing.assert_array_equal(part.discounts, whole.discounts)
+
+
+@settings(max_examples=60, deadline=None)
+@given(traces=logs, weights=st.lists(st.booleans(), min_size=6, max_size=6))
+def test_kneser_ney_equals_the_dictionary(traces: list[list[str]], weights: list[bool]) -> None:
+    log, orders = log_of(traces), 3
+    tally = tallied(log, "plain", Grid(0, 2 * DAY * 1_000_000), orders)
+    weighed = np.array(weights, dtype=np.float64)
+    plain = walked(tally.tables(weighed[None])[0])
+    slow = {}
+    for context, followed in plain.items():
+        longer = [n for c, n in plain.items() if len(c) == len(context) + 1 and c[:-1] == context]
+        slow[context] = {
+            token: sum(token in n for n in longer) + count - sum(n.get(token, 0) for n in longer)
+            for token, count in followed.items()
+        }
+    found = tally.kneser_ney(weighed)
+    assert walked(found) == slow
+    for level in range(orders + 1):
+        counts = [n for c, followed in slow.items() if len(c) == level for n in followed.values()]
+        once, twice = counts.count(1), counts.count(2)
+        assert found.discounts[level] == (once / (once + 2 * twice) if once else 0.5)
 
 
 def test_kneser_ney_by_hand() -> None:
     # d comes three times but only after b; e twice, after b and after c
     log = SequenceSet.from_traces([list("abd")] * 3 + [list("abe"), list("ace")])
-    table = tallied(log, "plain", Grid(0, 10**15), orders=1).weighted(np.ones(1)).kneser_ney()
+    table = tallied(log, "plain", Grid(0, 10**15), orders=1).kneser_ney(np.ones(1))
     names = log.vocabulary.names
     root = {names[table.activity[p]]: table.count[p] for p in range(table.start[0], table.start[1])}
     assert root == {"b": 1.0, "c": 1.0, "d": 1.0, "e": 2.0}

@@ -72,8 +72,8 @@ class Prefixes:
         """One per event where `keep` bool (n_events,) is true and that has a predecessor in its case."""
         keep = keep.copy()
         keep[sequences.offsets[:-1]] = False
-        ends = np.flatnonzero(keep)
-        return cls(np.searchsorted(sequences.offsets, ends, side="right") - 1, ends)
+        cases = np.repeat(np.arange(sequences.n_cases), sequences.lengths)
+        return cls(cases[keep], np.flatnonzero(keep))
 
     def starts(self, sequences: SequenceSet) -> np.ndarray:
         """int64 (n,): where each prefix begins."""

@@ -10,7 +10,9 @@ Sources: Jelinek and Mercer (1980) for shares by bin, Witten and Bell (1991), Kn
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -19,11 +21,10 @@ import numpy as np
 from behavio.errors import ModelError
 from behavio.kernels import backoff as kernel
 from behavio.kernels.arrays import readonly
-from behavio.kernels.tally import PERIODS
 from behavio.models.base import CELLS, Prefixes, SequenceModel
 from behavio.models.mixing import Mixture
 from behavio.models.ngram import EXPLAIN, NO_TAGS, Evidence
-from behavio.models.tally import ARRAYS, Grid, Table, Tally, tags_of
+from behavio.models.tally import ARRAYS, Grid, Table, Tally, layout_of, tags_of
 from behavio.models.views import FEWEST, Looked, asked_of, chosen_views, depths, fading, first_held, padded
 from behavio.sequences import SequenceSet, Vocabulary
 
@@ -37,6 +38,8 @@ MIXED, EXPONENT_PULL = 6_000, 20.0
 """Held-out steps for the exponents of the geometric mean, and how many of them equal exponents are worth."""
 BYS = ("events", "cases", "any")
 LEARNED, WITTEN_BELL = range(2)
+THREADS = 4
+"""Views looked at together, at most."""
 
 
 @dataclass
@@ -53,7 +56,7 @@ class Counting(SequenceModel):
             shares_     float64 (n_views, bins)   share a context leaves to shorter ones
             mixture_    float64 (levels + 1, n_views), by how long a context the plain view knows
             exponents_  float64 (n_views,), linear_: see `mixing.Mixture`
-            bounds_, child_, symbol_, start_, key_, count_   the tallies, one after another
+            bounds_, words_, count_, names_   the tallies, one after another
     """
 
     learned: ClassVar[tuple[str, ...]] = (
@@ -67,11 +70,9 @@ class Counting(SequenceModel):
         "exponents_",
         "linear_",
         "bounds_",
-        "child_",
-        "symbol_",
-        "start_",
-        "key_",
+        "words_",
         "count_",
+        "names_",
     )
     max_order: int = 8
     views: tuple[str, ...] = ("kneser_ney", "gap", "set", "gap+set", "hour", "fields")
@@ -79,7 +80,6 @@ class Counting(SequenceModel):
     held_out: float = 0.15
     grid: tuple[int, int, str] | None = None
     count_: ClassVar[np.ndarray]
-    key_: ClassVar[np.ndarray]
 
     def learn(self, coded: SequenceSet) -> Self:
         """Count everything once; choose by the newest periods, as if they had not been counted."""
@@ -104,40 +104,42 @@ class Counting(SequenceModel):
         plain, orders = tallies["plain"], min(TAG_ORDERS, self.max_order)
         held = steps[np.flatnonzero(period >= first)].thin(HELD)
         lives = HALF_LIVES[:1] if plain.grid.by == "any" else HALF_LIVES
-        each = Looked.at(coded, held, plain, [fading(first, life) for life in lives], NO_TAGS)
+        each = Looked.at(coded, held, plain, np.stack([fading(first, life) for life in lives]), NO_TAGS)
         tried = dict(zip(lives, each, strict=True))
         losses = {life: look.loss for life, look in tried.items()}
         life = min(losses, key=lambda x: losses[x] + (0.002 if x else 0.0))
-        looks = {"plain": tried[life]}
-        known: dict[str, np.ndarray] = {}
-        for view in self._wanted(coded):
+
+        def look(view: str) -> tuple[str, Tally, Looked] | None:
+            """What a view counted and says; None: it has nothing to add to the activities."""
             if view == "kneser_ney":
-                looks[view] = Looked.smoothed(coded, held, plain.weighted(fading(first, 0.0)))
-                continue
-            tags = tags_of(view, coded, known)
+                return view, plain, Looked.smoothed(coded, held, plain, fading(first, 0.0))
+            tags = tags_of(view, coded)
             if tags.min() == tags.max():
-                continue
-            tallies[view] = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
-            [looks[view]] = Looked.at(coded, held, tallies[view], [fading(first, life)], tags)
+                return None
+            tally = Tally.of(coded, steps, view, orders, plain.grid, tags, period)
+            return view, tally, Looked.at(coded, held, tally, fading(first, life)[None], tags)[0]
+
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as pool:
+            found = [f for f in pool.map(look, self._wanted(coded)) if f is not None]
+        looks = {"plain": tried[life], **{view: looked for view, _, looked in found}}
+        tallies.update({view: tally for view, tally, _ in found})
         names, weights = chosen_views(looks, plain.levels + 1)
         self._keep(
-            {n: tallies.get(n, plain) for n in names},
+            {n: tallies[n] for n in names},
             LEARNED,
             life,
             np.stack([padded(looks[n].share, plain.levels + 1) for n in names]),
             weights,
         )
-        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] = (coded, known)
-        self._mix(coded, held, first)
-        del self._tags_of
+        self._mix(coded, held, [looks[n].table for n in names])
+        self._tags_of: tuple[SequenceSet, dict[str, np.ndarray]] | None = None
 
-    def _mix(self, coded: SequenceSet, held: Prefixes, first: int) -> None:
+    def _mix(self, coded: SequenceSet, held: Prefixes, tables: list[Table]) -> None:
         """The geometric side of the mixture, from what the views knew before the held-out periods."""
         cells = len(self.views_) * len(self.vocabulary_)
         some = held.thin(min(MIXED, CELLS // cells))
         if len(self.views_) == 1 or len(some) < FEWEST:
             return
-        tables = self._weighted(first, {t.view: self._nodes(coded, some, t) for t in self.tallies})
         rows = self._view_rows(coded, some, tables)
         code, truth = depths(coded, some, tables[0]), coded.tokens[some.ends].astype(np.int64)
         found = Mixture.fit(rows, truth, self.mixture_, code, EXPONENT_PULL)
@@ -170,8 +172,8 @@ class Counting(SequenceModel):
 
     def _put(self, tallies: list[Tally]) -> None:
         for name in ARRAYS:
-            setattr(self, f"{name}_", np.concatenate([getattr(t, name) for t in tallies]))
-        sizes = [[len(getattr(t, name)) for name in ARRAYS] for t in tallies]
+            setattr(self, f"{name}_", np.concatenate([getattr(t, name).ravel() for t in tallies]))
+        sizes = [[getattr(t, name).size for name in ARRAYS] for t in tallies]
         self.bounds_ = np.concatenate([np.zeros((1, len(ARRAYS)), dtype=np.int64), np.cumsum(sizes, axis=0)])
         self._tables_of: tuple[np.ndarray, list[Table], Table] | None = None
 
@@ -187,40 +189,34 @@ class Counting(SequenceModel):
                 for k, name in enumerate(ARRAYS)
             }
             orders = self.max_order if view == "plain" else min(TAG_ORDERS, self.max_order)
+            layout = layout_of(view, orders, self.vocabulary_, arrays["names"])
+            arrays["words"] = arrays["words"].reshape(layout.n_words, -1)
             found.append(Tally(view, orders, self.vocabulary_, grid, **arrays))
         return found
-
-    def _nodes(self, coded: SequenceSet, prefixes: Prefixes, tally: Tally) -> np.ndarray:
-        """bool (n_nodes,): contexts of these prefixes."""
-        asked = asked_of(coded, prefixes, tally, self._tags(tally.view, coded))
-        nodes: np.ndarray = kernel.nodes_asked(*asked, tally.child, tally.symbol)
-        return nodes
 
     def reads(self) -> tuple[str, ...]:
         """The attributes of its views."""
         return tuple(v.removeprefix("field:") for v in self.views_.tolist() if v.startswith("field:"))
 
-    def _weighted(self, newest: int, asked: dict[str, np.ndarray] | None = None) -> list[Table]:
-        """One table per view of what was counted before period `newest`, weighed by age.
-
-        asked  contexts of each view that will be asked for; Kneser-Ney's counts always need all
-        """
-        asked = {} if asked is None else asked
-        tallies = {t.view: t for t in self.tallies}
-        faded, whole = fading(newest, float(self.half_life_)), fading(newest, 0.0)
-        return [
-            tallies["plain"].weighted(whole).kneser_ney()
-            if view == "kneser_ney"
-            else tallies[view].weighted(faded, asked.get(view))
-            for view in self.views_.tolist()
-        ]
-
     def _tables(self) -> tuple[list[Table], Table]:
         """The table of each view as it stands now, and the plain one with every count whole."""
         known: tuple[np.ndarray, list[Table], Table] | None = getattr(self, "_tables_of", None)
         if known is None or known[0] is not self.count_:
-            whole = self.tallies[0].weighted(np.ones(PERIODS))
-            known = (self.count_, self._weighted(int(self.newest_) + 1), whole)
+            newest = int(self.newest_) + 1
+            faded, whole = fading(newest, float(self.half_life_)), np.ones(newest)
+            tallies = {t.view: t for t in self.tallies}
+
+            def made(view: str) -> list[Table]:
+                if view == "kneser_ney":
+                    return [tallies["plain"].kneser_ney(whole)]
+                weights = [faded, whole] if view == "plain" else [faded]
+                return tallies[view].tables(np.stack(weights))
+
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as pool:
+                first, *others = self.views_.tolist()
+                plain = made(first)
+                tables = [plain[0], *(found[0] for found in pool.map(made, others))]
+            known = (self.count_, tables, plain[1])
             self._tables_of = known
         return known[1], known[2]
 
@@ -249,7 +245,7 @@ class Counting(SequenceModel):
         both = [mine.merge(theirs) for mine, theirs in zip(self.tallies, others, strict=True)]
         self.vocabulary_ = vocabulary
         self._put([t.recode(vocabulary) for t in both])
-        self.newest_ = np.int64((self.key_ % PERIODS).max(initial=0))
+        self.newest_ = np.int64(max(t.newest for t in both))
         return self
 
     def rows(self, coded: SequenceSet, prefixes: Prefixes) -> np.ndarray:
@@ -284,9 +280,10 @@ class Counting(SequenceModel):
 
     def _tags(self, view: str, coded: SequenceSet) -> np.ndarray:
         """`tags_of`, remembered while the same log is asked about."""
-        if getattr(self, "_tags_of", None) is None or self._tags_of[0] is not coded:
-            self._tags_of = (coded, {})
-        return tags_of(view, coded, self._tags_of[1])
+        known = getattr(self, "_tags_of", None)
+        if known is None or known[0] is not coded:
+            known = self._tags_of = (coded, {})
+        return tags_of(view, coded, known[1])
 
     def times_seen(self, coded: SequenceSet, prefixes: Prefixes, order: int = 3) -> np.ndarray:
         """float64 (n,): how often the last `order` activities were seen together, or as many as ever were."""

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from behavio.kernels.arrays import readonly
+from behavio.kernels.mixture import mixture_weights
+
 FLOOR = 1e-9
 """Smallest probability taken a logarithm of."""
 HALVES = 1_000.0
 """Held-out steps that speak for the linear and the geometric mean half and half."""
+AT_ONCE = 100_000
+"""Numbers looked at together: as many as stay close to the processor."""
 SURE = 2.0
 """Standard errors by which one thing must be better before it is trusted more than another."""
 FEWEST_CASES = 10
@@ -27,11 +32,10 @@ def linear_weights(p: np.ndarray, first: np.ndarray, pull: float, passes: int = 
 
     Drawn to `first` as if `pull` further steps spoke for it.
     """
-    weights = first
-    for _ in range(passes if p.shape[1] else 0):
-        share = weights[:, None] * p
-        share /= share.sum(axis=0)
-        weights = (share.sum(axis=1) + pull * first) / (p.shape[1] + pull)
+    if p.shape[1] == 0:
+        return first
+    given = readonly(p, np.float64), readonly(first, np.float64)
+    weights: np.ndarray = mixture_weights(*given, pull, passes)
     return weights
 
 
@@ -48,18 +52,22 @@ def geometric_weights(rows: np.ndarray, truth: np.ndarray, pull: float) -> np.nd
     Newton's method on a convex loss, drawn to equal exponents as if with the weight of `pull` steps.
     """
     logs = np.log(np.maximum(rows, FLOOR))
-    members, n, _ = logs.shape
+    members, n, size = logs.shape
     equal = np.full(members, 1.0 / members)
     weights = equal.copy()
-    of_truth = logs[:, np.arange(n), truth]
-    flat = logs.reshape(members, -1)
+    of_truth = logs[:, np.arange(n), truth].sum(axis=1)
+    step_rows = max(AT_ONCE // (members * size), 1)
     for _ in range(25):
-        q = _softmax((weights @ flat).reshape(logs.shape[1:]))
-        weighed = flat * q.ravel()
-        means = weighed.reshape(logs.shape).sum(axis=2)
-        slope = (means - of_truth).sum(axis=1) + pull * (weights - equal)
-        square = weighed @ flat.T - means @ means.T
-        step = np.linalg.solve(square + (pull + 1e-6) * np.eye(members), slope)
+        slope, square = pull * (weights - equal) - of_truth, (pull + 1e-6) * np.eye(members)
+        for low in range(0, n, step_rows):
+            some = logs[:, low : low + step_rows]
+            flat = some.reshape(members, -1)
+            q = _softmax((weights @ flat).reshape(some.shape[1:]))
+            weighed = flat * q.ravel()
+            means = weighed.reshape(some.shape).sum(axis=2)
+            slope += means.sum(axis=1)
+            square += weighed @ flat.T - means @ means.T
+        step = np.linalg.solve(square, slope)
         longest = float(np.abs(step).max())
         weights = weights - step / max(longest / 0.5, 1.0)
         if longest < 1e-4:

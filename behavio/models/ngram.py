@@ -13,8 +13,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from behavio.kernels import backoff as kernel
+from behavio.kernels import contexts
 from behavio.kernels.arrays import readonly
-from behavio.kernels.contexts import count_contexts
+from behavio.kernels.tables import build
 from behavio.models.base import Prefixes, SequenceModel, Split, later_slice
 from behavio.sequences import SequenceSet
 
@@ -92,12 +93,28 @@ class NGram(SequenceModel):
 
     def count(self, coded: SequenceSet, depth: int) -> None:
         """Build the trie of all contexts of up to `depth` activities that have a next event."""
-        within = np.arange(coded.n_events) - np.repeat(coded.offsets[:-1], coded.lengths)
-        at = np.flatnonzero(within > 0)
-        depths = np.minimum(within[at], depth)
-        learned = count_contexts(np.asarray(coded.tokens), at, depths, depth, len(coded.vocabulary))
+        steps, size = Prefixes.of_cases(coded, 0), len(coded.vocabulary)
+        at = np.asarray(steps.ends)
+        layout = contexts.Layout.of(depth, size)
+        given = [readonly(x, np.int64) for x in (NO_TAGS, at, at - steps.starts(coded), NO_TAGS)]
+        packed = contexts.pack(
+            readonly(coded.tokens, np.int32), *given, 0, layout.word, layout.shift, layout.n_words, depth
+        )
+        packed, times = contexts.distinct(packed)
+        words, times = readonly(packed, np.uint64), readonly(times, np.int64)
+        deep, shared = contexts.compared(words, layout.level_at)
+        child, symbol, start, activity, count, _, _ = build(
+            *(words, times, deep, shared, deep),
+            *layout.where,
+            NO_TAGS,
+            layout.target,
+            np.ones((1, 1)),
+            size,
+            False,
+        )
         self.vocabulary_ = coded.vocabulary
-        self.child_start_, self.node_token_, self.pair_start_, self.pair_token_, self.pair_count_ = learned
+        self.child_start_, self.node_token_, self.pair_start_ = child, symbol, start
+        self.pair_token_, self.pair_count_ = activity.astype(np.int64), count[0].astype(np.int64)
 
     @property
     def trie(self) -> tuple[np.ndarray, ...]:

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from behavio.errors import ModelError
-from behavio.kernels import contexts
+from behavio.kernels import contexts, tables
 from behavio.kernels import tally as kernel
 from behavio.kernels.arrays import readonly
 from behavio.models.base import Prefixes, drawn
@@ -27,7 +27,8 @@ GAPS_S = (0.5, 60.0, 3_600.0, 43_200.0, 259_200.0, 1_209_600.0, 5_184_000.0)
 BINS = 32
 """Periods the span of a log is cut into."""
 STRIDE, MASK = 0x9E3779B97F4A7C1, (1 << 62) - 1
-ARRAYS = ("child", "symbol", "start", "key", "count")
+PERIOD_BITS = kernel.PERIODS.bit_length() - 1
+ARRAYS = ("words", "count", "names")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +119,19 @@ def _tags_of(view: str, coded: SequenceSet) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:
-    """What followed which context in which period, see behavio.kernels.contexts.
+    """Which steps there were, each with its context and period, and how often: see behavio.kernels.contexts.
 
-    child, start  int64 (n_nodes + 1,)   symbol  int64 (n_nodes,)
-    key           int64 (n_pairs,)       count   int64 (n_pairs,)
+    words  uint64 (n_words, n), sorted   count  int64 (n,)
+    names  int64 (n_tags,): the tags that contexts have, rising
     """
 
     view: str
     orders: int
     vocabulary: Vocabulary
     grid: Grid
-    child: np.ndarray
-    symbol: np.ndarray
-    start: np.ndarray
-    key: np.ndarray
+    words: np.ndarray
     count: np.ndarray
+    names: np.ndarray
 
     @property
     def tagged(self) -> bool:
@@ -143,6 +142,16 @@ class Tally:
     def levels(self) -> int:
         """Longest context in symbols."""
         return self.orders + int(self.tagged)
+
+    @property
+    def layout(self) -> contexts.Layout:
+        """How its steps are packed."""
+        return layout_of(self.view, self.orders, self.vocabulary, self.names)
+
+    @property
+    def newest(self) -> int:
+        """The newest period that was counted, 0 where nothing was."""
+        return int((self.words[-1] & np.uint64(kernel.PERIODS - 1)).max(initial=0))
 
     @classmethod
     def of(
@@ -159,43 +168,38 @@ class Tally:
 
         `tags` (n_events,) and `periods` (n_steps,) are those of the view and the grid, where they are known.
         """
-        at = np.asarray(steps.ends)
-        depth = np.minimum(at - steps.starts(coded), orders)
         periods = grid.of(coded, steps) if periods is None else periods
-        bits = int(periods.max(initial=0)).bit_length()
         if view == "plain":
-            tags = None
-        elif tags is None:
-            tags = tags_of(view, coded)
-        child, symbol, start, target, count = contexts.count_contexts(
-            np.asarray(coded.tokens), at, depth, orders, len(coded.vocabulary), tags, periods, bits
-        )
-        key = (target >> bits) * kernel.PERIODS + (target & (1 << bits) - 1)
-        return cls(view, orders, coded.vocabulary, grid, child, symbol, start, key, count)
+            codes = names = NO_TAGS
+        else:
+            tags = tags_of(view, coded) if tags is None else tags
+            codes, names = contexts.ranked(tags, steps.ends)
+        layout = layout_of(view, orders, coded.vocabulary, names)
+        packed = packed_steps(coded, steps, orders, layout, codes, periods)
+        return cls(view, orders, coded.vocabulary, grid, *contexts.distinct(packed), names)
 
-    @property
-    def level_start(self) -> np.ndarray:
-        """int64 (levels + 2,): the nodes of level k are level_start[k]:level_start[k + 1]."""
-        bounds = [0, 1]
-        for _ in range(self.levels):
-            bounds.append(int(self.child[bounds[-1]]))
-        return np.array(bounds)
-
-    def recode(self, vocabulary: Vocabulary) -> Tally:
-        """The same counts under a larger vocabulary: ids keep their order, so nothing has to be sorted."""
-        if vocabulary == self.vocabulary:
+    def recode(self, vocabulary: Vocabulary, names: np.ndarray | None = None) -> Tally:
+        """The same counts under a larger vocabulary, and with more tags; what was sorted stays sorted."""
+        names = self.names if names is None else names
+        if vocabulary == self.vocabulary and len(names) == len(self.names):
             return self
         ids = {name: i for i, name in enumerate(vocabulary.names)}
         if any(n not in ids for n in self.vocabulary.names):
             raise ModelError("a tally can only be recoded to a vocabulary that holds its own", hint="")
-        table = np.array([ids[n] for n in self.vocabulary.names], dtype=np.int64)
-        symbol, bounds = self.symbol.copy(), self.level_start
-        for level in range(1, self.levels + 1):
-            if not (self.tagged and level == 2):
-                part = slice(bounds[level], bounds[level + 1])
-                symbol[part] = table[symbol[part]]
-        key = table[self.key // kernel.PERIODS] * kernel.PERIODS + self.key % kernel.PERIODS
-        return replace(self, vocabulary=vocabulary, symbol=symbol, key=key)
+        old, new = self.layout, layout_of(self.view, self.orders, vocabulary, names)
+        words = contexts.laid_anew(
+            readonly(self.words, np.uint64),
+            *old.where,
+            old.target,
+            old.period_bits,
+            new.word,
+            new.shift,
+            new.n_words,
+            np.array([ids[n] for n in self.vocabulary.names], dtype=np.int64),
+            np.searchsorted(names, self.names),
+            self.orders,
+        )
+        return replace(self, vocabulary=vocabulary, words=words, names=names)
 
     def merge(self, other: Tally) -> Tally:
         """The tally of both, in the bytes it would have had if all events had been counted at once."""
@@ -205,32 +209,115 @@ class Tally:
                 hint="count all shards with one grid: Grid.over(the whole log)",
             )
         vocabulary = Vocabulary.of([*self.vocabulary.activities, *other.vocabulary.activities])
-        a, b = self.recode(vocabulary), other.recode(vocabulary)
-        found = kernel.merge_tallies(*(getattr(a, n) for n in ARRAYS), *(getattr(b, n) for n in ARRAYS))
-        return Tally(a.view, a.orders, vocabulary, a.grid, *found)
+        names = np.union1d(self.names, other.names)
+        a, b = self.recode(vocabulary, names), other.recode(vocabulary, names)
+        words, count = contexts.merged(
+            readonly(a.words, np.uint64),
+            readonly(a.count, np.int64),
+            readonly(b.words, np.uint64),
+            readonly(b.count, np.int64),
+        )
+        return replace(a, words=words, count=count)
 
-    def weighted(self, weights: np.ndarray, asked: np.ndarray | None = None) -> Table:
-        """Counts with each period times its weight (float64, one per period); 0 forgets a period.
+    def packed(self, coded: SequenceSet, steps: Prefixes, tags: np.ndarray) -> np.ndarray:
+        """uint64 (n_words, n): these steps with their contexts, without periods."""
+        codes = np.searchsorted(self.names, tags[np.asarray(steps.ends) - 1]) if self.tagged else NO_TAGS
+        return packed_steps(coded, steps, self.orders, self.layout, codes, NO_TAGS)
 
-        asked  bool (n_nodes,): the contexts that will be asked for, where not all are
+    def asked(self, packed: np.ndarray) -> np.ndarray:
+        """uint64 (n_words, m): the contexts of packed steps, sorted and each once; see `tables`."""
+        contexts_only = packed.copy()
+        contexts_only[-1] &= ~np.uint64(self.layout.target)
+        return contexts.distinct(contexts_only)[0]
+
+    def tables(self, weights: np.ndarray, asked: np.ndarray | None = None) -> list[Table]:
+        """Counts with each period times its weight, for each way to weigh them.
+
+        weights  float64 (ways, at most PERIODS); 0 forgets a period, and must be 0 in all ways or in none
+        asked    contexts that will be asked for (see `asked`), where not all are
         """
-        full = np.zeros(kernel.PERIODS)
-        full[: len(weights)] = weights
-        wanted = np.zeros(0, dtype=np.bool_) if asked is None else asked
-        start, activity, count, total = kernel.weigh(self.start, self.key, self.count, full, wanted)
-        return Table(self, start, activity, count, total)
+        child, symbol, start, activity, counts, totals, _ = self._built(weights, asked, False)
+        return [
+            Table(self, child, symbol, start, activity, count, total)
+            for count, total in zip(counts, totals, strict=True)
+        ]
+
+    def kneser_ney(self, weights: np.ndarray, asked: np.ndarray | None = None) -> Table:
+        """Continuation counts below the longest contexts, and one discount for each level; weights 0 or 1.
+
+        Source: Kneser and Ney (1995), interpolated as in Chen and Goodman (1998); discount n1 / (n1 + 2 n2).
+        """
+        child, symbol, start, activity, counts, totals, times = self._built(weights[None], asked, True)
+        discounts = [once / (once + 2 * twice) if once else 0.5 for once, twice in times.tolist()]
+        return Table(self, child, symbol, start, activity, counts[0], totals[0], np.array(discounts))
+
+    def _built(
+        self, weights: np.ndarray, asked: np.ndarray | None, continued: bool
+    ) -> tuple[np.ndarray, ...]:
+        full = np.zeros((len(weights), kernel.PERIODS))
+        full[:, : weights.shape[1]] = weights
+        layout, words = self.layout, readonly(self.words, np.uint64)
+        deep, shared = contexts.compared(words, layout.level_at)
+        wanted = deep if asked is None else tables.levels_asked(words, shared, asked, *layout.where)
+        names, count = readonly(self.names, np.int64), readonly(self.count, np.int64)
+        found: tuple[np.ndarray, ...] = tables.build(
+            words,
+            count,
+            deep,
+            shared,
+            wanted,
+            *layout.where,
+            names,
+            layout.target,
+            full,
+            len(self.vocabulary),
+            continued,
+        )
+        return found
+
+
+def layout_of(view: str, orders: int, vocabulary: Vocabulary, names: np.ndarray) -> contexts.Layout:
+    """How the steps of a view are packed where contexts have these tags."""
+    tags = None if view == "plain" else len(names)
+    return contexts.Layout.of(orders, len(vocabulary), PERIOD_BITS, tags)
+
+
+def packed_steps(
+    coded: SequenceSet,
+    steps: Prefixes,
+    orders: int,
+    layout: contexts.Layout,
+    codes: np.ndarray,
+    periods: np.ndarray,
+) -> np.ndarray:
+    """uint64 (n_words, n): the steps with their contexts; `codes` are the ranks of their tags."""
+    at = np.asarray(steps.ends)
+    given = [readonly(x, np.int64) for x in (codes, at, at - steps.starts(coded), periods)]
+    packed: np.ndarray = contexts.pack(
+        readonly(coded.tokens, np.int32),
+        *given,
+        layout.period_bits,
+        layout.word,
+        layout.shift,
+        layout.n_words,
+        orders,
+    )
+    return packed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """A tally with its periods weighed: what probabilities are made of.
+    """A tally with its periods weighed: what probabilities are made of. See behavio.kernels.tables.
 
+    child     int64 (n_nodes + 1,)   symbol    int64 (n_nodes,)
     start     int64 (n_nodes + 1,)   activity  int32 (n_pairs,)
     count     float64 (n_pairs,)     total     float64 (n_nodes,)
     discounts float64 (levels + 1,), only of Kneser-Ney's counts
     """
 
     tally: Tally
+    child: np.ndarray
+    symbol: np.ndarray
     start: np.ndarray
     activity: np.ndarray
     count: np.ndarray
@@ -240,18 +327,4 @@ class Table:
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """As the kernels take them."""
-        return self.tally.child, self.tally.symbol, self.start, self.activity, self.count, self.total
-
-    def kneser_ney(self) -> Table:
-        """Continuation counts below the longest contexts, and one discount for each level.
-
-        Source: Kneser and Ney (1995), interpolated as in Chen and Goodman (1998); discount n1 / (n1 + 2 n2).
-        """
-        size = len(self.tally.vocabulary)
-        count, total = kernel.continuations(self.tally.child, self.start, self.activity, self.count, size)
-        discounts, bounds = [], self.tally.level_start
-        for level in range(self.tally.levels + 1):
-            some = count[self.start[bounds[level]] : self.start[bounds[level + 1]]]
-            once, twice = int((some == 1).sum()), int((some == 2).sum())
-            discounts.append(once / (once + 2 * twice) if once else 0.5)
-        return replace(self, count=count, total=total, discounts=np.array(discounts))
+        return self.child, self.symbol, self.start, self.activity, self.count, self.total

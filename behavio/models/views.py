@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,41 +24,75 @@ LEAST = 0.03
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Once:
+    """Steps of the same context and outcome taken together: a view says the same of them.
+
+    packed  uint64 (n_words, m), each once, in order   first  int64 (m,): one step of each kind
+    times   float64 (m,): how many there are           which  int64 (n,): the kind of each step
+    """
+
+    packed: np.ndarray
+    first: np.ndarray
+    times: np.ndarray
+    which: np.ndarray
+
+    @classmethod
+    def of(cls, packed: np.ndarray) -> Once:
+        """From `Tally.packed`."""
+        order = np.lexsort(packed[::-1])
+        ordered = packed[:, order]
+        new = np.ones(len(order), dtype=np.bool_)
+        new[1:] = (ordered[:, 1:] != ordered[:, :-1]).any(axis=0)
+        which = np.empty(len(order), dtype=np.int64)
+        which[order] = np.cumsum(new) - 1
+        at = np.flatnonzero(new)
+        times = np.diff(at, append=len(order)).astype(np.float64)
+        return cls(ordered[:, new], order[new], times, which)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Looked:
-    """What one view says of held-out steps: p float64 (n,), shares by bin, and its longest known level."""
+    """What one view says of held-out steps: p float64 (n,), shares by bin, and its longest known level.
+
+    table  what it counted, as far as the held-out steps ask for it
+    """
 
     p: np.ndarray
     share: np.ndarray
     depth: np.ndarray
+    table: Table
 
     @classmethod
     def at(
-        cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: Iterable[np.ndarray], tags: np.ndarray
+        cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray, tags: np.ndarray
     ) -> list[Looked]:
         """Learn the shares of contexts on the held-out steps, once for each way to weigh the periods."""
-        asked = asked_of(coded, held, tally, tags)
-        nodes = kernel.nodes_asked(*asked, tally.child, tally.symbol)
+        once = Once.of(tally.packed(coded, held, tags))
+        asked = asked_of(coded, held[once.first], tally, tags)
         uniform, first = 1.0 / max(len(coded.vocabulary) - 1, 1), first_shares(tally.levels)
-        looks = []
-        for weighing in weights:
-            table = tally.weighted(weighing, nodes)
-            came, size, kinds, bins = kernel.held_levels(*asked, *table.arrays)
-            share = kernel.learn_shares(came, size, bins, first, uniform, PULL, PASSES)
+        looks, places = [], None
+        for table in tally.tables(weights, tally.asked(once.packed)):
+            child, symbol, start, activity, count, total = table.arrays
+            if places is None:  # however periods are weighed, the same contexts are there
+                places = kernel.held_places(*asked, child, symbol, start, activity, total)
+            came, size, kinds, bins = kernel.held_counts(*places, start, count, total)
+            share = kernel.learn_shares(came, size, bins, once.times, first, uniform, PULL, PASSES)
             p = kernel.fill_truth(came, size, kinds, bins, share, uniform)[:, -1]
-            looks.append(cls(p, share, (bins >= 0).sum(axis=1) - 1))
+            looks.append(cls(p[once.which], share, (bins >= 0).sum(axis=1)[once.which] - 1, table))
         return looks
 
     @classmethod
-    def smoothed(cls, coded: SequenceSet, held: Prefixes, table: Table) -> Looked:
+    def smoothed(cls, coded: SequenceSet, held: Prefixes, tally: Tally, weights: np.ndarray) -> Looked:
         """The same for Kneser-Ney's counts, which have no shares to learn."""
-        table = table.kneser_ney()
-        p = np.empty(len(held))
-        for part, some in held.batches(len(coded.vocabulary)):
-            rows = np.zeros((len(some), len(coded.vocabulary)))
-            asked = asked_of(coded, some, table.tally, NO_TAGS)
+        once = Once.of(tally.packed(coded, held, NO_TAGS))
+        table, alone = tally.kneser_ney(weights, tally.asked(once.packed)), held[once.first]
+        p, size = np.empty(len(alone)), len(coded.vocabulary)
+        for part, some in alone.batches(size):
+            rows = np.zeros((len(some), size))
+            asked = asked_of(coded, some, tally, NO_TAGS)
             kernel.fill_rows(rows, np.ones(len(some)), *asked, table.discounts, np.zeros(0), *table.arrays)
             p[part] = rows[np.arange(len(some)), coded.tokens[some.ends]]
-        return cls(p, np.zeros(0), np.zeros(len(held), dtype=np.int64))
+        return cls(p[once.which], np.zeros(0), np.zeros(len(held), dtype=np.int64), table)
 
     @property
     def loss(self) -> float:
