@@ -265,7 +265,7 @@ class Learner(SequenceModel):
         width = int(np.clip(per_pass // 40, 128, self.step_events))
         plan = Plan(passes, per_pass, width, self.rate, self.decay, self.patience, len(self._field_columns()))
         held = None if split is None else split.prefixes.thin(CHECKED)
-        losses = [np.inf]
+        losses, taken = [np.inf], []
         for member in members:
 
             def look(done: int, member: int = member) -> float | None:
@@ -279,9 +279,10 @@ class Learner(SequenceModel):
                 return losses[-1]
 
             with self._steady(member):
-                self.passes_ = fit(
-                    self._networks()[member], lessons, windows, plan, [self.seed, member], look
+                taken.append(
+                    fit(self._networks()[member], lessons, windows, plan, [self.seed, member], look)
                 )
+        self.passes_ = int(np.median(taken))
         self._keep_weights()
         self._read_of = None
         return min(losses)
