@@ -279,9 +279,7 @@ class Learner(SequenceModel):
                 return losses[-1]
 
             with self._steady(member):
-                taken.append(
-                    fit(self._networks()[member], lessons, windows, plan, [self.seed, member], look)
-                )
+                taken.append(fit(self._networks()[member], lessons, windows, plan, [self.seed, member], look))
         self.passes_ = int(np.median(taken))
         self._keep_weights()
         self._read_of = None
