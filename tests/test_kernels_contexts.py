@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import takewhile
 
 import numpy as np
 import pytest
@@ -11,21 +12,48 @@ from hypothesis import strategies as st
 
 from behavio.kernels import contexts
 
-Counted = dict[tuple[int, ...], int]
+Steps = dict[tuple[int, ...], int]
 
 
-def read_off(trie: tuple[np.ndarray, ...]) -> Counted:
-    """(context symbols, newest first …, target): count, by walking the trie."""
-    child, symbol, start, target, count = trie
-    found: Counted = {}
-    todo: list[tuple[int, tuple[int, ...]]] = [(0, ())]
-    while todo:
-        node, context = todo.pop()
-        assert (np.diff(target[start[node] : start[node + 1]]) > 0).all()
-        assert (np.diff(symbol[child[node] : child[node + 1]]) > 0).all()
-        for p in range(start[node], start[node + 1]):
-            found[*context, int(target[p])] = int(count[p])
-        todo += [(c, (*context, int(symbol[c]))) for c in range(child[node], child[node + 1])]
+def packed(
+    tokens: np.ndarray,
+    at: np.ndarray,
+    depth: np.ndarray,
+    orders: int,
+    size: int,
+    tags: np.ndarray | None = None,
+    periods: np.ndarray | None = None,
+    period_bits: int = 0,
+) -> tuple[contexts.Layout, np.ndarray, np.ndarray, np.ndarray]:
+    """The layout, the sorted distinct steps, how often each came and the tags by code."""
+    none = np.zeros(0, dtype=np.int64)
+    codes, names = (none, none) if tags is None else contexts.ranked(tags, at)
+    layout = contexts.Layout.of(orders, size, period_bits, None if tags is None else len(names))
+    given = codes, at, depth, none if periods is None else periods
+    words = contexts.pack(
+        tokens.astype(np.int32), *given, period_bits, layout.word, layout.shift, layout.n_words, orders
+    )
+    return layout, *contexts.distinct(words), names
+
+
+def read_off(
+    layout: contexts.Layout, words: np.ndarray, times: np.ndarray, names: np.ndarray, tagged: bool
+) -> Steps:
+    """(context symbols, newest first …, target): count, bit by bit; what neighbours share is checked."""
+    deep, shared = contexts.compared(words, layout.level_at)
+    found: Steps = {}
+    before: list[int] = []
+    for i, column in enumerate(words.T.tolist()):
+        symbols = [column[w] >> s & m for w, s, m in zip(*(x.tolist() for x in layout.where), strict=True)]
+        context = list(takewhile(lambda s: s > 0, symbols))
+        assert deep[i] == len(context)
+        if i:
+            assert column > words.T[i - 1].tolist()
+            same = zip(context, before, strict=False)
+            assert shared[i] == len(list(takewhile(lambda pair: pair[0] == pair[1], same)))
+        before = context
+        told = [int(names[s - 1]) if tagged and level == 1 else s for level, s in enumerate(context)]
+        found[*told, column[-1] & layout.target] = int(times[i])
     return found
 
 
@@ -51,38 +79,40 @@ def test_contexts_equal_the_dictionary(
     for end, period in zip(at, periods, strict=True):
         back = [int(t) for t in spread[max(starts[end], end - orders) : end][::-1]]
         context = [back[0], int(tags[end - 1]), *back[1:]] if tagged else back
-        for k in range(len(context) + 1):
-            slow[*context[:k], int(spread[end]) << period_bits | int(period)] += 1
+        slow[*context, int(spread[end]) << period_bits | int(period)] += 1
     depth = np.minimum(at - starts[at], orders)
-    trie = contexts.count_contexts(
+    layout, words, times, names = packed(
         spread, at, depth, orders, size, tags if tagged else None, periods, period_bits
     )
-    assert read_off(trie) == dict(slow)
+    assert read_off(layout, words, times, names, tagged) == dict(slow)
 
 
 def test_by_hand() -> None:
-    # a b a b: after nothing b a b, after a: b twice, after b: a, after a b (newest first "b a"): a …
+    # a b a b, two back: b after a, a after a b, b after b a; newest first "a", "b a", "a b"
     tokens = np.array([2, 3, 2, 3], dtype=np.int32)
-    trie = contexts.count_contexts(tokens, np.array([1, 2, 3]), np.array([1, 2, 2]), 2, 4)
-    assert read_off(trie) == {(2,): 1, (3,): 2, (2, 3): 2, (3, 2): 1, (2, 3, 3): 1, (3, 2, 2): 1}
+    layout, words, times, names = packed(tokens, np.array([1, 2, 3]), np.array([1, 2, 2]), 2, 4)
+    assert read_off(layout, words, times, names, False) == {(2, 3): 1, (3, 2, 2): 1, (2, 3, 3): 1}
+    # the same step twice is kept once: a b, and a b again
+    layout, words, times, names = packed(tokens, np.array([1, 3]), np.array([1, 1]), 1, 4)
+    assert read_off(layout, words, times, names, False) == {(2, 3): 2}
 
 
 def test_nothing_to_count() -> None:
     none = np.zeros(0, dtype=np.int64)
-    child, symbol, start, target, count = contexts.count_contexts(np.array([2], np.int32), none, none, 3, 4)
-    assert child.tolist() == [1, 1] and symbol.tolist() == [0] and start.tolist() == [0, 0]
-    assert len(target) == len(count) == 0
+    _, words, times, _ = packed(np.array([2]), none, none, 3, 4)
+    assert words.shape[1] == len(times) == 0
 
 
 @pytest.mark.parametrize("kinds", [3, 5_000, 300_000])  # the table grows twice and more
 def test_tags_are_numbered_in_their_order(kinds: int) -> None:
     tags = np.random.default_rng(1).integers(0, 1 << 62, kinds)
     tags = np.concatenate([tags, tags[::-1]])
-    codes, names = contexts.ranked(tags)
+    codes, names = contexts.ranked(tags, np.arange(1, len(tags) + 1))
     np.testing.assert_array_equal(names, np.unique(tags))
     np.testing.assert_array_equal(names[codes], tags)
 
 
-def test_small_tags_stand_for_themselves() -> None:
-    codes, names = contexts.ranked(np.array([7, 0, 7]))
-    assert codes.tolist() == [7, 0, 7] and names.tolist() == list(range(8))
+def test_small_tags_are_ranked_among_those_asked() -> None:
+    # the tag before place 2 is not asked for
+    codes, names = contexts.ranked(np.array([7, 3, 9, 7]), np.array([1, 3, 4]))
+    assert codes.tolist() == [0, 1, 0] and names.tolist() == [7, 9]
